@@ -1,0 +1,146 @@
+"""What a manager tells its user: the variants of `Event`.
+
+`Event` is a namespace; each variant is a small immutable tuple class, so that a million of them a second can be made
+and that ``match`` takes the fields by position or by name::
+
+    match events.get():
+        case Event.NewMessage(endpoint, data): ...
+        case Event.LostConnection(endpoint, reason=reason): ...
+
+Events of different variants never compare equal, whatever they hold.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import repeat
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from crust.endpoint import Endpoint, Port
+from crust.identity import PeerId
+
+_T = TypeVar("_T", bound=type)
+
+# Longer messages are shortened in repr(): an event in a log must not print 16 MiB.
+_REPR_BYTES = 64
+
+
+def _same_variant_eq(self: tuple[Any, ...], other: object) -> bool:
+    return type(self) is type(other) and tuple.__eq__(self, other)  # type: ignore[arg-type]
+
+
+def _not_same_variant_eq(self: tuple[Any, ...], other: object) -> bool:
+    return not _same_variant_eq(self, other)
+
+
+def _variant_hash(self: tuple[Any, ...]) -> int:
+    # A variant may hold a mapping, which has no hash; what it holds then takes no part.
+    return hash((type(self).__name__, *(item for item in self if not isinstance(item, Mapping))))
+
+
+def _shorten(value: object) -> str:
+    if isinstance(value, bytes) and len(value) > _REPR_BYTES:
+        return f"{value[:_REPR_BYTES]!r}... ({len(value)} bytes)"
+    return str(value) if isinstance(value, Endpoint | PeerId) else repr(value)
+
+
+def _variant_repr(self: Any) -> str:
+    fields = ", ".join(f"{name}={_shorten(value)}" for name, value in zip(self._fields, self, strict=True))
+    return f"Event.{type(self).__name__}({fields})"
+
+
+def _variant(cls: _T) -> _T:
+    """Give a named tuple the equality, hash and representation of an event."""
+    cls.__eq__ = _same_variant_eq  # type: ignore[assignment,method-assign]
+    cls.__ne__ = _not_same_variant_eq  # type: ignore[assignment,method-assign]
+    cls.__hash__ = _variant_hash  # type: ignore[assignment,method-assign]
+    cls.__repr__ = _variant_repr  # type: ignore[assignment,method-assign]
+    return cls
+
+
+@_variant
+class NewConnection(NamedTuple):
+    """A peer connected to us or we to it. Always before the first `NewMessage` of the connection."""
+
+    endpoint: Endpoint
+    """Where the peer is; the name of this connection in every call and event."""
+    peer_id: PeerId
+    """The identity that the peer proved."""
+
+
+@_variant
+class NewBootstrapConnection(NamedTuple):
+    """The same as `NewConnection`, for a connection that ``bootstrap()`` made."""
+
+    endpoint: Endpoint
+    peer_id: PeerId
+
+
+@_variant
+class NewMessage(NamedTuple):
+    """One message, whole, in the order sent."""
+
+    endpoint: Endpoint
+    data: bytes
+
+
+@_variant
+class LostConnection(NamedTuple):
+    """The connection is over. Exactly once for each connection announced, unless we dropped it ourselves."""
+
+    endpoint: Endpoint
+    peer_id: PeerId
+    reason: str
+    """Why, for people."""
+
+
+@_variant
+class ConnectionFailed(NamedTuple):
+    """A ``connect()`` came to nothing."""
+
+    endpoints: tuple[Endpoint, ...]
+    """The endpoints that were given, in that order."""
+    reason: Mapping[Endpoint, str]
+    """For each endpoint, why it did not work and what to do about it."""
+
+
+@_variant
+class ListenerFailed(NamedTuple):
+    """A listener stopped working; other listeners and all connections go on."""
+
+    port: Port
+    reason: str
+
+
+@_variant
+class Stopped(NamedTuple):
+    """The last event: the manager has ended and holds no thread, socket or file any more."""
+
+
+AnyEvent: TypeAlias = (
+    NewConnection
+    | NewBootstrapConnection
+    | NewMessage
+    | LostConnection
+    | ConnectionFailed
+    | ListenerFailed
+    | Stopped
+)
+
+
+class Event:
+    """The namespace of the variants; see the module's text."""
+
+    NewConnection = NewConnection
+    NewBootstrapConnection = NewBootstrapConnection
+    NewMessage = NewMessage
+    LostConnection = LostConnection
+    ConnectionFailed = ConnectionFailed
+    ListenerFailed = ListenerFailed
+    Stopped = Stopped
+
+
+_new_tuple: Callable[..., Any] = tuple.__new__
+
+
+def new_messages(endpoint: Endpoint, messages: Iterable[bytes]) -> list[AnyEvent]:
+    """Make the events of one batch of messages at once: no Python frame per event."""
+    return list(map(_new_tuple, repeat(NewMessage), zip(repeat(endpoint), messages)))  # noqa: B905
