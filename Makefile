@@ -1,0 +1,56 @@
+# Everything starts here. On a fresh machine: `make demo` or `make test`; python3 (3.11 or newer), make and a network
+# connection are all that is needed. Each target makes what it needs in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench lab docs clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+# --- the virtual environment: one, with a stamp for each set of extras ---------------------------------------------------
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Crust needs Python 3.11 or newer; name it with: make PYTHON=python3.13"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "This Python cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.for-%: setup.py crust/_version.py $(VENV)/.made
+	@echo "installing crust with the extra '$*' into $(VENV) ..."
+	@$(PIP) install --editable '.[$*]'
+	@touch $@
+
+# --- targets --------------------------------------------------------------------------------------------------------------
+demo: $(VENV)/.for-cli ## real peers in separate processes find each other, chat, move a file and stop
+	$(BIN)/crust demo
+
+test: $(VENV)/.for-dev ## the tests, without the slow ones (under three minutes)
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.for-dev ## lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.for-cli $(VENV)/.for-bench ## measure against raw sockets and others (minutes)
+	$(BIN)/python -m benches.compare
+
+lab: $(VENV)/.for-dev ## tests in network namespaces with routers and NATs (needs root)
+	@echo "Runs the tests marked 'lab' (pytest -m lab): they build networks in their own namespaces and remove them again."
+	@echo "They need root, iproute2 and nftables, and touch nothing outside these namespaces."
+	$(BIN)/python -m pytest -m lab
+
+docs: $(VENV)/.for-bench ## draw the pictures in img/ again
+	$(BIN)/python img/make_pictures.py
+
+clean: ## remove everything that was made, .venv too
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Getting through address translation: local addresses, port mapping, address discovery and hole punching."""

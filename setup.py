@@ -1,0 +1,48 @@
+"""How to build and install Crust: ``pip install .`` (settings of the tools are in ``pyproject.toml``)."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+
+# Read, not imported: the dependencies of crust may not be installed yet.
+VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "crust" / "_version.py").read_text("utf-8"), re.MULTILINE)[1]
+README = HERE / "README.md"
+
+EXTRAS = {
+    "cli": ["rich>=13", "prompt_toolkit>=3.0.40"],
+    "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "noiseprotocol>=0.3.1", "cryptography>=42"],
+    "bench": ["pyzmq>=26", "matplotlib>=3.8"],
+    "bench-libp2p": ["libp2p>=0.2"],  # heavy; only to measure against
+}
+EXTRAS["dev"] = [*EXTRAS["cli"], *EXTRAS["test"], "ruff>=0.9", "mypy>=1.13", "types-PyYAML>=6", "coverage>=7.6"]
+
+setup(
+    name="crust-p2p",
+    version=VERSION,
+    description="Reliable, encrypted peer-to-peer connections for Python: threads, channels and events",
+    long_description=README.read_text("utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    license="GPL-3.0-only",
+    license_files=["COPYING"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["crust", "crust.*"]),
+    package_data={"crust": ["py.typed"]},
+    install_requires=["pynacl>=1.6", "pyyaml>=6.0.1", "miniupnpc>=2.3", "ifaddr>=0.2", "platformdirs>=4"],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["crust = crust.cli:main"]},
+    classifiers=[
+        "Intended Audience :: Developers",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Communications",
+        "Topic :: System :: Networking",
+        "Typing :: Typed",
+    ],
+    keywords="p2p peer-to-peer network noise encryption tcp threads",
+)
