@@ -1,0 +1,269 @@
+"""The ``crust`` command: `main`, and what its subcommands share.
+
+Each subcommand is a module with two functions, imported only when it is the one that runs (so that ``crust --help`` is
+quick, and a package that one command needs does not hinder the others)::
+
+    def add_parser(subparsers: cli.Subparsers) -> None:
+        parser = cli.add_command(subparsers, "send", "...description...", epilog="...")
+        cli.add_node_options(parser)
+        parser.add_argument(...)
+
+
+    def run(args: argparse.Namespace) -> int:
+        config = cli.config_from(args)
+        return console.Exit.OK
+
+`run` may raise any `CrustError` or `OSError`: `main` prints it as one line and chooses the exit code. Ctrl-C arrives as
+``KeyboardInterrupt``, SIGTERM as `Terminated`, which is one; so ``with ConnectionManager(...)`` ends in order.
+"""
+
+import argparse
+import contextlib
+import difflib
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+
+from crust._version import __version__
+from crust.cli import console
+from crust.cli.console import EXIT_TEXT, Exit
+from crust.errors import CrustError, EndpointError
+
+if TYPE_CHECKING:
+    from crust.config import Config
+    from crust.endpoint import Endpoint
+
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "peer": ("crust.cli.peer", "talk to other peers at a prompt, or from a script"),
+    "demo": ("crust.cli.demo", "see peers find each other, chat, move a file and survive a crash"),
+    "send": ("crust.cli.transfer_send", "send files to a peer"),
+    "receive": ("crust.cli.transfer_receive", "receive files from peers"),
+    "bench": ("crust.cli.bench", "measure messages per second, bytes per second and round trips"),
+    "version": ("crust.cli.version", "print the versions of crust and of what it stands on"),
+}
+"""Every subcommand: its module, and its line in ``crust --help``."""
+
+OPTIONAL_PACKAGES: Final = frozenset({"rich", "prompt_toolkit", "matplotlib"})
+INSTALL_HINT: Final = "pip install 'crust-p2p[cli]'"
+KEY_VARIABLE: Final = "CRUST_NETWORK_KEY"
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+_log = logging.getLogger("crust.cli")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: the same as Ctrl-C, but for the exit code."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ``ArgumentParser`` whose errors are one line: the cause and the way out."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        settings.setdefault("allow_abbrev", False)
+        super().__init__(**settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Print ``message`` and end with the exit code for a wrong command line."""
+        self.exit(console.fail(f"{message} (see: {self.prog} --help)", Exit.USAGE))
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """``"; did you mean 'x'?"`` for the known word that is most like ``word``, or nothing."""
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def add_command(subparsers: Subparsers, name: str, description: str, epilog: str = "") -> Parser:
+    """Register a subcommand; its exit codes are added to ``epilog``."""
+    codes = "\n".join(f"  {code.value:>3}  {EXIT_TEXT[code]}" for code in Exit)
+    return subparsers.add_parser(
+        name,
+        help=COMMANDS[name][1],
+        description=description,
+        epilog=f"{epilog}\n\nexit codes:\n{codes}".lstrip("\n"),
+    )
+
+
+def endpoint(text: str) -> "Endpoint":
+    """The ``type=`` of an argument that is a peer's address."""
+    from crust.endpoint import Endpoint
+
+    try:
+        return Endpoint.parse(text)
+    except EndpointError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def port(text: str) -> int:
+    """The ``type=`` of an argument that is a port to listen on; 0 means any free one."""
+    if not text.isascii() or not text.isdigit() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 0 (any free port) to 65535")
+    return int(text)
+
+
+def add_node_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that is a node: see `config_from`."""
+    group = parser.add_argument_group("node")
+    group.add_argument("--tcp", type=port, metavar="PORT", help="TCP port to listen on; 0 for any free port")
+    group.add_argument("--config", metavar="FILE", help="configuration file (YAML); options given here win over it")
+    group.add_argument("--identity", metavar="FILE", help="keep this node's identity in FILE, made when missing")
+    group.add_argument("--network", metavar="NAME", help="name of the network; only nodes of one network can talk")
+    group.add_argument(
+        "--network-key",
+        metavar="KEY",
+        help=f"secret of a closed network; better set {KEY_VARIABLE}, which other users of this machine cannot see",
+    )
+    group.add_argument("-v", "--verbose", action="count", default=0, help="log to standard error; -vv logs more")
+
+
+def config_from(args: argparse.Namespace, **changes: Any) -> "Config":
+    """The configuration that the options of `add_node_options` ask for.
+
+    Args:
+        args: what was parsed.
+        changes: further settings of `Config`; options that the user gave win over them.
+
+    Raises:
+        ConfigError: a file or a value is wrong.
+    """
+    import dataclasses
+
+    from crust.config import Config
+
+    config = Config.load(args.config) if args.config else Config()
+    key = args.network_key if args.network_key is not None else os.environ.get(KEY_VARIABLE)
+    given = {
+        "tcp_port": args.tcp,
+        "identity_file": args.identity,
+        "network": args.network,
+        "network_key": key.encode() if key else None,
+    }
+    changes.update((name, value) for name, value in given.items() if value is not None)
+    return dataclasses.replace(config, **changes)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the arguments without the program's name; those of the process if not given.
+
+    Returns:
+        the exit code, one of `Exit`. Only the main thread can call this.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a message must not fail for want of a letter
+    try:
+        with _sigterm_raises():
+            return _run(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else Exit.OK
+    except Terminated:
+        return Exit.TERMINATED
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain again at exit: give it somewhere to write.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+
+
+def _run(arguments: list[str]) -> int:
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    if chosen is not None and chosen not in COMMANDS:
+        hint = nearest(chosen, list(COMMANDS))
+        return console.fail(f"there is no command {chosen!r}{hint} (see: crust --help)", Exit.USAGE)
+    try:
+        module = importlib.import_module(COMMANDS[chosen][0]) if chosen else None
+        args = _parser(chosen, module).parse_args(arguments)
+        if module is None:
+            return console.fail("no command given; for a start: crust demo (see: crust --help)", Exit.USAGE)
+        _start_logging(getattr(args, "verbose", 0))
+        return int(module.run(args))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in OPTIONAL_PACKAGES:
+            return _internal(error)
+        return console.fail(f"this needs the package {error.name!r}, which is not installed: {INSTALL_HINT}")
+    except (CrustError, OSError) as error:
+        _raise_if_output_is_gone()
+        _log.debug("the command failed", exc_info=True)
+        return console.fail(error)
+    except Exception as error:
+        return _internal(error)
+
+
+def _raise_if_output_is_gone() -> None:
+    """A broken pipe is no failure to report when it is our own output: what was not written is still buffered."""
+    sys.stdout.flush()
+
+
+def _internal(error: Exception) -> int:
+    _log.error("internal error", exc_info=True)
+    text = f"internal error: {type(error).__name__}: {error}; please report it, with what -v prints"
+    return console.fail(text, Exit.INTERNAL)
+
+
+def _parser(chosen: str | None, module: ModuleType | None) -> Parser:
+    """The parser for one run: the chosen command in full, the others as a line of help."""
+    parser = Parser(
+        prog="crust",
+        description="Talk to other nodes over encrypted peer-to-peer connections.",
+        epilog="crust COMMAND --help explains a command. For a start: crust demo",
+    )
+    parser.add_argument("--version", action="version", version=f"crust {__version__}")
+    subparsers: Subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, (_, line) in COMMANDS.items():
+        if name == chosen and module is not None:
+            module.add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=line)
+    return parser
+
+
+class _HarmlessFormatter(logging.Formatter):
+    """Reasons that came from a peer end up in the log: it must not drive the terminal either."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return console.harmless(super().format(record))
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to what ``sys.stderr`` is at that moment: the prompt replaces it to keep the typed line whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
+
+
+def _start_logging(verbose: int) -> None:
+    logger = logging.getLogger("crust")
+    for old in [handler for handler in logger.handlers if isinstance(handler, _StderrHandler)]:
+        logger.removeHandler(old)
+    handler = _StderrHandler()
+    handler.setFormatter(_HarmlessFormatter("%(asctime)s %(levelname)s %(name)s [%(threadName)s] %(message)s"))
+    logger.addHandler(handler)
+    logger.propagate = False
+    logger.setLevel({0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG))
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    def on_sigterm(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, on_sigterm)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
