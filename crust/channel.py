@@ -154,8 +154,9 @@ class Channel(Generic[T]):
             ValueError: a negative ``timeout``.
         """
         if self.maxsize > 0:
-            self._wait_for_room(block, timeout)
-        self._items.append(item)
+            self._put_bounded(item, block, timeout)
+        else:
+            self._items.append(item)
         if self._getters:
             self._wake_getters(1)
 
@@ -177,19 +178,20 @@ class Channel(Generic[T]):
             for _ in range(woken):
                 self._get_tokens.put(None)
 
-    def _wait_for_room(self, block: bool, timeout: float | None) -> None:
+    def _put_bounded(self, item: T, block: bool, timeout: float | None) -> None:
         if timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         deadline = Deadline(timeout if block else 0.0)
         while True:
             with self._lock:
                 if len(self._items) < self.maxsize:
+                    self._items.append(item)
                     return
                 self._putters += 1
                 self._watched = True
             if len(self._items) < self.maxsize:  # taken meanwhile, before the taker could see us
                 self._leave_putters()
-                return
+                continue
             try:
                 self._put_tokens.get(timeout=deadline.remaining())
             except queue.Empty:

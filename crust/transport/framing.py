@@ -1,0 +1,286 @@
+"""Frames: what travels inside records (or, on tracer connections, in clear). Pure.
+
+Every frame is a 4-byte header and a body; a record holds one or more whole frames::
+
+    byte 0     1..3                  4 ..
+    +------+------------------+---------------------+
+    | type | length u24 LE    | body: length bytes  |
+    +------+------------------+---------------------+
+
+    MESSAGES 0x01   count u16 LE | count x length u16 LE | the messages, one after the other
+    MESSAGE  0x02   one message, whole, at most 65,536 bytes
+    FIRST    0x03   total u32 LE | the first 65,536 bytes of a larger message
+    NEXT     0x04   the next 65,536 bytes of it, or the last 1..65,536
+    PING     0x10   control: {"t": number}
+    PONG     0x11   control: {"t": the number of the PING}
+    CHOOSE   0x12   control: {"serial": number}          the peer with the greater id keeps this connection
+    CHOSEN   0x13   control: {"serial": number}          the other one's answer
+    BYE      0x14   control: {"reason": word, "text": for people}   the last frame of its direction
+
+Control frames carry one JSON object of at most 4 KiB; 0x10 to 0x7f are control frames, and those that a version does not
+know are ignored. Between FIRST and the last NEXT only control frames may come.
+"""
+
+import json
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from typing import Any, Final
+
+from crust.errors import Malformed
+
+MESSAGES: Final = 0x01
+MESSAGE: Final = 0x02
+FIRST: Final = 0x03
+NEXT: Final = 0x04
+PING: Final = 0x10
+PONG: Final = 0x11
+CHOOSE: Final = 0x12
+CHOSEN: Final = 0x13
+BYE: Final = 0x14
+LAST_CONTROL: Final = 0x7F
+
+HEADER: Final = struct.Struct("<I")  # type | length << 8
+_TOTAL: Final = struct.Struct("<I")
+_COUNT: Final = struct.Struct("<H")
+
+FRAGMENT_SIZE: Final = 65_536
+"""Bytes of a large message in one frame: with its headers it fills one record."""
+MAX_FRAME: Final = HEADER.size + _TOTAL.size + FRAGMENT_SIZE
+"""Bytes of the largest frame, its header included."""
+MAX_SMALL: Final = 16_384
+"""Bytes; messages up to this size are packed together, larger ones go alone (copying them together would not pay)."""
+MAX_BATCH: Final = FRAGMENT_SIZE
+"""Bytes of messages and lengths in one MESSAGES frame."""
+MAX_CONTROL: Final = 4096
+"""Bytes of a control frame's body: enough for any of them, little to parse."""
+_MAX_COUNT: Final = 0xFFFF
+_BLOCK: Final = 64  # messages of equal length that one struct takes apart at a time
+
+Chunk = bytes | memoryview
+
+
+# --- encoding -----------------------------------------------------------------------------------------------------------
+
+
+def control_frame(kind: int, content: Mapping[str, Any]) -> bytes:
+    """A control frame with ``content`` as its JSON body."""
+    body = json.dumps(content, separators=(",", ":")).encode()
+    if len(body) > MAX_CONTROL:
+        raise ValueError(f"a control frame of {len(body)} bytes; the limit is {MAX_CONTROL}")
+    return HEADER.pack(kind | len(body) << 8) + body
+
+
+def encode_messages(messages: list[bytes]) -> Iterator[tuple[tuple[Chunk, ...], int]]:
+    """Cut messages into frames.
+
+    Yields, for each frame, the pieces that it is made of (to be joined once, at their place in a record) and how many
+    bytes of messages, with their overhead, are complete with it: what `Outbox.sent` wants to know is left to the caller.
+    """
+    sizes = list(map(len, messages))
+    start = 0
+    total = len(messages)
+    while start < total:
+        if sizes[start] > MAX_SMALL:
+            yield from _encode_large(messages[start])
+            start += 1
+            continue
+        end = _batch_end(sizes, start)
+        if end == start + 1:
+            yield (HEADER.pack(MESSAGE | sizes[start] << 8), messages[start]), 1
+        else:
+            batch = messages[start:end] if end - start < total else messages
+            lengths = sizes[start:end] if end - start < total else sizes
+            count = end - start
+            body = 2 + 2 * count + sum(lengths)
+            head = struct.pack(f"<IH{count}H", MESSAGES | body << 8, count, *lengths)
+            yield (head, *batch), count
+        start = end
+
+
+def _batch_end(sizes: list[int], start: int) -> int:
+    """One past the last message that fits into a MESSAGES frame beginning with ``start``."""
+    window = sizes[start : start + _MAX_COUNT]
+    if max(window) > MAX_SMALL:
+        window = window[: next(i for i, size in enumerate(window) if size > MAX_SMALL)]
+    # Each message costs its bytes and two for its length; offsets is increasing, so the cut is found by bisection.
+    offsets = list(accumulate(window))
+    budget = MAX_BATCH - 2
+    if offsets[-1] + 2 * len(offsets) <= budget:
+        return start + len(offsets)
+    return start + max(1, bisect_right(range(len(offsets)), budget, key=lambda i: offsets[i] + 2 * (i + 1)))
+
+
+def _encode_large(message: bytes) -> Iterator[tuple[tuple[Chunk, ...], int]]:
+    size = len(message)
+    if size <= FRAGMENT_SIZE:
+        yield (HEADER.pack(MESSAGE | size << 8), message), 1
+        return
+    view = memoryview(message)
+    first = HEADER.pack(FIRST | (_TOTAL.size + FRAGMENT_SIZE) << 8) + _TOTAL.pack(size)
+    yield (first, view[:FRAGMENT_SIZE]), 0
+    for at in range(FRAGMENT_SIZE, size, FRAGMENT_SIZE):
+        piece = view[at : at + FRAGMENT_SIZE]
+        yield (HEADER.pack(NEXT | len(piece) << 8), piece), int(at + FRAGMENT_SIZE >= size)
+
+
+# --- decoding -----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=128)
+def _equal_lengths(length: int) -> struct.Struct:
+    return struct.Struct(f"{length}s" * _BLOCK)
+
+
+def _split_equal(body: memoryview, at: int, length: int, count: int) -> list[bytes]:
+    """``count`` messages of the same length, a block at a time without a Python step per message."""
+    found: list[bytes] = []
+    if length and count >= _BLOCK:
+        block = _equal_lengths(length)
+        for _ in range(count // _BLOCK):
+            found += block.unpack_from(body, at)
+            at += block.size
+        count %= _BLOCK
+    whole = bytes(body[at : at + length * count])
+    found += [whole[i * length : (i + 1) * length] for i in range(count)]
+    return found
+
+
+def parse_control(body: Chunk) -> dict[str, Any]:
+    """The JSON object of a control frame.
+
+    Raises:
+        Malformed: too long, not JSON, or not an object.
+    """
+    if len(body) > MAX_CONTROL:
+        raise Malformed(f"a control frame of {len(body)} bytes; the limit is {MAX_CONTROL}")
+    try:
+        content = json.loads(bytes(body))
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"a control frame is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise Malformed("a control frame is not a JSON object")
+    return content
+
+
+class Decoder:
+    """Frames to messages and control frames, with a bound on the size of a message.
+
+    After each `feed`, take what came with `take_messages` and `take_controls`. After `Malformed` it is of no more use.
+
+    Args:
+        max_message_size: bytes of the largest message that is accepted.
+    """
+
+    def __init__(self, max_message_size: int) -> None:
+        self._max = max_message_size
+        self._messages: list[bytes] = []
+        self._bytes = 0
+        self._controls: list[tuple[int, dict[str, Any]]] = []
+        self._pieces: list[bytes] = []
+        self._missing = 0
+
+    def feed(self, plaintext: Chunk) -> None:
+        """Take in the plaintext of one record: whole frames.
+
+        Raises:
+            Malformed: a frame is cut off, of an unknown kind, out of place, or its lengths lie.
+        """
+        view = plaintext if type(plaintext) is memoryview else memoryview(plaintext)
+        at, end = 0, len(view)
+        if not end:
+            raise Malformed("an empty record")
+        while at < end:
+            if end - at < HEADER.size:
+                raise Malformed("a frame header is cut off")
+            (word,) = HEADER.unpack_from(view, at)
+            kind, length = word & 0xFF, word >> 8
+            at += HEADER.size
+            if length > end - at:
+                raise Malformed(f"a frame says {length} bytes but {end - at} are there")
+            self._frame(kind, view[at : at + length])
+            at += length
+
+    def _frame(self, kind: int, body: memoryview) -> None:
+        if PING <= kind <= LAST_CONTROL:
+            self._controls.append((kind, parse_control(body)))
+        elif kind == NEXT:
+            self._next(body)
+        elif self._missing:
+            raise Malformed("a message was not finished before the next one")
+        elif kind == MESSAGES:
+            self._batch(body)
+        elif kind == MESSAGE:
+            self._whole(body)
+        elif kind == FIRST:
+            self._first(body)
+        else:
+            raise Malformed(f"a frame of the unknown kind 0x{kind:02x}")
+
+    def _batch(self, body: memoryview) -> None:
+        if len(body) < _COUNT.size:
+            raise Malformed("a MESSAGES frame without a count")
+        (count,) = _COUNT.unpack_from(body)
+        start = _COUNT.size + 2 * count
+        if not count or start > len(body):
+            raise Malformed(f"a MESSAGES frame of {len(body)} bytes says that it has {count} messages")
+        lengths = struct.unpack_from(f"<{count}H", body, _COUNT.size)
+        length = lengths[0]
+        if start + sum(lengths) != len(body):
+            raise Malformed("the lengths in a MESSAGES frame do not add up")
+        if max(lengths) > self._max:
+            raise Malformed(f"a message of {max(lengths)} bytes; the limit is {self._max}")
+        if lengths.count(length) == count:
+            self._messages += _split_equal(body, start, length, count)
+        else:
+            whole = bytes(body)
+            self._messages += [whole[a:b] for a, b in pairwise(accumulate(lengths, initial=start))]
+        self._bytes += len(body) - start
+
+    def _whole(self, body: memoryview) -> None:
+        if len(body) > min(FRAGMENT_SIZE, self._max):
+            raise Malformed(f"a message of {len(body)} bytes in one frame; the limit is {min(FRAGMENT_SIZE, self._max)}")
+        self._messages.append(bytes(body))
+        self._bytes += len(body)
+
+    def _first(self, body: memoryview) -> None:
+        if len(body) != _TOTAL.size + FRAGMENT_SIZE:
+            raise Malformed(f"the first piece of a message has {len(body) - _TOTAL.size} bytes, not {FRAGMENT_SIZE}")
+        (total,) = _TOTAL.unpack_from(body)
+        if not FRAGMENT_SIZE < total <= self._max:
+            raise Malformed(f"a message of {total} bytes in pieces; allowed are {FRAGMENT_SIZE + 1} to {self._max}")
+        # What the peer promises is not allocated: only what has come takes memory.
+        self._pieces = [bytes(body[_TOTAL.size :])]
+        self._missing = total - FRAGMENT_SIZE
+
+    def _next(self, body: memoryview) -> None:
+        if not self._missing:
+            raise Malformed("a piece of a message that was not begun")
+        # Full-size pieces only: a thousand times as many tiny ones would cost a thousand times their size.
+        if len(body) != min(self._missing, FRAGMENT_SIZE):
+            raise Malformed(f"a piece of {len(body)} bytes where {min(self._missing, FRAGMENT_SIZE)} were due")
+        self._pieces.append(bytes(body))
+        self._missing -= len(body)
+        if not self._missing:
+            message = b"".join(self._pieces)
+            self._pieces = []
+            self._messages.append(message)
+            self._bytes += len(message)
+
+    def take_messages(self) -> tuple[list[bytes], int]:
+        """The whole messages that came since the last call, and their bytes together."""
+        taken = self._messages, self._bytes
+        self._messages, self._bytes = [], 0
+        return taken
+
+    def take_controls(self) -> list[tuple[int, dict[str, Any]]]:
+        """The control frames that came since the last call: kind and content."""
+        taken, self._controls = self._controls, []
+        return taken
+
+    @property
+    def has_controls(self) -> bool:
+        """Whether `take_controls` would give any."""
+        return bool(self._controls)
