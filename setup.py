@@ -17,7 +17,9 @@ EXTRAS = {
     "bench": ["pyzmq>=26", "matplotlib>=3.8"],
     "bench-libp2p": ["libp2p>=0.2"],  # heavy; only to measure against
 }
-EXTRAS["dev"] = [*EXTRAS["cli"], *EXTRAS["test"], "ruff>=0.9", "mypy>=1.13", "types-PyYAML>=6", "coverage>=7.6"]
+# Formatting changes between minor versions of ruff, and what mypy finds between its major ones.
+TOOLS = ["ruff>=0.17,<0.18", "mypy>=2,<3", "types-PyYAML>=6", "coverage>=7.6"]
+EXTRAS["dev"] = [*EXTRAS["cli"], *EXTRAS["test"], *TOOLS]
 
 setup(
     name="crust-p2p",

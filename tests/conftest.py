@@ -1,0 +1,90 @@
+"""What holds for every test: no leaked threads or descriptors, Hypothesis profiles, and no skips on CI."""
+
+import gc
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Generator, Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# A loaded machine may take a moment to run a thread to its end; a leaked thread never gets there.
+GRACE = 5.0  # seconds
+_DESCRIPTORS = Path("/proc/self/fd")
+
+# No deadline: timings of single examples say nothing on a shared machine; pytest-timeout guards against hanging.
+hypothesis.settings.register_profile("fast", max_examples=100, deadline=None)
+hypothesis.settings.register_profile("deep", max_examples=20_000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+def _crust_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("crust-")}
+
+
+def _descriptors() -> dict[int, str]:
+    """Open descriptors and what they are; empty where the system does not tell."""
+    found: dict[int, str] = {}
+    if not _DESCRIPTORS.is_dir():
+        return found
+    # One per process, opened by multiprocessing at its first use and kept.
+    tracker = getattr(resource_tracker._resource_tracker, "_fd", None)
+    for name in os.listdir(_DESCRIPTORS):
+        try:
+            target = os.readlink(_DESCRIPTORS / name)
+        except OSError:  # the one that listed the directory
+            continue
+        if int(name) != tracker and not target.startswith("/dev/"):
+            found[int(name)] = target
+    return found
+
+
+def _stack(thread: threading.Thread) -> str:
+    frame = sys._current_frames().get(thread.ident or 0)
+    return "".join(traceback.format_stack(frame)) if frame else "    (ended just now)\n"
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """Fail a test that leaves a ``crust-...`` thread, a socket or another descriptor behind."""
+    threads_before, descriptors_before = _crust_threads(), _descriptors()
+    yield
+    deadline = time.monotonic() + GRACE
+    for thread in _crust_threads() - threads_before:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    left = _crust_threads() - threads_before
+    if left:
+        stacks = "\n".join(f"  {thread.name}\n{_stack(thread)}" for thread in sorted(left, key=lambda t: t.name))
+        pytest.fail(f"{len(left)} thread(s) still run after the test:\n{stacks}", pytrace=False)
+    if _descriptors().items() - descriptors_before.items():
+        gc.collect()  # what sits in a reference cycle is not leaked; an unclosed socket in one warns, which is an error
+    leaked = dict(_descriptors().items() - descriptors_before.items())
+    if leaked:
+        listing = "\n".join(f"  {number} -> {target}" for number, target in sorted(leaked.items()))
+        pytest.fail(f"{len(leaked)} descriptor(s) still open after the test:\n{listing}", pytrace=False)
+
+
+def _fail_skips(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """On CI nothing may be skipped: what a test needs has to be installed by ``.ci/run``."""
+    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which is a failure where CI is set: {report.longrepr}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_skips(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_skips(report)
+    return report
