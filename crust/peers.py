@@ -1,0 +1,170 @@
+"""Which connection to keep: at most one with each peer, found by identity. Pure; it belongs to the manager thread.
+
+Both ends of every authenticated connection ask their own `PeerTable`. The peer with the **greater** id chooses:
+
+* It keeps the first connection that asks and says so with CHOOSE; it refuses the others as duplicates.
+* The other one waits for CHOOSE (or BYE) on each connection, and obeys.
+
+No message travels before the choice, so nothing can be lost on a connection that is not chosen.
+
+A peer that lost a connection which we still believe in (it crashed, or moved to another network) must not be refused as a
+duplicate. Each side therefore says three things about itself in every handshake: its `session` (new for each manager), a
+`serial` that grows with every connection it registers, and whether it is `alone`, that is, holds no other connection with
+us, established or in the making. The one we hold is stale when the session is another, or when a peer that is alone now
+knew the one we hold before (its serial there is smaller): then it has given that one up, and the new one replaces it. A
+delayed handshake has a smaller serial and proves nothing; a connection whose serial we have not been told yet may not
+have been known to the peer when it said that it is alone.
+"""
+
+import enum
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import count
+
+from crust.identity import PeerId
+
+
+class Verdict(enum.Enum):
+    """What becomes of a connection that has proved its peer's identity."""
+
+    CHOOSE = "choose"
+    """We choose, and we choose this one: say CHOOSE."""
+    WAIT = "wait"
+    """The peer chooses: wait for its CHOOSE or BYE."""
+    DUPLICATE = "duplicate"
+    """We are connected to that peer, or about to be."""
+    SELF = "self"
+    """The peer is ourselves."""
+    FULL = "full"
+    """There are as many connections as the configuration allows."""
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """A connection that proved its peer's identity, from then until its end.
+
+    The table alone changes it.
+    """
+
+    peer_id: PeerId
+    address: str
+    """The peer's IP address, for the bound on connections per address."""
+    session: bytes
+    """The peer's session, from the handshake."""
+    peer_serial: int | None = None
+    """The peer's serial of this connection; ``None`` until it said so."""
+    peer_alone: bool = False
+    serial: int = 0
+    """Our own serial of it."""
+    alone: bool = False
+    """Whether we had no other connection with the peer when it was registered."""
+    live: bool = False
+    """Whether it was chosen and handed to its threads."""
+
+
+@dataclass(slots=True)
+class _Peer:
+    chosen: Candidate | None = None
+    waiting: set[Candidate] = field(default_factory=set)
+
+
+class PeerTable:
+    """The candidates and connections of a node, by peer.
+
+    Args:
+        own_id: who we are.
+        max_connections: in all.
+        max_per_address: with one IP address.
+    """
+
+    def __init__(self, own_id: PeerId, max_connections: int, max_per_address: int) -> None:
+        self._own_id = own_id
+        self._max_connections = max_connections
+        self._max_per_address = max_per_address
+        self._peers: dict[PeerId, _Peer] = {}
+        self._serials = count(1)
+        self._chosen = 0
+        self._per_address: Counter[str] = Counter()
+
+    def register(self, candidate: Candidate) -> tuple[Verdict, Candidate | None]:
+        """Ask what becomes of a connection whose peer has just been authenticated.
+
+        Returns:
+            The verdict, and the older connection that the new one replaces, if any: the caller ends it once the new one
+            is live. With CHOOSE or WAIT the candidate is on the books until `remove`.
+        """
+        if candidate.peer_id == self._own_id:
+            return Verdict.SELF, None
+        peer = self._peers.get(candidate.peer_id, _Peer())
+        held = peer.chosen
+        candidate.serial = next(self._serials)
+        candidate.alone = held is None and not peer.waiting
+        if held is None and not self._has_place_for(candidate):
+            return Verdict.FULL, None
+        if self._own_id < candidate.peer_id:
+            peer.waiting.add(candidate)
+            self._peers[candidate.peer_id] = peer
+            return Verdict.WAIT, None
+        if held is not None and not _is_stale(held, candidate):
+            return Verdict.DUPLICATE, None
+        self._peers[candidate.peer_id] = peer
+        self._set_chosen(peer, candidate)
+        return Verdict.CHOOSE, held
+
+    def chosen_by_peer(self, candidate: Candidate) -> Candidate | None:
+        """The peer chose ``candidate``; what it replaces, if anything. For a candidate that waits."""
+        peer = self._peers[candidate.peer_id]
+        peer.waiting.discard(candidate)
+        held = peer.chosen
+        self._set_chosen(peer, candidate)
+        return held
+
+    def remove(self, candidate: Candidate) -> None:
+        """Forget a candidate or connection, whatever became of it. Idempotent."""
+        peer = self._peers.get(candidate.peer_id)
+        if peer is None:
+            return
+        peer.waiting.discard(candidate)
+        if peer.chosen is candidate:
+            peer.chosen = None
+            self._chosen -= 1
+            self._count_address(candidate.address, -1)
+        if peer.chosen is None and not peer.waiting:
+            del self._peers[candidate.peer_id]
+
+    def held(self, peer_id: PeerId) -> Candidate | None:
+        """The connection with that peer that was chosen, if there is one."""
+        peer = self._peers.get(peer_id)
+        return None if peer is None else peer.chosen
+
+    def __len__(self) -> int:
+        """How many connections are chosen."""
+        return self._chosen
+
+    def _has_place_for(self, candidate: Candidate) -> bool:
+        return self._chosen < self._max_connections and self._per_address[candidate.address] < self._max_per_address
+
+    def _set_chosen(self, peer: _Peer, candidate: Candidate) -> None:
+        if peer.chosen is not None:
+            self._chosen -= 1
+            self._count_address(peer.chosen.address, -1)
+        peer.chosen = candidate
+        self._chosen += 1
+        self._count_address(candidate.address, 1)
+
+    def _count_address(self, address: str, change: int) -> None:
+        self._per_address[address] += change
+        if not self._per_address[address]:
+            del self._per_address[address]
+
+
+def _is_stale(held: Candidate, new: Candidate) -> bool:
+    """Whether the peer has given up the connection that we hold, judged by what it said in the new one's handshake."""
+    if new.session != held.session:
+        return True
+    return (
+        new.peer_alone
+        and new.peer_serial is not None
+        and held.peer_serial is not None
+        and held.peer_serial < new.peer_serial
+    )

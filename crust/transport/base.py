@@ -1,0 +1,51 @@
+"""What every transport offers: `Stream`, a reliable ordered byte stream with a blocking face."""
+
+from typing import Protocol as TypingProtocol
+
+from crust.clock import Deadline
+from crust.endpoint import Endpoint
+
+
+class Stream(TypingProtocol):
+    """One end of a reliable, ordered byte stream.
+
+    One thread may receive while another sends. `abort` may be called by any thread at any moment and wakes both. `close`
+    is for the owner, when no other thread uses the stream any more.
+    """
+
+    local: Endpoint
+    remote: Endpoint
+
+    def receive_into(self, buffer: memoryview) -> int:
+        """Read some bytes into ``buffer`` and say how many; 0 means that the peer sends no more.
+
+        Raises:
+            ConnectionLost: the stream is broken or was aborted.
+            TimedOut: the deadline passed.
+        """
+        ...
+
+    def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of ``data``; blocks while the peer is slower.
+
+        Raises:
+            ConnectionLost: the stream is broken or was aborted.
+            TimedOut: the deadline passed.
+        """
+        ...
+
+    def set_deadline(self, deadline: Deadline | None) -> None:
+        """Bound the receives and sends that begin from now on; ``None`` takes the bound away."""
+        ...
+
+    def finish_sending(self) -> None:
+        """Say that nothing more will be sent (the peer reads 0 bytes after what is on its way). Never raises."""
+        ...
+
+    def abort(self) -> None:
+        """End both directions at once, waking whoever is blocked; what is on its way may be lost. Never raises."""
+        ...
+
+    def close(self) -> None:
+        """Free what the stream holds. Idempotent, never raises."""
+        ...
