@@ -171,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Exit.TERMINATED
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
-    except BrokenPipeError:
+    except console.OutputGone:
         # Whoever read our output has gone. Python would complain again at exit: give it somewhere to write.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
@@ -193,17 +193,13 @@ def _run(arguments: list[str]) -> int:
         if (error.name or "").partition(".")[0] not in OPTIONAL_PACKAGES:
             return _internal(error)
         return console.fail(f"this needs the package {error.name!r}, which is not installed: {INSTALL_HINT}")
+    except console.OutputGone:
+        raise
     except (CrustError, OSError) as error:
-        _raise_if_output_is_gone()
         _log.debug("the command failed", exc_info=True)
         return console.fail(error)
     except Exception as error:
         return _internal(error)
-
-
-def _raise_if_output_is_gone() -> None:
-    """A broken pipe is no failure to report when it is our own output: what was not written is still buffered."""
-    sys.stdout.flush()
 
 
 def _internal(error: Exception) -> int:

@@ -48,6 +48,10 @@ class Exit(enum.IntEnum):
     TERMINATED = 143
 
 
+class OutputGone(BrokenPipeError):
+    """Nobody reads our output any more, as in ``crust ... | head``; `main` ends quietly."""
+
+
 EXIT_TEXT: Final[dict[Exit, str]] = {
     Exit.OK: "done",
     Exit.FAILED: "something failed; the message names the cause",
@@ -140,11 +144,14 @@ def _emit(stream: TextIO, text: str, style: str | None) -> None:
     text = harmless(text)
     with _lock:
         console = rich_console(stream) if style and wants_colour(stream) else None
-        if console is None:
-            stream.write(text + "\n")
-        else:
-            console.print(text, style=STYLES[style or "note"], soft_wrap=True)
-        stream.flush()
+        try:
+            if console is None:
+                stream.write(text + "\n")
+            else:
+                console.print(text, style=STYLES[style or "note"], soft_wrap=True)
+            stream.flush()
+        except BrokenPipeError as error:
+            raise OutputGone from error
 
 
 def say(text: str = "", style: str | None = None) -> None:
