@@ -108,6 +108,17 @@ def port(text: str) -> int:
     return int(text)
 
 
+def seconds(text: str) -> float:
+    """The ``type=`` of an argument that is a time span."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:  # excludes what is not a number
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: give seconds, as in 30 or 0.5")
+    return value
+
+
 def add_node_options(parser: argparse.ArgumentParser) -> None:
     """The options of every command that is a node: see `config_from`."""
     group = parser.add_argument_group("node")
