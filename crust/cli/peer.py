@@ -1,0 +1,116 @@
+"""``crust peer``: a node that people (or scripts) drive line by line."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Final
+
+from crust import cli
+from crust.channel import Channel
+from crust.cli import console
+from crust.cli.console import Exit, say
+from crust.cli.peer_commands import help_lines
+from crust.cli.peer_prompt import open_lines
+from crust.cli.peer_session import Session
+
+if TYPE_CHECKING:
+    from crust.connection_manager import ConnectionManager
+
+SCRIPT_WAIT: Final = 30.0
+"""Seconds that a script waits for one of the peers given: two rounds of dialling."""
+
+DESCRIPTION = """\
+Listen for peers, connect to the PEERs given, and read commands: at a prompt, or line by line from a pipe or file.
+At the prompt, Tab completes, the arrow keys bring earlier lines back, and what happens is printed above the line.
+"""
+
+EPILOG = """\
+commands:
+{commands}
+
+scripts:
+  When standard input is no terminal, each command is finished before the next line is read, and the first waits until
+  one of the PEERs is connected. At the end of the input everything queued is delivered, then the node stops; the exit
+  code is 1 if any command failed. With --stay it goes on, printing what it receives, until Ctrl-C or SIGTERM.
+
+Ctrl-C, Ctrl-D, SIGTERM and the command stop all end in order: what is queued is delivered, and the exit code is 0.
+(A signal that comes before a script is done: 130 or 143.)
+
+examples:
+  crust peer                                   listen on any free port, and print which
+  crust peer 192.0.2.7:5483                    connect to a peer
+  echo 'send-all good night' | crust peer 192.0.2.7:5483
+  crust peer --tcp 5483 --stay </dev/null      a node without a terminal
+"""
+
+
+def add_parser(subparsers: cli.Subparsers) -> None:
+    """Register the command."""
+    commands = "\n".join(f"  {line}" for line in help_lines(None))
+    parser = cli.add_command(subparsers, "peer", DESCRIPTION, EPILOG.format(commands=commands))
+    parser.add_argument("peers", nargs="*", type=cli.endpoint, metavar="PEER", help="address of a peer, HOST:PORT")
+    parser.add_argument("--stay", action="store_true", help="go on after the end of the input")
+    parser.add_argument(
+        "--wait",
+        type=cli.seconds,
+        metavar="SECONDS",
+        help=f"give up with exit code 3 if none of the PEERs is connected by then (default: {SCRIPT_WAIT:.0f} for "
+        "scripts; at the prompt: never, and the prompt comes at once)",
+    )
+    cli.add_node_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Be a peer until told to stop."""
+    from crust.connection_manager import ConnectionManager
+
+    config = cli.config_from(args)
+    scripted = sys.stdin is None or not sys.stdin.isatty()
+    events: Channel[object] = Channel()
+    manager = ConnectionManager(events, config, fallback_endpoints=args.peers)
+    with Session(manager, events, scripted=scripted, on_terminal=sys.stdout.isatty()) as session:
+        _announce(manager, session)
+        wait = SCRIPT_WAIT if scripted and args.wait is None else args.wait
+        contacts = [*args.peers, *config.hard_coded_contacts]
+        if contacts and not _bootstrap(manager, session, contacts, wait):
+            return _unreachable(contacts, wait)
+        return _follow(session, stay=args.stay, scripted=scripted)
+
+
+def _announce(manager: "ConnectionManager", session: Session) -> None:
+    ports = manager.start_listening()
+    if ports:
+        say(f"Listening for new connections on {', '.join(map(str, ports))}.", "good")
+    else:
+        say("Not listening: the configuration switches every port off.", "warn")
+    session.introduce()
+
+
+def _bootstrap(manager: "ConnectionManager", session: Session, contacts: list[object], wait: float | None) -> bool:
+    """Look for peers; whether to go on."""
+    say(f"Looking for {' and '.join(map(str, contacts))} ...", "note")
+    manager.bootstrap(len(contacts))
+    session.expect_peers()
+    return wait is None or session.wait_for_peer((), wait)
+
+
+def _unreachable(contacts: list[object], wait: float | None) -> int:
+    tried = ", ".join(map(str, contacts))
+    hint = "check the address, and that the peer runs and has the same network name and key (-v shows each attempt)"
+    return console.fail(f"no connection to {tried} after {wait:g} s; {hint}", Exit.UNREACHABLE)
+
+
+def _follow(session: Session, *, stay: bool, scripted: bool) -> int:
+    """Carry out line after line, to the end."""
+    with open_lines(session.completions, say) as read:
+        if not scripted:
+            say("Type help for the commands.", "note")
+        while (line := read()) is not None:
+            if not session.execute(line):
+                stay = False
+                break
+    if stay:
+        try:
+            session.stay()
+        except KeyboardInterrupt:
+            pass  # the way to end it
+    return Exit.FAILED if scripted and session.failures else Exit.OK

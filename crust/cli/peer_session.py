@@ -1,0 +1,322 @@
+"""What ``crust peer`` does: carries out commands on a manager, and shows its events from a thread of its own."""
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Protocol, Self
+
+from crust import clock
+from crust.channel import Channel
+from crust.cli import console
+from crust.cli.console import count_of, human_bytes, human_time
+from crust.cli.peer_commands import (
+    BadCommand,
+    Connect,
+    Drop,
+    Help,
+    ListPeers,
+    Send,
+    SendAll,
+    Stop,
+    Traffic,
+    WhoAmI,
+    help_lines,
+    parse,
+)
+from crust.cli.peer_events import SHOWN_CHARACTERS, SHOWN_PER_SECOND, Gate, Line, describe
+from crust.cli.peer_events import Traffic as TrafficCount
+from crust.cli.peer_table import Peer, PeerTable, UnknownPeer
+from crust.clock import Deadline
+from crust.endpoint import Endpoint
+from crust.errors import CrustError
+from crust.event import Event
+from crust.identity import Identity
+from crust.workers import start_thread
+
+ANSWER_TIMEOUT: Final = 30.0
+"""Seconds for which a script waits for the outcome of a ``connect``: the dial's own deadline comes first."""
+LONELY_AFTER: Final = 5.0
+"""Seconds without any peer after which it is worth saying so, as the original did."""
+
+
+class Manager(Protocol):
+    """What a session uses of a `ConnectionManager`."""
+
+    @property
+    def identity(self) -> Identity: ...
+    def connect(self, endpoints: Iterable[Endpoint]) -> None: ...
+    def send(self, endpoint: Endpoint, data: bytes, *, timeout: float | None = ...) -> None: ...
+    def drop_node(self, endpoint: Endpoint) -> None: ...
+    def get_own_endpoints(self) -> list[Endpoint]: ...
+    def connections(self) -> Sequence[Any]: ...
+    def stop(self) -> None: ...
+
+
+class _End(NamedTuple):
+    """Put behind the last event: the thread that shows events ends."""
+
+
+class _Look(NamedTuple):
+    """Put when something changed that the waiting thread has to know."""
+
+
+class Session:
+    """One run of ``crust peer``: ``with`` starts the thread that shows events; leaving it stops the manager in order.
+
+    Args:
+        manager: the manager to command.
+        events: the channel that the manager was given.
+        scripted: commands come from a script, so each is finished before the next begins, and sending waits for room.
+        on_terminal: people read the output: floods of messages and endless lines are cut short.
+        say: prints a line with a style; called from two threads.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        events: Channel[Any],
+        *,
+        scripted: bool,
+        on_terminal: bool,
+        say: Callable[[str, str | None], None] = console.say,
+    ) -> None:
+        self.failures = 0
+        self._manager = manager
+        self._events = events
+        self._scripted = scripted
+        self._say = say
+        self._most = SHOWN_CHARACTERS if on_terminal else None
+        self._changed = threading.Condition()  # guards everything below
+        self._peers = PeerTable()
+        self._traffic = TrafficCount()
+        self._gate = Gate(SHOWN_PER_SECOND if on_terminal else None)
+        self._failed: set[Endpoint] = set()  # endpoints of connects that came to nothing
+        self._lonely_at: float | None = None  # when to say that nobody has answered
+        self._nobody_listens = False  # our output is gone
+        self._join: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Self:
+        self._join = start_thread("cli-events", self._show_events).join
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self._manager.stop()
+        finally:
+            self._events.put(_End())
+            self._join()
+
+    # --- commands: called by the thread that reads lines -------------------------------------------------------------
+
+    def execute(self, line: str) -> bool:
+        """Carry out one line.
+
+        Returns:
+            whether to go on: ``False`` after ``stop``.
+        """
+        try:
+            command = parse(line)
+            match command:
+                case None:
+                    pass
+                case Stop():
+                    return False
+                case Connect(endpoints):
+                    self._connect(endpoints)
+                case Send(peer, text):
+                    self._send(self._select(peer), text)
+                case SendAll(text):
+                    self._send_all(text)
+                case Drop(peer):
+                    self._drop(self._select(peer))
+                case ListPeers():
+                    self._list()
+                case WhoAmI():
+                    self.introduce()
+                case Traffic(on):
+                    self._switch_traffic(on)
+                case Help(topic):
+                    self._say("\n".join(help_lines(topic)), None)
+        except (BadCommand, UnknownPeer, CrustError) as error:
+            self._fail(str(error))
+        return True
+
+    def _fail(self, text: str) -> None:
+        self.failures += 1
+        console.fail(text)
+
+    def _select(self, text: str) -> Peer:
+        with self._changed:
+            return self._peers.select(text)
+
+    def _connect(self, endpoints: tuple[Endpoint, ...]) -> None:
+        with self._changed:
+            known = [peer for endpoint in endpoints if (peer := self._peers.at(endpoint))]
+            self._failed.difference_update(endpoints)
+        if known:
+            self._say(f"Already connected to {known[0]} at {known[0].endpoint}.", None)
+            return
+        self._say(f"Connecting to {' or '.join(map(str, endpoints))} ...", "note")
+        self._manager.connect(endpoints)
+        if self._scripted and not self.wait_for_peer(endpoints, ANSWER_TIMEOUT):
+            self.failures += 1
+
+    def wait_for_peer(self, endpoints: Sequence[Endpoint], timeout: float | None) -> bool:
+        """Wait until one of these endpoints is connected, or all of them failed.
+
+        Args:
+            endpoints: where we dialled; empty means any connection at all.
+            timeout: seconds; ``None`` waits for ever.
+
+        Returns:
+            whether there is a connection.
+        """
+        deadline = Deadline(timeout)
+        with self._changed:
+            while True:
+                if any(self._peers.at(endpoint) for endpoint in endpoints) or (not endpoints and len(self._peers)):
+                    return True
+                if endpoints and self._failed.issuperset(endpoints):
+                    return False
+                if not self._changed.wait(deadline.remaining()) and deadline.expired:
+                    return False
+
+    def expect_peers(self) -> None:
+        """We look for peers: say so if none is found for a while."""
+        with self._changed:
+            self._lonely_at = clock.now() + LONELY_AFTER
+        self._events.put(_Look())
+
+    def stay(self) -> None:
+        """Go on without input: until a signal raises, or nobody reads our output any more."""
+        with self._changed:
+            while not self._nobody_listens:
+                # Without a time limit, Windows would not let Ctrl-C in.
+                self._changed.wait(None if os.name == "posix" else 1.0)
+
+    def _send(self, peer: Peer, text: str) -> None:
+        data = text.encode("utf-8", "surrogateescape")  # bytes of the input that are no UTF-8 go out as they came
+        self._manager.send(peer.endpoint, data, timeout=None if self._scripted else 0.0)
+        self._say(f"Sending {count_of(len(data), 'byte')} to {peer}.", "note")
+
+    def _send_all(self, text: str) -> None:
+        with self._changed:
+            peers = list(self._peers)
+        if not peers:
+            raise UnknownPeer("no peer is connected; connect to one first")
+        for peer in peers:
+            try:
+                self._send(peer, text)
+            except CrustError as error:
+                self._fail(f"{peer}: {error}")
+
+    def _drop(self, peer: Peer) -> None:
+        with self._changed:
+            self._peers.lost(peer.endpoint)  # no event will come for what we drop ourselves
+        self._manager.drop_node(peer.endpoint)
+        self._say(f"Dropped {peer} at {peer.endpoint}.", "note")
+
+    def _switch_traffic(self, on: bool | None) -> None:
+        with self._changed:
+            total = self._traffic.total()
+            if on is not None:
+                self._traffic.switch(on)
+        if on is None:
+            self._say(total.text, None)
+            return
+        self._say(f"Traffic is {'shown every 10 s while there is some' if on else 'no longer shown'}.", "note")
+        self._events.put(_Look())
+
+    def _list(self) -> None:
+        with self._changed:
+            peers = list(self._peers)
+        if not peers:
+            self._say("No connected peers.", None)
+            return
+        infos = {info.endpoint: info for info in self._manager.connections()}
+        rows = [_row(peer, infos.get(peer.endpoint)) for peer in peers]
+        lines = console.aligned(("#", "id", "address", "received", "sent", "round trip"), rows, {0, 3, 4, 5})
+        self._say("\n".join(lines), None)
+
+    def introduce(self) -> None:
+        """Say who we are and where others reach us."""
+        self._say(f"This node's id is {self._manager.identity.peer_id.hex()}.", None)
+        for endpoint in self._manager.get_own_endpoints():
+            self._say(f"  reached at {endpoint}", None)
+
+    def completions(self) -> list[tuple[str, str]]:
+        """The connected peers for completion: what to type, and what it stands for. Any thread may call."""
+        with self._changed:
+            return [(str(peer.index), f"{peer.peer_id} {peer.endpoint}") for peer in self._peers]
+
+    # --- events: the thread that shows them ----------------------------------------------------------------------
+
+    def _show_events(self) -> None:
+        while True:
+            try:
+                event = self._events.get(timeout=self._until_due())
+            except queue.Empty:
+                event = _Look()
+            if isinstance(event, _End):
+                return
+            with self._changed:
+                lines = self._digest(event, clock.now())
+                self._changed.notify_all()
+            self._show(lines)
+
+    def _show(self, lines: list[Line]) -> None:
+        if self._nobody_listens:
+            return
+        try:
+            for text, style in lines:
+                self._say(text, style)
+        except console.OutputGone:
+            # The events must still be taken, or a peer that sends would hold up the end.
+            with self._changed:
+                self._nobody_listens = True
+                self._changed.notify_all()
+
+    def _until_due(self) -> float | None:
+        """Seconds to the next line that time brings about; ``None`` when only an event can."""
+        with self._changed:
+            moments = (self._traffic.due(), self._gate.due(), self._lonely_at)
+        due = [moment for moment in moments if moment is not None]
+        return max(min(due) - clock.now(), 0.0) if due else None
+
+    def _digest(self, event: object, now: float) -> list[Line]:
+        lines = [*self._gate.report(now), *self._traffic.report(now), *self._loneliness(now)]
+        match event:
+            case _Look():
+                return lines
+            case Event.NewMessage(_, data):
+                self._traffic.received(len(data), now)
+                if not self._gate.lets_through(len(data), now):
+                    return lines
+            case Event.ConnectionFailed(endpoints, _):
+                self._failed.update(endpoints)
+        return lines + describe(event, self._peers, self._most)
+
+    def _loneliness(self, now: float) -> list[Line]:
+        if self._lonely_at is None or (now < self._lonely_at and not len(self._peers)):
+            return []
+        self._lonely_at = None
+        if len(self._peers):
+            return []
+        return [Line("No peer has answered yet; still trying. This may be the first node of its network.", "warn")]
+
+
+def _row(peer: Peer, info: Any) -> tuple[str, ...]:
+    if info is None:  # the connection ended between two looks
+        return (str(peer.index), str(peer.peer_id), str(peer.endpoint), "-", "-", "-")
+    return (
+        str(peer.index),
+        str(peer.peer_id),
+        str(peer.endpoint),
+        f"{info.messages_received:,} ({human_bytes(info.bytes_received)})",
+        f"{info.messages_sent:,} ({human_bytes(info.bytes_sent)})",
+        "-" if info.rtt is None else human_time(info.rtt),
+    )
