@@ -144,8 +144,6 @@ def config_from(args: argparse.Namespace, **changes: Any) -> "Config":
     Raises:
         ConfigError: a file or a value is wrong.
     """
-    import dataclasses
-
     from crust.config import Config
 
     config = Config.load(args.config) if args.config else Config()
@@ -154,10 +152,10 @@ def config_from(args: argparse.Namespace, **changes: Any) -> "Config":
         "tcp_port": args.tcp,
         "identity_file": args.identity,
         "network": args.network,
-        "network_key": key.encode() if key else None,
+        "network_key": key or None,
     }
     changes.update((name, value) for name, value in given.items() if value is not None)
-    return dataclasses.replace(config, **changes)
+    return config.replace(**changes)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

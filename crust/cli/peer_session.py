@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 from crust import clock
 from crust.channel import Channel
 from crust.cli import console
-from crust.cli.console import count_of, human_bytes, human_time
+from crust.cli.console import count_of
 from crust.cli.peer_commands import (
     BadCommand,
     Connect,
@@ -25,9 +25,9 @@ from crust.cli.peer_commands import (
     help_lines,
     parse,
 )
-from crust.cli.peer_events import SHOWN_CHARACTERS, SHOWN_PER_SECOND, Gate, Line, describe
-from crust.cli.peer_events import Traffic as TrafficCount
-from crust.cli.peer_table import Peer, PeerTable, UnknownPeer
+from crust.cli.peer_events import Line
+from crust.cli.peer_table import Peer, UnknownPeer
+from crust.cli.peer_view import View, peer_rows
 from crust.clock import Deadline
 from crust.endpoint import Endpoint
 from crust.errors import CrustError
@@ -37,8 +37,6 @@ from crust.workers import start_thread
 
 ANSWER_TIMEOUT: Final = 30.0
 """Seconds for which a script waits for the outcome of a ``connect``: the dial's own deadline comes first."""
-LONELY_AFTER: Final = 5.0
-"""Seconds without any peer after which it is worth saying so, as the original did."""
 
 
 class Manager(Protocol):
@@ -56,10 +54,6 @@ class Manager(Protocol):
 
 class _End(NamedTuple):
     """Put behind the last event: the thread that shows events ends."""
-
-
-class _Look(NamedTuple):
-    """Put when something changed that the waiting thread has to know."""
 
 
 class Session:
@@ -87,13 +81,8 @@ class Session:
         self._events = events
         self._scripted = scripted
         self._say = say
-        self._most = SHOWN_CHARACTERS if on_terminal else None
         self._changed = threading.Condition()  # guards everything below
-        self._peers = PeerTable()
-        self._traffic = TrafficCount()
-        self._gate = Gate(SHOWN_PER_SECOND if on_terminal else None)
-        self._failed: set[Endpoint] = set()  # endpoints of connects that came to nothing
-        self._lonely_at: float | None = None  # when to say that nobody has answered
+        self._view = View(on_terminal)
         self._nobody_listens = False  # our output is gone
         self._join: Callable[[], None] = lambda: None
 
@@ -151,12 +140,12 @@ class Session:
 
     def _select(self, text: str) -> Peer:
         with self._changed:
-            return self._peers.select(text)
+            return self._view.peers.select(text)
 
     def _connect(self, endpoints: tuple[Endpoint, ...]) -> None:
         with self._changed:
-            known = [peer for endpoint in endpoints if (peer := self._peers.at(endpoint))]
-            self._failed.difference_update(endpoints)
+            known = [peer for endpoint in endpoints if (peer := self._view.peers.at(endpoint))]
+            self._view.failed.difference_update(endpoints)
         if known:
             self._say(f"Already connected to {known[0]} at {known[0].endpoint}.", None)
             return
@@ -178,9 +167,11 @@ class Session:
         deadline = Deadline(timeout)
         with self._changed:
             while True:
-                if any(self._peers.at(endpoint) for endpoint in endpoints) or (not endpoints and len(self._peers)):
+                if any(self._view.peers.at(endpoint) for endpoint in endpoints) or (
+                    not endpoints and len(self._view.peers)
+                ):
                     return True
-                if endpoints and self._failed.issuperset(endpoints):
+                if endpoints and self._view.failed.issuperset(endpoints):
                     return False
                 if not self._changed.wait(deadline.remaining()) and deadline.expired:
                     return False
@@ -188,8 +179,8 @@ class Session:
     def expect_peers(self) -> None:
         """We look for peers: say so if none is found for a while."""
         with self._changed:
-            self._lonely_at = clock.now() + LONELY_AFTER
-        self._events.put(_Look())
+            self._view.expect_peers(clock.now())
+        self._events.put(None)  # it may wait without a time limit: let it look again
 
     def stay(self) -> None:
         """Go on without input: until a signal raises, or nobody reads our output any more."""
@@ -205,7 +196,7 @@ class Session:
 
     def _send_all(self, text: str) -> None:
         with self._changed:
-            peers = list(self._peers)
+            peers = list(self._view.peers)
         if not peers:
             raise UnknownPeer("no peer is connected; connect to one first")
         for peer in peers:
@@ -216,31 +207,30 @@ class Session:
 
     def _drop(self, peer: Peer) -> None:
         with self._changed:
-            self._peers.lost(peer.endpoint)  # no event will come for what we drop ourselves
+            self._view.peers.lost(peer.endpoint)  # no event will come for what we drop ourselves
         self._manager.drop_node(peer.endpoint)
         self._say(f"Dropped {peer} at {peer.endpoint}.", "note")
 
     def _switch_traffic(self, on: bool | None) -> None:
         with self._changed:
-            total = self._traffic.total()
+            total = self._view.traffic.total()
             if on is not None:
-                self._traffic.switch(on)
+                self._view.traffic.switch(on)
         if on is None:
             self._say(total.text, None)
             return
         self._say(f"Traffic is {'shown every 10 s while there is some' if on else 'no longer shown'}.", "note")
-        self._events.put(_Look())
+        self._events.put(None)  # it may wait without a time limit: let it look again
 
     def _list(self) -> None:
         with self._changed:
-            peers = list(self._peers)
+            peers = list(self._view.peers)
         if not peers:
             self._say("No connected peers.", None)
             return
-        infos = {info.endpoint: info for info in self._manager.connections()}
-        rows = [_row(peer, infos.get(peer.endpoint)) for peer in peers]
-        lines = console.aligned(("#", "id", "address", "received", "sent", "round trip"), rows, {0, 3, 4, 5})
-        self._say("\n".join(lines), None)
+        rows = peer_rows(peers, self._manager.connections())
+        header = ("#", "id", "address", "received", "sent", "round trip")
+        self._say("\n".join(console.aligned(header, rows, {0, 3, 4, 5})), None)
 
     def introduce(self) -> None:
         """Say who we are and where others reach us."""
@@ -251,20 +241,22 @@ class Session:
     def completions(self) -> list[tuple[str, str]]:
         """The connected peers for completion: what to type, and what it stands for. Any thread may call."""
         with self._changed:
-            return [(str(peer.index), f"{peer.peer_id} {peer.endpoint}") for peer in self._peers]
+            return [(str(peer.index), f"{peer.peer_id} {peer.endpoint}") for peer in self._view.peers]
 
     # --- events: the thread that shows them ----------------------------------------------------------------------
 
     def _show_events(self) -> None:
         while True:
+            with self._changed:
+                due = self._view.due()
             try:
-                event = self._events.get(timeout=self._until_due())
+                event = self._events.get(timeout=None if due is None else max(due - clock.now(), 0.0))
             except queue.Empty:
-                event = _Look()
+                event = None
             if isinstance(event, _End):
                 return
             with self._changed:
-                lines = self._digest(event, clock.now())
+                lines = self._view.digest(event, clock.now())
                 self._changed.notify_all()
             self._show(lines)
 
@@ -279,44 +271,3 @@ class Session:
             with self._changed:
                 self._nobody_listens = True
                 self._changed.notify_all()
-
-    def _until_due(self) -> float | None:
-        """Seconds to the next line that time brings about; ``None`` when only an event can."""
-        with self._changed:
-            moments = (self._traffic.due(), self._gate.due(), self._lonely_at)
-        due = [moment for moment in moments if moment is not None]
-        return max(min(due) - clock.now(), 0.0) if due else None
-
-    def _digest(self, event: object, now: float) -> list[Line]:
-        lines = [*self._gate.report(now), *self._traffic.report(now), *self._loneliness(now)]
-        match event:
-            case _Look():
-                return lines
-            case Event.NewMessage(_, data):
-                self._traffic.received(len(data), now)
-                if not self._gate.lets_through(len(data), now):
-                    return lines
-            case Event.ConnectionFailed(endpoints, _):
-                self._failed.update(endpoints)
-        return lines + describe(event, self._peers, self._most)
-
-    def _loneliness(self, now: float) -> list[Line]:
-        if self._lonely_at is None or (now < self._lonely_at and not len(self._peers)):
-            return []
-        self._lonely_at = None
-        if len(self._peers):
-            return []
-        return [Line("No peer has answered yet; still trying. This may be the first node of its network.", "warn")]
-
-
-def _row(peer: Peer, info: Any) -> tuple[str, ...]:
-    if info is None:  # the connection ended between two looks
-        return (str(peer.index), str(peer.peer_id), str(peer.endpoint), "-", "-", "-")
-    return (
-        str(peer.index),
-        str(peer.peer_id),
-        str(peer.endpoint),
-        f"{info.messages_received:,} ({human_bytes(info.bytes_received)})",
-        f"{info.messages_sent:,} ({human_bytes(info.bytes_sent)})",
-        "-" if info.rtt is None else human_time(info.rtt),
-    )
