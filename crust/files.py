@@ -1,0 +1,45 @@
+"""Writing files so that a reader, another process or a crash never meets half a file."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_whole(path: str | os.PathLike[str], text: str, *, mode: int = 0o666, replace: bool = True) -> None:
+    """Write ``text`` (UTF-8) beside ``path`` and move it into place in one step.
+
+    Args:
+        path: the file; a symbolic link is followed.
+        text: all of it.
+        mode: permission bits, less the process's umask (POSIX only).
+        replace: whether an existing file is replaced.
+
+    Raises:
+        FileExistsError: it exists and is not to be replaced.
+        OSError: it cannot be written. An existing file is as it was.
+    """
+    file = Path(os.path.realpath(path))
+    draft = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+    try:
+        with open(descriptor, "w", encoding="utf-8", newline="\n") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        if replace:
+            os.replace(draft, file)
+        else:
+            _move_unless_there(draft, file)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _move_unless_there(draft: Path, file: Path) -> None:
+    try:
+        os.link(draft, file)  # fails when the file exists, also when another process makes it just now
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if file.exists():
+            raise FileExistsError(f"{file} exists") from None
+        os.replace(draft, file)
