@@ -1,0 +1,259 @@
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from crust.channel import Channel
+from crust.cli import console
+from crust.cli.peer_session import Session
+from crust.endpoint import Endpoint
+from crust.errors import NotConnected, SendQueueFull
+from crust.event import Event
+from crust.identity import Identity, PeerId
+
+HERE = Endpoint.tcp("192.0.2.7:5483")
+THERE = Endpoint.tcp("192.0.2.8:5483")
+ID = PeerId(bytes(range(32)))
+OTHER_ID = PeerId(bytes(range(1, 33)))
+
+
+class FakeManager:
+    """Writes down what it is told; ``answer`` puts the events that a ``connect`` brings about."""
+
+    def __init__(self, events: Channel[Any]) -> None:
+        self.identity = Identity(bytes(32))
+        self.calls: list[tuple[Any, ...]] = []
+        self.refuse: Exception | None = None
+        self.answer: Callable[[tuple[Endpoint, ...]], None] = lambda endpoints: None
+        self._events = events
+
+    def connect(self, endpoints: Iterable[Endpoint]) -> None:
+        self.calls.append(("connect", *endpoints))
+        self.answer(tuple(endpoints))
+
+    def send(self, endpoint: Endpoint, data: bytes, *, timeout: float | None = 0.0) -> None:
+        if self.refuse:
+            raise self.refuse
+        self.calls.append(("send", endpoint, data, timeout))
+
+    def drop_node(self, endpoint: Endpoint) -> None:
+        self.calls.append(("drop", endpoint))
+
+    def get_own_endpoints(self) -> list[Endpoint]:
+        return [Endpoint.tcp("198.51.100.1:4000")]
+
+    def connections(self) -> list[Any]:
+        return [
+            SimpleNamespace(
+                endpoint=HERE, bytes_received=10, bytes_sent=20, messages_received=1, messages_sent=2, rtt=0.001
+            )
+        ]
+
+    def stop(self) -> None:
+        self.calls.append(("stop",))
+        self._events.put(Event.Stopped())
+
+
+class Rig:
+    def __init__(self, scripted: bool = True) -> None:
+        self.events: Channel[Any] = Channel()
+        self.manager = FakeManager(self.events)
+        self.said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.session = Session(
+            self.manager, self.events, scripted=scripted, on_terminal=False, say=lambda text, style: self.said.put(text)
+        )
+
+    def heard(self, start: str) -> str:
+        """The next line, which has to begin with ``start``."""
+        line = self.said.get(timeout=10)
+        assert line.startswith(start), line
+        return line
+
+    def with_peers(self) -> "Rig":
+        self.events.put(Event.NewConnection(HERE, ID))
+        self.heard("Connected to peer 1")
+        self.events.put(Event.NewBootstrapConnection(THERE, OTHER_ID))
+        self.heard("Bootstrapped to peer 2")
+        return self
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    with rig.session:
+        yield rig
+
+
+def test_messages_are_sent_to_the_peer_meant(rig: Rig) -> None:
+    rig.with_peers()
+    assert rig.session.execute("send 2 hello there")
+    rig.heard("Sending 11 bytes to peer 2")
+    assert rig.session.execute("send-all hi")
+    assert rig.manager.calls == [
+        ("send", THERE, b"hello there", None),
+        ("send", HERE, b"hi", None),
+        ("send", THERE, b"hi", None),
+    ]
+    assert rig.session.failures == 0
+
+
+def test_bytes_that_are_no_utf8_go_out_as_they_came(rig: Rig) -> None:
+    rig.with_peers()
+    rig.session.execute(b"send 1 \xff\xfe".decode("utf-8", "surrogateescape"))
+    assert rig.manager.calls == [("send", HERE, b"\xff\xfe", None)]
+
+
+def test_at_a_prompt_sending_never_blocks() -> None:
+    rig = Rig(scripted=False)
+    with rig.session:
+        rig.with_peers()
+        rig.session.execute("send 1 x")
+        assert rig.manager.calls == [("send", HERE, b"x", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("send 7 hello", "there is no peer 7"),
+        ("sned 1 hello", "did you mean 'send'?"),
+        ("send-all hello", "no peer is connected"),
+    ],
+)
+def test_mistakes_are_told_counted_and_survived(
+    rig: Rig, capsys: pytest.CaptureFixture[str], line: str, told: str
+) -> None:
+    assert rig.session.execute(line)
+    assert told in capsys.readouterr().err
+    assert rig.session.failures == 1
+
+
+def test_a_refused_message_is_told(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    rig.with_peers()
+    rig.manager.refuse = SendQueueFull("peer is slow; try again later")
+    rig.session.execute("send 1 x")
+    rig.manager.refuse = NotConnected("no connection")
+    rig.session.execute("send-all x")
+    assert capsys.readouterr().err.splitlines() == [
+        "error: peer is slow; try again later",
+        "error: peer 1: no connection",
+        "error: peer 2: no connection",
+    ]
+    assert rig.session.failures == 3
+
+
+def test_a_script_waits_for_its_connect(rig: Rig) -> None:
+    rig.manager.answer = lambda endpoints: rig.events.put(Event.NewConnection(endpoints[0], ID))
+    rig.session.execute("connect 192.0.2.7:5483")
+    rig.session.execute("send 1 hi")
+    assert rig.manager.calls == [("connect", HERE), ("send", HERE, b"hi", None)]
+
+
+def test_a_script_notes_that_its_connect_failed(rig: Rig) -> None:
+    def refuse(endpoints: tuple[Endpoint, ...]) -> None:
+        rig.events.put(Event.ConnectionFailed(endpoints, dict.fromkeys(endpoints, "refused")))
+
+    rig.manager.answer = refuse
+    rig.session.execute("connect 192.0.2.7:5483 192.0.2.8:5483")
+    assert rig.session.failures == 1
+    rig.manager.answer = lambda endpoints: rig.events.put(Event.NewConnection(HERE, ID))
+    rig.session.execute("connect 192.0.2.7:5483")
+    assert rig.session.failures == 1, "the failure of before must not count again"
+
+
+def test_connecting_twice_says_that_it_is_done(rig: Rig) -> None:
+    rig.with_peers()
+    rig.session.execute("connect 192.0.2.7:5483")
+    rig.heard("Already connected to peer 1")
+    assert rig.manager.calls == []
+
+
+def test_a_dropped_peer_is_gone_at_once(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    rig.with_peers()
+    rig.session.execute("drop 1")
+    rig.heard("Dropped peer 1")
+    rig.session.execute("send 1 x")
+    assert "peer 1 is no longer connected" in capsys.readouterr().err
+    assert rig.manager.calls == [("drop", HERE)]
+
+
+def test_list_shows_peers_and_traffic(rig: Rig) -> None:
+    rig.session.execute("list")
+    rig.heard("No connected peers.")
+    rig.with_peers().session.execute("list")
+    header, first, second = rig.said.get(timeout=10).splitlines()
+    assert header.split() == ["#", "id", "address", "received", "sent", "round", "trip"]
+    assert first.split() == ["1", "00010203", str(HERE), "1", "(10", "B)", "2", "(20", "B)", "1.0", "ms"]
+    assert second.split() == ["2", "01020304", str(THERE), "-", "-", "-"]
+
+
+def test_whoami_shows_id_and_addresses(rig: Rig) -> None:
+    rig.session.execute("whoami")
+    rig.heard(f"This node's id is {rig.manager.identity.peer_id.hex()}")
+    rig.heard("  reached at tcp://198.51.100.1:4000")
+
+
+def test_traffic_totals_on_request(rig: Rig) -> None:
+    rig.with_peers()
+    rig.events.put(Event.NewMessage(HERE, b"12345"))
+    rig.heard("From peer 1: 12345")
+    rig.session.execute("traffic")
+    rig.heard("Received 1 message, 5 bytes since the start.")
+    rig.session.execute("traffic on")
+    rig.heard("Traffic is shown every 10 s")
+    rig.session.execute("traffic off")
+    rig.heard("Traffic is no longer shown")
+
+
+def test_help_and_empty_lines(rig: Rig) -> None:
+    rig.session.execute("")
+    rig.session.execute("# comment")
+    rig.session.execute("help")
+    rig.heard("connect ADDRESS")
+    assert rig.session.failures == 0
+
+
+def test_stop_ends_and_the_last_event_is_shown() -> None:
+    rig = Rig()
+    with rig.session:
+        assert not rig.session.execute("stop")
+    rig.heard("Stopped.")
+    assert rig.manager.calls == [("stop",)]
+
+
+def test_the_end_waits_for_events_still_to_be_shown() -> None:
+    rig = Rig()
+    with rig.session:
+        rig.with_peers()
+        for number in range(1000):
+            rig.events.put(Event.NewMessage(HERE, str(number).encode()))
+    lines = [rig.said.get_nowait() for _ in range(1001)]
+    assert lines[-2:] == ["From peer 1: 999", "Stopped."]
+
+
+def test_waiting_for_a_peer_ends_by_time(rig: Rig) -> None:
+    assert not rig.session.wait_for_peer((), 0.0)
+    rig.with_peers()
+    assert rig.session.wait_for_peer((), 0.0)
+
+
+def test_when_nobody_reads_the_output_staying_ends() -> None:
+    def gone(text: str, style: str | None) -> None:
+        raise console.OutputGone
+
+    events: Channel[Any] = Channel()
+    session = Session(FakeManager(events), events, scripted=True, on_terminal=False, say=gone)
+    with session:
+        waiting = threading.Thread(target=session.stay)
+        waiting.start()
+        events.put(Event.NewConnection(HERE, ID))
+        waiting.join(10)
+        assert not waiting.is_alive()
+
+
+def test_completions_name_the_connected_peers(rig: Rig) -> None:
+    assert rig.session.completions() == []
+    rig.with_peers()
+    assert rig.session.completions() == [("1", f"00010203 {HERE}"), ("2", f"01020304 {THERE}")]
