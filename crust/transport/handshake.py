@@ -82,6 +82,7 @@ class _Side:
             PROTOCOL,
             initiator=self._initiator,
             static=identity.private_key,
+            static_public=bytes(identity.peer_id),
             prologue=PROLOGUE,
             psks=[network.psk],
             random=random,

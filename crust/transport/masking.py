@@ -25,6 +25,7 @@ SALT_SIZE: Final = 16  # bytes; no two messages of a network share one before so
 MAX_HANDSHAKE_MESSAGE: Final = 1024
 """Bytes of an envelope, at most: the whole of what an unproved peer can make us hold."""
 
+_IMPOSSIBLE: Final = "a handshake message has an impossible length"
 _LENGTH: Final = struct.Struct("<H")
 # Bytes of the Noise messages with empty payloads: keys (32), their and the payloads' tags (16).
 _MIN_MESSAGE: Final = {1: 32 + 16, 2: 32 + 48 + 16, 3: 48 + 16}
@@ -56,12 +57,16 @@ def network_keys(network: str, network_key: bytes | None) -> NetworkKeys:
     return NetworkKeys(psk, mask_key)
 
 
-def _mask(mask_key: bytes, salt: bytes, number: int, data: bytes, skip: int = 0) -> bytes:
-    """XOR ``data`` with the mask from its byte ``skip`` on."""
+def _mask(mask_key: bytes, salt: bytes, number: int) -> bytes:
+    """As many bytes of the key stream as an envelope may need."""
     key = blake2b(salt + bytes((number,)), digest_size=32, key=mask_key, person=b"crust envelope").digest()
+    return keystream(key, 0, MAX_HANDSHAKE_MESSAGE - SALT_SIZE)
+
+
+def _xor(data: bytes, mask: bytes) -> bytes:
+    """``data`` XOR as much of ``mask``."""
     size = len(data)
-    stream = keystream(key, 0, skip + size)[skip:]
-    return (int.from_bytes(data, "big") ^ int.from_bytes(stream, "big")).to_bytes(size, "big")
+    return (int.from_bytes(data, "little") ^ int.from_bytes(mask[:size], "little")).to_bytes(size, "little")
 
 
 def envelope(mask_key: bytes | None, number: int, message: bytes, random: Callable[[int], bytes] = os.urandom) -> bytes:
@@ -82,7 +87,7 @@ def envelope(mask_key: bytes | None, number: int, message: bytes, random: Callab
     if mask_key is None:
         return plain
     salt = random(SALT_SIZE)
-    return salt + _mask(mask_key, salt, number, plain)
+    return salt + _xor(plain, _mask(mask_key, salt, number))
 
 
 class Unmasker:
@@ -93,6 +98,7 @@ class Unmasker:
         self._number = number
         self._salt_size = 0 if mask_key is None else SALT_SIZE
         self._data = b""
+        self._mask = b""
         self._size = 0  # of the whole envelope, once known
         self._failed = False
 
@@ -111,24 +117,25 @@ class Unmasker:
             Malformed: the length cannot be that of such a message. It raises again when called again.
         """
         if self._failed:
-            raise Malformed("a handshake message has an impossible length")
+            raise Malformed(_IMPOSSIBLE)
         self._data += data
         header = self._salt_size + _LENGTH.size
         if not self._size and len(self._data) >= header:
-            self._size = header + self._read_length()
+            self._size = header + self._read_length(header)
         if not self._size or len(self._data) < self._size:
             return None
-        return self._unmask(self._data[header : self._size], skip=_LENGTH.size)
+        return self._unmask(header, self._size)
 
-    def _unmask(self, masked: bytes, skip: int) -> bytes:
-        if self._mask_key is None:
-            return masked
-        return _mask(self._mask_key, self._data[:SALT_SIZE], self._number, masked, skip)
+    def _unmask(self, start: int, end: int) -> bytes:
+        """What is between two places in the envelope, without its mask."""
+        data = self._data[start:end]
+        return data if self._mask_key is None else _xor(data, self._mask[start - SALT_SIZE :])
 
-    def _read_length(self) -> int:
-        masked = self._data[self._salt_size : self._salt_size + _LENGTH.size]
-        length: int = _LENGTH.unpack(self._unmask(masked, skip=0))[0]
+    def _read_length(self, header: int) -> int:
+        if self._mask_key is not None:
+            self._mask = _mask(self._mask_key, self._data[:SALT_SIZE], self._number)
+        length: int = _LENGTH.unpack(self._unmask(self._salt_size, header))[0]
         if not _MIN_MESSAGE[self._number] <= length <= MAX_HANDSHAKE_MESSAGE - SALT_SIZE - _LENGTH.size:
             self._failed = True
-            raise Malformed("a handshake message has an impossible length")
+            raise Malformed(_IMPOSSIBLE)
         return length

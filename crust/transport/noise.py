@@ -160,6 +160,7 @@ class HandshakeState:
         protocol: its name; see the module's text.
         initiator: whether this side sends the first message.
         static: our static private key, 32 bytes.
+        static_public: its public half, which takes a scalar multiplication to find out.
         prologue: what both sides must agree on besides.
         psks: a pre-shared key of 32 bytes for each psk modifier, in the order of the name.
         random: gives that many random bytes; the ephemeral key is its only use.
@@ -174,6 +175,7 @@ class HandshakeState:
         *,
         initiator: bool,
         static: bytes,
+        static_public: bytes | None = None,
         prologue: bytes = b"",
         psks: Sequence[bytes] = (),
         random: Callable[[int], bytes] = os.urandom,
@@ -187,6 +189,7 @@ class HandshakeState:
             raise ValueError(f"a static key is {DHLEN} bytes")
         self._initiator = initiator
         self._static = static
+        self._static_public = static_public or crypto_scalarmult_base(static)
         self._psks = list(psks)
         self._random = random
         self._ephemeral = b""
@@ -274,7 +277,7 @@ class HandshakeState:
             self._mix_ephemeral(public)
             return public
         if token == "s":
-            return self._symmetric.encrypt_and_hash(crypto_scalarmult_base(self._static))
+            return self._symmetric.encrypt_and_hash(self._static_public)
         self._mix_token(token)
         return b""
 
