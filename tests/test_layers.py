@@ -1,0 +1,132 @@
+"""The architecture as a test: imports go one way, and threads, clocks and sockets have homes.
+
+What is imported only under ``TYPE_CHECKING`` does not count: it binds nobody when the program runs.
+"""
+
+import ast
+
+import pytest
+
+from tests.source_tree import crust_imports, modules, outside_imports, tree
+
+# From the bottom to the top. A module imports only from lines above its own, never from its own.
+# A new file gets the lowest line that is below everything it imports; make a new line rather than bend the rule.
+LEVELS: list[tuple[str, str]] = [
+    ("leaves: nothing of crust", "errors _version files nat transport"),
+    ("numbers", "limits"),
+    ("time, threads and timers", "clock workers timers"),
+    ("where and who", "endpoint identity"),
+    ("what the user is told, and may set", "event config_checks"),
+    ("files of settings", "config_yaml"),
+    ("settings", "config"),
+    ("bytes to values and back (pure)", "transport.framing transport.aead transport.hello transport.noise"),
+    ("secrets on the wire (pure)", "transport.masking transport.records"),
+    ("the handshake (pure)", "transport.handshake"),
+    ("who is connected (pure)", "peers blacklist"),
+    ("queues", "channel outbox"),
+    ("events out to the user", "outlet"),
+    ("streams", "transport.base"),
+    ("sockets", "transport.tcp transport.link"),
+    ("from a stream to a chosen connection", "negotiate"),
+    ("what threads tell the manager", "notices"),
+    ("threads around streams", "connection acceptor"),
+    ("threads that dial", "dialing"),
+    ("rounds of dialling", "bootstrap"),
+    ("the manager thread", "manager_core"),
+    ("the public class", "connection_manager"),
+    ("the package", "__init__"),
+    ("programs (among themselves: any order, but no circles)", "cli cli.*"),
+    ("python -m crust", "__main__"),
+]
+
+PURE_NAMES = (
+    "_version errors limits timers endpoint event config_checks config_yaml peers blacklist "
+    "transport.framing transport.aead transport.hello transport.noise transport.masking transport.records "
+    "transport.handshake"
+)
+"""Values and state machines: tested without sockets, threads or clocks, because they have none."""
+PURE = PURE_NAMES.split()
+
+IMPURE_PACKAGES = {
+    "socket",
+    "select",
+    "selectors",
+    "ssl",
+    "threading",
+    "time",
+    "subprocess",
+    "multiprocessing",
+    "asyncio",
+}
+
+
+def level_of(module: str) -> int:
+    for number, (_, names) in enumerate(LEVELS):
+        for name in names.split():
+            if module == name or (name.endswith(".*") and module.startswith(name[:-1])):
+                return number
+    raise LookupError(
+        f"{module} is not in LEVELS of {__file__}: give it the lowest line above which all its imports stand"
+    )
+
+
+def described(number: int) -> str:
+    return f"line {number} ({LEVELS[number][0]})"
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_go_one_way(module: str) -> None:
+    own = level_of(module)
+    wrong = [
+        f"{module} in {described(own)} imports {other} in {described(level_of(other))}"
+        for other in sorted(crust_imports(module))
+        if level_of(other) >= own and not (module.startswith("cli") and other.startswith("cli"))
+    ]
+    assert not wrong, "only lines further up may be imported; move the file, or what it needs:\n" + "\n".join(wrong)
+
+
+def test_the_table_names_only_files_that_exist() -> None:
+    named = {name for _, names in LEVELS for name in names.split() if not name.endswith(".*")}
+    assert named - set(modules()) == set()
+    assert set(PURE) - set(modules()) == set()
+
+
+def test_programs_import_each_other_without_circles() -> None:
+    left = {module: set(crust_imports(module)) for module in modules() if module.startswith("cli")}
+    while ready := [module for module, needs in left.items() if not needs & left.keys()]:
+        for module in ready:
+            del left[module]
+    assert not left, f"these import each other in a circle, or are imported by one that does: {sorted(left)}"
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_what_is_pure_has_no_socket_thread_or_clock(module: str) -> None:
+    assert outside_imports(module) & IMPURE_PACKAGES == set()
+
+
+@pytest.mark.parametrize("module", modules())
+def test_time_is_read_in_one_place(module: str) -> None:
+    if module != "clock" and not module.startswith("cli"):
+        assert "time" not in outside_imports(module), "take the time from crust.clock, so that tests can be sure of it"
+
+
+@pytest.mark.parametrize("module", modules())
+def test_threads_are_made_in_one_place(module: str) -> None:
+    made = [
+        node.lineno
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("threading.Thread", "Thread", "threading.Timer")
+    ]
+    if module != "workers":
+        assert not made, f"line {made}: use crust.workers, whose threads are named, joined, and report what they die of"
+
+
+@pytest.mark.parametrize("module", [module for module in modules() if not module.startswith("cli")])
+def test_the_library_does_not_need_what_only_the_command_needs(module: str) -> None:
+    assert outside_imports(module) & {"rich", "prompt_toolkit", "argparse", "matplotlib"} == set()
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_file_fits_in_a_head(module: str) -> None:
+    lines = modules()[module].read_text("utf-8").count("\n")
+    assert lines <= 400, f"{module} has {lines} lines; find the seam and split it"

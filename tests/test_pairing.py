@@ -1,0 +1,33 @@
+"""Every source file has the test file of its name, so that one knows where to look and what is missing."""
+
+import pytest
+
+from tests.source_tree import ROOT, modules
+
+# Tested elsewhere, and where. A file is listed only if a test file of its own would have nothing to say.
+ELSEWHERE = {
+    "__init__": "test_exports.py",
+    "__main__": "cli/test_main.py",
+    "_version": "test_version.py",
+    "cli": "cli/test_main.py",
+    "cli.version": "cli/test_main.py",
+    "config_checks": "test_config.py",
+    "config_yaml": "test_config.py",
+    "nat": "test_layers.py",
+    "transport": "test_layers.py",
+}
+
+
+def expected(module: str) -> str:
+    package, _, name = module.rpartition(".")
+    return ELSEWHERE.get(module) or "/".join([*package.split("."), f"test_{name}.py"]).lstrip("/")
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_source_file_has_its_test_file(module: str) -> None:
+    file = ROOT / "tests" / expected(module)
+    assert file.exists(), f"crust/{module.replace('.', '/')}.py is not tested: write tests/{expected(module)}"
+
+
+def test_the_exceptions_are_about_files_that_exist() -> None:
+    assert set(ELSEWHERE) <= set(modules())
