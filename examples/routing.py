@@ -47,20 +47,12 @@ class Packet(NamedTuple):
         return HEADER.pack(self.ttl, self.id, bytes(self.source), bytes(self.destination)) + self.body
 
 
-class Delivery(NamedTuple):
-    """A message that arrived where it was meant to go."""
-
-    source: PeerId
-    body: bytes
-    hops: int
-
-
 class Node:
     """A router. One thread runs its ``events.get()`` loop and alone touches the tables below."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.delivered: queue.Queue[Delivery] = queue.Queue()
+        self.delivered: queue.Queue[Packet] = queue.Queue()
         self.joined: queue.Queue[Endpoint] = queue.Queue()
         self.forwarded = 0
         self._events = channel()
@@ -113,7 +105,7 @@ class Node:
             if len(table) > REMEMBERED:
                 table.popitem(last=False)
         if packet.destination == self.id:
-            self.delivered.put(Delivery(packet.source, packet.body, TTL - packet.ttl))
+            self.delivered.put(packet)
         elif packet.ttl:
             self._forward(packet._replace(ttl=packet.ttl - 1), came_from)
 
@@ -143,8 +135,9 @@ def main() -> None:
         (3, 0, "Hi A!"),
     ):
         nodes[source].send(nodes[destination].id, text.encode())
-        delivery = nodes[destination].delivered.get(timeout=30)
-        print(f"{names[delivery.source]} -> {nodes[destination].name}, {delivery.hops} hops: {delivery.body.decode()}")
+        packet = nodes[destination].delivered.get(timeout=30)
+        hops = TTL - packet.ttl + 1
+        print(f"{names[packet.source]} -> {names[packet.destination]}, {hops} hops: {packet.body.decode()}")
     for node in nodes:
         node.stop()
     print(f"{sum(node.forwarded for node in nodes)} transmissions in all")

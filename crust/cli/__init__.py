@@ -25,7 +25,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
@@ -58,7 +58,7 @@ _log = logging.getLogger("crust.cli")
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came: the same as Ctrl-C, but for the exit code."""
+    """SIGTERM (or SIGHUP) came: the same as Ctrl-C, but for the exit code."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -264,11 +264,22 @@ def _start_logging(verbose: int) -> None:
 
 @contextlib.contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    def on_sigterm(number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, on_sigterm)
+    with handling_termination(on_signal):
+        yield
+
+
+@contextlib.contextmanager
+def handling_termination(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Within it, ``handler`` gets SIGTERM, and SIGHUP unless that is ignored (``nohup``). For the main thread only."""
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, handler)}
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        before[hangup] = signal.signal(hangup, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -8,6 +8,7 @@ Any thread may call any function here; lines of different threads never mix.
 """
 
 import enum
+import errno
 import math
 import os
 import sys
@@ -150,8 +151,10 @@ def _emit(stream: TextIO, text: str, style: str | None) -> None:
             else:
                 console.print(text, style=STYLES[style or "note"], soft_wrap=True)
             stream.flush()
-        except BrokenPipeError as error:
-            raise OutputGone from error
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.EIO):  # the pipe's reader, or the terminal
+                raise OutputGone(*error.args) from error
+            raise
 
 
 def say(text: str = "", style: str | None = None) -> None:

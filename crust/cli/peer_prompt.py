@@ -1,13 +1,12 @@
 """Where the lines of ``crust peer`` come from: a prompt with history and completion, or standard input as it is."""
 
 import contextlib
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from crust.cli import INSTALL_HINT, Terminated, console
+from crust.cli import INSTALL_HINT, Terminated, console, handling_termination
 from crust.cli.peer_commands import ALIASES, SPECS, TAKES_PEER
 
 if TYPE_CHECKING:
@@ -155,14 +154,11 @@ def _key_bindings() -> "KeyBindings":
 def _sigterm_ends(session: "PromptSession[str]") -> Iterator[None]:
     """While the prompt has the terminal, SIGTERM ends it from inside: it then leaves the terminal as it was."""
 
-    def on_sigterm(number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         loop = session.app.loop
         if loop is None or not session.app.is_running:
             raise Terminated
         loop.call_soon_threadsafe(lambda: session.app.exit(exception=Terminated))
 
-    before = signal.signal(signal.SIGTERM, on_sigterm)
-    try:
+    with handling_termination(on_signal):
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

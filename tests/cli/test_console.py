@@ -1,3 +1,4 @@
+import errno
 import io
 import sys
 
@@ -155,7 +156,7 @@ def test_counts_for_people() -> None:
 def test_output_that_nobody_reads_is_told_apart_from_other_broken_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
     class Gone(io.StringIO):
         def write(self, text: str) -> int:
-            raise BrokenPipeError
+            raise BrokenPipeError(errno.EPIPE, "gone")
 
     monkeypatch.setattr(sys, "stdout", Gone())
     with pytest.raises(console.OutputGone):
