@@ -4,10 +4,12 @@ import queue
 from time import perf_counter_ns
 from typing import Any
 
-import crust
 from benches.systems.base import WrongDelivery, check, seconds_since
-from crust import Config, ConnectionManager, Endpoint, Event
-from crust.event import NewConnection, NewMessage
+from crust.channel import channel
+from crust.config import Config
+from crust.connection_manager import ConnectionManager
+from crust.endpoint import Endpoint
+from crust.event import Event, NewConnection, NewMessage
 
 START_TIMEOUT = 20.0  # seconds
 CONFIG = Config(listen_addresses=("127.0.0.1",), utp_port=None, beacon_port=None, upnp=False)
@@ -22,7 +24,7 @@ class ChannelNode:
         self._peer: Endpoint
 
     def _make_events(self) -> Any:
-        return crust.channel()
+        return channel()
 
     def listen(self) -> str:
         return str(Endpoint.tcp(("127.0.0.1", self._manager.start_listening()[0].port)))
