@@ -14,6 +14,7 @@ read what happens as `Event` variants from the queue::
 from crust._version import __version__ as __version__
 from crust.channel import channel
 from crust.config import Config
+from crust.connection_manager import ConnectionManager
 from crust.endpoint import Endpoint, Port, Protocol
 from crust.errors import (
     ConfigError,
@@ -42,6 +43,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ConnectionLost",
+    "ConnectionManager",
     "CrustError",
     "DialFailed",
     "Endpoint",

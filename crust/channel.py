@@ -39,7 +39,7 @@ class Channel(Generic[T]):
         self._producers = 0
         self._had_producer = False
 
-    # --- consumers ---------------------------------------------------------------------------------------------------
+    # --- consumers --------------------------------------------------------------------------------
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take the next item.
@@ -144,7 +144,7 @@ class Channel(Generic[T]):
         if call is not None:
             call()
 
-    # --- producers ---------------------------------------------------------------------------------------------------
+    # --- producers --------------------------------------------------------------------------------
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Add an item, waiting for room where ``maxsize`` says so.
@@ -208,7 +208,7 @@ class Channel(Generic[T]):
         except queue.Empty:
             pass
 
-    # --- for the manager ---------------------------------------------------------------------------------------------
+    # --- for the manager --------------------------------------------------------------------------
 
     def call_when_taken(self, low: int, call: Callable[[], None]) -> None:
         """Call ``call`` once, from the consumer's thread, as soon as no more than ``low`` items wait."""

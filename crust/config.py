@@ -26,7 +26,7 @@ class Config:
         ConfigError: a setting is wrong; the message names it, what was given and what is allowed.
     """
 
-    # --- where to listen ----------------------------------------------------------------------------------------------
+    # --- where to listen --------------------------------------------------------------------------
 
     tcp_port: int | None = 0
     """TCP port of the listener: 1 to 65535; 0 for any free one (the usual one first); ``None`` for no TCP listener.
@@ -45,7 +45,7 @@ class Config:
     listen_addresses: tuple[str, ...] = ("0.0.0.0", "::")
     """IP addresses to listen on, at least one; ``0.0.0.0`` and ``::`` stand for all."""
 
-    # --- who may talk to us -------------------------------------------------------------------------------------------
+    # --- who may talk to us -----------------------------------------------------------------------
 
     network: str = "crust"
     """Name of the network, 1 to 255 bytes. Nodes of different networks cannot talk. Not a secret."""
@@ -57,7 +57,7 @@ class Config:
     allow_tracer: bool = False
     """Whether tracer connections are made and accepted. They are neither encrypted nor authenticated."""
 
-    # --- finding peers ------------------------------------------------------------------------------------------------
+    # --- finding peers ----------------------------------------------------------------------------
 
     hard_coded_contacts: tuple[Endpoint, ...] = ()
     """Endpoints that ``bootstrap()`` tries; text such as ``"tcp://192.0.2.7:5483"`` becomes an `Endpoint`.
@@ -72,7 +72,7 @@ class Config:
     cache_file: str | None = None
     """File that keeps contacts which worked. ``None`` for the usual place."""
 
-    # --- address translation ------------------------------------------------------------------------------------------
+    # --- address translation ----------------------------------------------------------------------
 
     stun_servers: tuple[str, ...] = ()
     """``host:port`` of servers that tell this node its public address (RFC 8489). Peers do so too."""
@@ -83,7 +83,7 @@ class Config:
     relay: bool = False
     """Whether this node helps others that cannot reach each other."""
 
-    # --- bounds -------------------------------------------------------------------------------------------------------
+    # --- bounds -----------------------------------------------------------------------------------
 
     max_message_size: int = limits.MAX_MESSAGE_SIZE
     """Bytes in one message, sent or received: 1 to 2**31. A receiver may hold this much for each connection; a peer
@@ -114,7 +114,7 @@ class Config:
     max_dials: int = limits.MAX_DIALS
     """Outgoing attempts at a time: 1 to 65536; others wait. Each costs a thread and a descriptor."""
 
-    # --- times, in seconds --------------------------------------------------------------------------------------------
+    # --- times, in seconds ------------------------------------------------------------------------
 
     dial_timeout: float = limits.DIAL_TIMEOUT
     """For one attempt at one address, handshake included: 0.001 to 86400."""

@@ -116,13 +116,7 @@ class Stopped(NamedTuple):
 
 
 AnyEvent: TypeAlias = (
-    NewConnection
-    | NewBootstrapConnection
-    | NewMessage
-    | LostConnection
-    | ConnectionFailed
-    | ListenerFailed
-    | Stopped
+    NewConnection | NewBootstrapConnection | NewMessage | LostConnection | ConnectionFailed | ListenerFailed | Stopped
 )
 
 
@@ -143,4 +137,4 @@ _new_tuple: Callable[..., Any] = tuple.__new__
 
 def new_messages(endpoint: Endpoint, messages: Iterable[bytes]) -> list[AnyEvent]:
     """Make the events of one batch of messages at once: no Python frame per event."""
-    return list(map(_new_tuple, repeat(NewMessage), zip(repeat(endpoint), messages)))  # noqa: B905
+    return list(map(_new_tuple, repeat(NewMessage), zip(repeat(endpoint), messages)))

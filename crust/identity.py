@@ -132,7 +132,8 @@ class Identity:
             return cls(bytes.fromhex(body.strip()))
         except ValueError:
             raise IdentityError(
-                f"{file}: is not an identity file, or is damaged; restore it from a copy, or move it away and a new one is made"
+                f"{file}: is not an identity file, or is damaged; restore it from a copy, or move it away "
+                "and a new one is made"
             ) from None
 
     @classmethod

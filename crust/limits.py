@@ -8,32 +8,37 @@ from typing import Final
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
-# --- messages -----------------------------------------------------------------------------------------------------------
+# --- messages -------------------------------------------------------------------------------------
 MAX_MESSAGE_SIZE: Final = 16 * MIB
 """Bytes in one message. A receiver may have to hold this much for each connection before it can deliver anything."""
 MESSAGE_SIZE_CEILING: Final = 2**31
 """Bytes; the most that ``max_message_size`` can be set to (lengths on the wire have 32 bits)."""
 
-# --- what may wait ------------------------------------------------------------------------------------------------------
+# --- what may wait --------------------------------------------------------------------------------
 SEND_QUEUE_BYTES: Final = 8 * MIB
-"""Bytes queued for one connection before ``send()`` refuses: half a second at 16 MB/s, and room for the writer to batch.
+"""Bytes queued for one connection before ``send()`` refuses: half a second at 16 MB/s, and room for the writer to
+batch.
 
-One message is always accepted by an empty queue, so a limit below the message size still lets large messages through."""
+One message is always accepted by an empty queue, so a limit below the message size still lets large messages
+through."""
 MESSAGE_OVERHEAD: Final = 64
-"""Bytes that a queued message or waiting event counts beside its content, so that empty messages are bounded as well."""
+"""Bytes that a queued message or waiting event counts beside its content, so that empty messages are bounded as
+well."""
 MAX_WAITING_EVENTS: Final = 262_144
 """Events that wait for the user before reading pauses: a quarter of a second of the smallest messages at full speed."""
 MAX_WAITING_BYTES: Final = 32 * MIB
 """Bytes of messages that wait for the user before reading pauses: two of the largest messages."""
 
-# --- how many -----------------------------------------------------------------------------------------------------------
+# --- how many -------------------------------------------------------------------------------------
 MAX_CONNECTIONS: Final = 2048
-"""Connections at a time. Each costs two threads and one descriptor; beyond this a thread-per-connection design is wrong."""
+"""Connections at a time. Each costs two threads and one descriptor; beyond this a thread-per-connection design is
+wrong."""
 MAX_CONNECTIONS_PER_ADDRESS: Final = 512
 """Connections with one IP address: a whole office behind one NAT fits; one host cannot take every place."""
 MAX_HALF_OPEN: Final = 128
-"""Accepted sockets whose handshake is not done. Each holds a thread for at most ``handshake_timeout``; when all are taken
-the oldest gives way, so that a flood of silent strangers cannot keep an honest peer (done in milliseconds) out."""
+"""Accepted sockets whose handshake is not done. Each holds a thread for at most ``handshake_timeout``; when all are
+taken the oldest gives way, so that a flood of silent strangers cannot keep an honest peer (done in milliseconds)
+out."""
 MAX_HALF_OPEN_PER_ADDRESS: Final = 32
 """The same for one IP address."""
 MAX_DIALS: Final = 32
@@ -43,15 +48,17 @@ MAX_WAITING_CONNECTS: Final = 4096
 LISTEN_BACKLOG: Final = 512
 """Connections that the kernel keeps for a listener; the original's backlog of 1 dropped valid peers under stress."""
 
-# --- how long, in seconds -----------------------------------------------------------------------------------------------
+# --- how long, in seconds -------------------------------------------------------------------------
 DIAL_TIMEOUT: Final = 10.0
-"""One attempt at one address, from the name look-up to the peer's choice; a retransmitted SYN comes after 1, 3 and 7 s."""
+"""One attempt at one address, from the name look-up to the peer's choice; a retransmitted SYN comes after 1, 3 and 7
+s."""
 DIAL_STAGGER: Final = 0.25
 """Between the starts of attempts of one ``connect()``: RFC 8305 section 5 recommends 250 ms."""
 HANDSHAKE_TIMEOUT: Final = 10.0
 """For an accepted connection to prove itself."""
 KEEPALIVE_INTERVAL: Final = 20.0
-"""After this long without sending anything a PING goes out; NATs forget idle TCP flows after minutes, so this is ample."""
+"""After this long without sending anything a PING goes out; NATs forget idle TCP flows after minutes, so this is
+ample."""
 DEAD_AFTER: Final = 60.0
 """After this long without receiving a byte the peer is lost: three keep-alives missed."""
 LINGER: Final = 5.0

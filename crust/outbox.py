@@ -35,10 +35,12 @@ class Outbox:
         self._controls: deque[bytes] = deque()
         self._bytes = 0
         self._closed = False
+        self.discarded = False
+        """Whether it was closed without sending what was queued: then no goodbye is due either."""
         self._writer_sleeps = False
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    # --- any thread --------------------------------------------------------------------------------------------------
+    # --- any thread -------------------------------------------------------------------------------
 
     def put(self, data: bytes, timeout: float | None = 0.0) -> None:
         """Queue a message; any thread may call.
@@ -64,7 +66,8 @@ class Outbox:
                 self._wake.put(None)
 
     def put_control(self, frame: bytes) -> bool:
-        """Queue a control frame ahead of all messages; ``False`` when it was dropped. Any thread may call, none waits."""
+        """Queue a control frame ahead of all messages; ``False`` when it was dropped. Any thread may call, none
+        waits."""
         with self._lock:
             if self._closed or len(self._controls) >= MAX_WAITING_CONTROLS:
                 return False
@@ -79,6 +82,7 @@ class Outbox:
         with self._lock:
             self._closed = True
             if discard:
+                self.discarded = True
                 self._messages = []
                 self._controls.clear()
             self._room.notify_all()
@@ -97,8 +101,8 @@ class Outbox:
             remaining = deadline.remaining()
             if remaining == 0.0:
                 raise SendQueueFull(
-                    f"{self._bytes} bytes wait to be sent to {self._name}, the limit is {self._limit}: the peer or the network "
-                    "is slower than you send; pass timeout= to wait for room, or raise send_queue_bytes"
+                    f"{self._bytes} bytes wait to be sent to {self._name}, the limit is {self._limit}: the peer or "
+                    "the network is slower than you send; pass timeout= to wait for room, or raise send_queue_bytes"
                 )
             self._waiting_for_room += 1
             try:
@@ -106,10 +110,11 @@ class Outbox:
             finally:
                 self._waiting_for_room -= 1
 
-    # --- the writer thread -------------------------------------------------------------------------------------------
+    # --- the writer thread ------------------------------------------------------------------------
 
     def take(self) -> tuple[list[bytes], list[bytes]] | None:
-        """Everything that waits, ``(controls, messages)``; blocks until there is something; ``None`` when closed and empty."""
+        """Everything that waits, ``(controls, messages)``; blocks until there is something; ``None`` when closed and
+        empty."""
         while True:
             with self._lock:
                 if self._messages or self._controls:

@@ -1,12 +1,14 @@
 """`Outlet`: how events reach the user's queue without ever blocking the manager thread or growing without bound.
 
 The user's queue is whatever was passed to the manager. While it holds as much as the configuration allows, events wait
-here, the connections that they came from are not read (so TCP and uTP push back on the senders), and the outlet finds out
-when the user has taken some:
+here, the connections that they came from are not read (so TCP and uTP push back on the senders), and the outlet finds
+out when the user has taken some:
 
 * a `Channel` calls back from the consumer's thread;
-* a ``queue.Queue`` notifies its ``not_full`` condition at every ``get()``; a small thread waits on that, only while events wait;
-* anything else that has ``qsize()`` (``queue.SimpleQueue``) is looked at again after a short pause, only while events wait;
+* a ``queue.Queue`` notifies its ``not_full`` condition at every ``get()``; a small thread waits on that, only while
+  events wait;
+* anything else that has ``qsize()`` (``queue.SimpleQueue``) is looked at again after a short pause, only while events
+  wait;
 * an object with ``put()`` alone cannot tell; it is given everything at once and must look after itself.
 """
 
@@ -66,6 +68,11 @@ class Outlet:
     def congested(self) -> bool:
         """Whether events wait for room."""
         return bool(self._waiting)
+
+    @property
+    def waiting(self) -> int:
+        """How many batches wait."""
+        return len(self._waiting)
 
     @property
     def retry_after(self) -> float | None:
@@ -213,7 +220,8 @@ class _QueueTarget(_Target):
         return len(events)
 
     def force(self, events: Sequence[AnyEvent]) -> None:
-        # Past maxsize on purpose: the alternative at the very end is to lose events or to wait for a reader who has left.
+        # Past maxsize on purpose: the alternative at the very end is to lose events or to wait for a reader who has
+        # left.
         with self._queue.mutex:
             for event in events:
                 self._queue._put(event)

@@ -7,13 +7,13 @@ Both ends of every authenticated connection ask their own `PeerTable`. The peer 
 
 No message travels before the choice, so nothing can be lost on a connection that is not chosen.
 
-A peer that lost a connection which we still believe in (it crashed, or moved to another network) must not be refused as a
-duplicate. Each side therefore says three things about itself in every handshake: its `session` (new for each manager), a
-`serial` that grows with every connection it registers, and whether it is `alone`, that is, holds no other connection with
-us, established or in the making. The one we hold is stale when the session is another, or when a peer that is alone now
-knew the one we hold before (its serial there is smaller): then it has given that one up, and the new one replaces it. A
-delayed handshake has a smaller serial and proves nothing; a connection whose serial we have not been told yet may not
-have been known to the peer when it said that it is alone.
+A peer that lost a connection which we still believe in (it crashed, or moved to another network) must not be refused as
+a duplicate. Each side therefore says three things about itself in every handshake: its `session` (new for each
+manager), a `serial` that grows with every connection it registers, and whether it is `alone`, that is, holds no other
+connection with us, established or in the making. The one we hold is stale when the session is another, or when a peer
+that is alone now knew the one we hold before (its serial there is smaller): then it has given that one up, and the new
+one replaces it. A delayed handshake has a smaller serial and proves nothing; a connection whose serial we have not been
+told yet may not have been known to the peer when it said that it is alone.
 """
 
 import enum
@@ -37,6 +37,8 @@ class Verdict(enum.Enum):
     """The peer is ourselves."""
     FULL = "full"
     """There are as many connections as the configuration allows."""
+    REFUSED = "refused"
+    """The peer is not welcome (blacklist); the table itself never says this."""
 
 
 @dataclass(slots=True, eq=False)

@@ -116,14 +116,16 @@ class WorkerPool:
                 log.exception("a job of %s crashed; please report this", self._name)
             job = None
 
-    def close(self) -> None:
-        """Take no more jobs, forget the waiting ones and wake idle threads. Idempotent."""
+    def close(self) -> list[Callable[[], None]]:
+        """Take no more jobs and wake idle threads; the jobs that nobody has begun. Idempotent."""
         with self._lock:
             self._closed = True
+            waiting = list(self._waiting)
             self._waiting.clear()
             for _ in range(self._idle):
                 self._wake.put(None)
             self._idle = 0
+        return waiting
 
     def join(self, timeout: float | None) -> bool:
         """Wait for every thread to end, up to ``timeout`` seconds for each; whether all did. After `close` only."""

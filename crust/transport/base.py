@@ -9,8 +9,8 @@ from crust.endpoint import Endpoint
 class Stream(TypingProtocol):
     """One end of a reliable, ordered byte stream.
 
-    One thread may receive while another sends. `abort` may be called by any thread at any moment and wakes both. `close`
-    is for the owner, when no other thread uses the stream any more.
+    One thread may receive while another sends. `abort` may be called by any thread at any moment and wakes both.
+    `close` is for the owner, when no other thread uses the stream any more.
     """
 
     local: Endpoint

@@ -17,8 +17,8 @@ Every frame is a 4-byte header and a body; a record holds one or more whole fram
     CHOSEN   0x13   control: {"serial": number}          the other one's answer
     BYE      0x14   control: {"reason": word, "text": for people}   the last frame of its direction
 
-Control frames carry one JSON object of at most 4 KiB; 0x10 to 0x7f are control frames, and those that a version does not
-know are ignored. Between FIRST and the last NEXT only control frames may come.
+Control frames carry one JSON object of at most 4 KiB; 0x10 to 0x7f are control frames, and those that a version does
+not know are ignored. Between FIRST and the last NEXT only control frames may come.
 """
 
 import json
@@ -62,7 +62,7 @@ _BLOCK: Final = 64  # messages of equal length that one struct takes apart at a 
 Chunk = bytes | memoryview
 
 
-# --- encoding -----------------------------------------------------------------------------------------------------------
+# --- encoding -------------------------------------------------------------------------------------
 
 
 def control_frame(kind: int, content: Mapping[str, Any]) -> bytes:
@@ -73,11 +73,11 @@ def control_frame(kind: int, content: Mapping[str, Any]) -> bytes:
     return HEADER.pack(kind | len(body) << 8) + body
 
 
-def encode_messages(messages: list[bytes]) -> Iterator[tuple[tuple[Chunk, ...], int]]:
-    """Cut messages into frames.
+def encode_messages(messages: list[bytes]) -> Iterator[tuple[tuple[Chunk, ...], int, int]]:
+    """Pack messages into frames, at a cost per frame rather than per message.
 
-    Yields, for each frame, the pieces that it is made of (to be joined once, at their place in a record) and how many
-    bytes of messages, with their overhead, are complete with it: what `Outbox.sent` wants to know is left to the caller.
+    Yields, for each frame: the pieces that it is made of (to be joined once, when they are sealed), how many messages
+    are complete with it, and how many bytes of messages it carries.
     """
     sizes = list(map(len, messages))
     start = 0
@@ -89,14 +89,15 @@ def encode_messages(messages: list[bytes]) -> Iterator[tuple[tuple[Chunk, ...], 
             continue
         end = _batch_end(sizes, start)
         if end == start + 1:
-            yield (HEADER.pack(MESSAGE | sizes[start] << 8), messages[start]), 1
+            yield (HEADER.pack(MESSAGE | sizes[start] << 8), messages[start]), 1, sizes[start]
         else:
             batch = messages[start:end] if end - start < total else messages
             lengths = sizes[start:end] if end - start < total else sizes
             count = end - start
-            body = 2 + 2 * count + sum(lengths)
+            size = sum(lengths)
+            body = _COUNT.size + 2 * count + size
             head = struct.pack(f"<IH{count}H", MESSAGES | body << 8, count, *lengths)
-            yield (head, *batch), count
+            yield (head, *batch), count, size
         start = end
 
 
@@ -113,20 +114,20 @@ def _batch_end(sizes: list[int], start: int) -> int:
     return start + max(1, bisect_right(range(len(offsets)), budget, key=lambda i: offsets[i] + 2 * (i + 1)))
 
 
-def _encode_large(message: bytes) -> Iterator[tuple[tuple[Chunk, ...], int]]:
+def _encode_large(message: bytes) -> Iterator[tuple[tuple[Chunk, ...], int, int]]:
     size = len(message)
     if size <= FRAGMENT_SIZE:
-        yield (HEADER.pack(MESSAGE | size << 8), message), 1
+        yield (HEADER.pack(MESSAGE | size << 8), message), 1, size
         return
     view = memoryview(message)
     first = HEADER.pack(FIRST | (_TOTAL.size + FRAGMENT_SIZE) << 8) + _TOTAL.pack(size)
-    yield (first, view[:FRAGMENT_SIZE]), 0
+    yield (first, view[:FRAGMENT_SIZE]), 0, FRAGMENT_SIZE
     for at in range(FRAGMENT_SIZE, size, FRAGMENT_SIZE):
         piece = view[at : at + FRAGMENT_SIZE]
-        yield (HEADER.pack(NEXT | len(piece) << 8), piece), int(at + FRAGMENT_SIZE >= size)
+        yield (HEADER.pack(NEXT | len(piece) << 8), piece), int(at + FRAGMENT_SIZE >= size), len(piece)
 
 
-# --- decoding -----------------------------------------------------------------------------------------------------------
+# --- decoding -------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=128)
@@ -240,8 +241,9 @@ class Decoder:
         self._bytes += len(body) - start
 
     def _whole(self, body: memoryview) -> None:
-        if len(body) > min(FRAGMENT_SIZE, self._max):
-            raise Malformed(f"a message of {len(body)} bytes in one frame; the limit is {min(FRAGMENT_SIZE, self._max)}")
+        limit = min(FRAGMENT_SIZE, self._max)
+        if len(body) > limit:
+            raise Malformed(f"a message of {len(body)} bytes in one frame; the limit is {limit}")
         self._messages.append(bytes(body))
         self._bytes += len(body)
 

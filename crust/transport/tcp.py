@@ -160,7 +160,8 @@ def resolve(endpoint: Endpoint) -> list[Endpoint]:
         found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise DialFailed(explain(error) if isinstance(error, OSError) else str(error)) from error
-    return list(dict.fromkeys(Endpoint(endpoint.protocol, address[0], endpoint.port) for *_, address in found if address))
+    hosts = dict.fromkeys(str(address[0]) for *_, address in found)
+    return [Endpoint(endpoint.protocol, host, endpoint.port) for host in hosts]
 
 
 def _socket_address(endpoint: Endpoint) -> tuple[int, Any]:

@@ -1,0 +1,327 @@
+"""One connection: its reader thread, its writer thread, and what the manager thread needs to know of them.
+
+The reader turns records into batches of events and hands each batch to the manager's inbox; the writer drains the
+`Outbox` into records. Neither knows the connection table; how a connection ends is the manager's business: it calls
+`finish` (in order) or `abort` (at once), sees `ReaderEnded` and `WriterEnded` come in, and then calls `release`.
+"""
+
+import queue
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final
+
+from crust.clock import now
+from crust.config import Config
+from crust.endpoint import Endpoint
+from crust.errors import CrustError, Malformed
+from crust.event import new_messages
+from crust.identity import PeerId
+from crust.limits import MESSAGE_OVERHEAD, MIB
+from crust.outbox import Outbox
+from crust.peers import Candidate
+from crust.transport.framing import BYE, PING, PONG, Decoder, control_frame, encode_messages
+from crust.transport.link import Link
+from crust.workers import start_thread
+
+READ_AHEAD: Final = 1 * MIB
+"""Bytes handed to the manager and not delivered to the user yet, after which the reader pauses."""
+MAX_OPEN_PINGS: Final = 4
+"""PINGs whose PONG we still wait for; older ones are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """What ``connections()`` tells of one connection."""
+
+    endpoint: Endpoint
+    peer_id: PeerId
+    messages_sent: int
+    messages_received: int
+    bytes_sent: int
+    """On the network, encryption included."""
+    bytes_received: int
+    """On the network, encryption included."""
+    waiting_bytes: int
+    """Queued by ``send()`` and not yet handed to the network."""
+    rtt: float | None
+    """Seconds that the latest question took to be answered; measured at the start and by keep-alives."""
+    since: float
+    """When it was established, in seconds since the epoch as ``time.time()`` counts them."""
+
+
+@dataclass(slots=True, eq=False)
+class ReaderEnded:
+    """The reader thread has read its last; everything before it is in the inbox already."""
+
+    connection: "Connection"
+    reason: str
+    goodbye: bool
+
+
+@dataclass(slots=True, eq=False)
+class WriterEnded:
+    """The writer thread has written its last."""
+
+    connection: "Connection"
+    error: str | None
+
+
+@dataclass(slots=True, eq=False)
+class PeerSaid:
+    """A control frame that the connection itself has no answer for."""
+
+    connection: "Connection"
+    kind: int
+    content: dict[str, Any]
+
+
+class Connection:
+    """See the module's text.
+
+    Args:
+        candidate: the entry of the peer table.
+        link: the established link; the connection owns its stream from now on.
+        endpoint: the name of the connection in events and calls.
+        inbox: where batches ``(connection, events, weight)`` and notices go.
+        config: for the bounds and intervals.
+        since: seconds since the epoch.
+        rtt: seconds that the handshake's question took, where known.
+    """
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        link: Link,
+        endpoint: Endpoint,
+        inbox: "queue.SimpleQueue[Any]",
+        config: Config,
+        since: float,
+        rtt: float | None,
+    ) -> None:
+        self.candidate = candidate
+        self.endpoint = endpoint
+        self.aliases: set[Endpoint] = set()  # other endpoints that lead here; the manager's
+        self.outbox = Outbox(str(endpoint), config.send_queue_bytes)
+        # The manager's own:
+        self.announced = False  # New... was emitted, and LostConnection is still owed
+        self.wanted = True  # messages are still to be delivered
+        self.threads_left = 0  # threads that have not reported their end
+        self.rtt = rtt
+        self._link = link
+        self._inbox = inbox
+        self._decoder = Decoder(config.max_message_size)
+        self._since = since
+        self._keepalive = config.keepalive_interval
+        self._dead_after = config.dead_after
+        self._threads: list[threading.Thread] = []
+        # Written by one thread each, read by others: single values, so no lock.
+        self._last_received = self._last_sent = now()
+        self._messages_received = self._messages_sent = 0
+        self._goodbye: str | None = None
+        self._ending = False
+        self._pings: OrderedDict[int, float] = OrderedDict()
+        self._ping_count = 0
+        # How far the reader is ahead of the user: the reader adds, the manager takes away.
+        self._read_ahead = min(READ_AHEAD, config.max_waiting_bytes)
+        self._handed = 0
+        self._delivered = 0
+        self._paused = False
+        self._resume: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Who the peer proved to be."""
+        return self.candidate.peer_id
+
+    def start(self) -> None:
+        """Start the two threads. The manager's, after the connection is in its table and announced.
+
+        Raises:
+            RuntimeError: the system has no more threads; what was started will end by itself.
+        """
+        name = str(self.endpoint)
+        for kind, target in (("reader", self._read_thread), ("writer", self._write_thread)):
+            self._threads.append(start_thread(f"{kind} {name}", target))
+            self.threads_left += 1
+
+    def info(self) -> ConnectionInfo:
+        """A snapshot; any thread may call."""
+        return ConnectionInfo(
+            endpoint=self.endpoint,
+            peer_id=self.peer_id,
+            messages_sent=self._messages_sent,
+            messages_received=self._messages_received,
+            bytes_sent=self._link.writer.bytes_written,
+            bytes_received=self._link.reader.bytes_read,
+            waiting_bytes=self.outbox.waiting_bytes,
+            rtt=self.rtt,
+            since=self._since,
+        )
+
+    # --- the manager thread -----------------------------------------------------------------------
+
+    def delivered(self, weight: int) -> None:
+        """``weight`` bytes that the reader handed over are with the user: it may read on."""
+        self._delivered += weight
+        if self._paused:
+            self._resume.put(None)
+
+    def finish(self) -> None:
+        """End in order: what is queued goes out, then BYE; the peer ends its side. Wakes the writer; idempotent."""
+        self._ending = True
+        self.outbox.close()
+        self._resume.put(None)
+
+    def abort(self) -> None:
+        """End at once: both threads wake and end. Idempotent."""
+        self._ending = True
+        self.outbox.close(discard=True)
+        self._link.stream.abort()
+        self._resume.put(None)
+
+    def release(self) -> None:
+        """Join both threads and free the stream; when both have reported their end, or after `abort`."""
+        for thread in self._threads:
+            thread.join()
+        self._link.stream.close()
+
+    def check(self, at: float) -> float | None:
+        """Keep-alive: ask the peer for a sign of life when it is time.
+
+        Returns:
+            When to check again, or ``None`` when the peer has been silent for too long.
+        """
+        if self._paused:
+            self._last_received = at  # we do not listen just now: its silence means nothing
+        if at - self._last_received >= self._dead_after:
+            return None
+        if at - self._last_sent >= self._keepalive and not self._ending:
+            self.ping(at)
+        due = min(self._last_sent + self._keepalive, self._last_received + self._dead_after)
+        return max(due, at + min(self._keepalive, self._dead_after) / 4)
+
+    def ping(self, at: float) -> None:
+        """Ask for a PONG; the answer sets `rtt`."""
+        self._ping_count += 1
+        self._pings[self._ping_count] = at
+        while len(self._pings) > MAX_OPEN_PINGS:
+            self._pings.popitem(last=False)
+        self.outbox.put_control(control_frame(PING, {"t": self._ping_count}))
+
+    # --- the reader thread ------------------------------------------------------------------------
+
+    def _read_thread(self) -> None:
+        try:
+            reason = self._read()
+        except CrustError as error:
+            reason = str(error)
+        except Exception as error:
+            self._inbox.put(ReaderEnded(self, f"an internal error: {error!r}", False))
+            raise
+        self._inbox.put(ReaderEnded(self, reason, self._goodbye is not None))
+
+    def _read(self) -> str:
+        reader, decoder = self._link.reader, self._decoder
+        pending = True  # the handshake may have read the first records already
+        while pending or reader.fill():
+            pending = False
+            self._last_received = now()
+            try:
+                while (plaintext := reader.next()) is not None:
+                    decoder.feed(plaintext)
+            finally:
+                self._hand_over()  # what was whole and genuine counts, even when the next byte is not
+            if decoder.has_controls:
+                self._handle_controls()
+                if self._goodbye is not None:
+                    return self._goodbye
+        return "the peer ended without a goodbye (it crashed, was killed, or the network was cut)"
+
+    def _hand_over(self) -> None:
+        messages, size = self._decoder.take_messages()
+        if not messages:
+            return
+        self._messages_received += len(messages)
+        weight = size + MESSAGE_OVERHEAD * len(messages)
+        self._handed += weight
+        self._inbox.put((self, new_messages(self.endpoint, messages), weight))
+        if self._handed - self._delivered > self._read_ahead:
+            self._pause()
+
+    def _pause(self) -> None:
+        """Wait until the user has taken enough; what the peer sends meanwhile stays in the network."""
+        self._paused = True
+        # Looked at after saying so: the manager either sees that we pause or we see what it delivered.
+        while self._handed - self._delivered > self._read_ahead and not self._ending:
+            self._resume.get()
+        self._paused = False
+
+    def _handle_controls(self) -> None:
+        for kind, content in self._decoder.take_controls():
+            if kind == PING:
+                self.outbox.put_control(control_frame(PONG, {"t": _number(content, "t")}))
+            elif kind == PONG:
+                asked = self._pings.pop(_number(content, "t"), None)
+                if asked is not None:
+                    self.rtt = now() - asked
+            elif kind == BYE:
+                self._goodbye = _goodbye_text(content)
+                return
+            else:
+                self._inbox.put(PeerSaid(self, kind, content))
+
+    # --- the writer thread ------------------------------------------------------------------------
+
+    def _write_thread(self) -> None:
+        error: str | None = None
+        try:
+            self._write()
+        except CrustError as failure:
+            error = str(failure)
+            self.outbox.close(discard=True)
+        except Exception as failure:
+            self._inbox.put(WriterEnded(self, f"an internal error: {failure!r}"))
+            raise
+        self._inbox.put(WriterEnded(self, error))
+
+    def _write(self) -> None:
+        outbox, writer = self.outbox, self._link.writer
+        while (work := outbox.take()) is not None:
+            controls, messages = work
+            for frame in controls:
+                writer.add(frame)
+            weight = 0
+            for pieces, count, size in encode_messages(messages):
+                self._messages_sent += count
+                weight += size + count * MESSAGE_OVERHEAD
+                if writer.add(b"".join(pieces)):
+                    self._last_sent = now()
+                    outbox.sent(weight)
+                    weight = 0
+                for frame in outbox.take_controls():
+                    writer.add(frame)
+            writer.flush()
+            self._last_sent = now()
+            if weight:
+                outbox.sent(weight)
+            work = controls = messages = None  # type: ignore[assignment]  # not kept alive while we wait for more
+        if not outbox.discarded:
+            writer.add(control_frame(BYE, {"reason": "bye", "text": "the peer closed the connection"}))
+            writer.flush()
+        self._link.stream.finish_sending()
+
+
+def _number(content: dict[str, Any], key: str) -> int:
+    value = content.get(key)
+    if not isinstance(value, int) or not 0 <= value < 2**63:
+        raise Malformed(f"a control frame without the number {key!r}")
+    return value
+
+
+def _goodbye_text(content: dict[str, Any]) -> str:
+    """What a BYE says, fit for a log: it comes from a stranger."""
+    text = content.get("text")
+    if not isinstance(text, str):
+        return "the peer closed the connection"
+    return "".join(char if char.isprintable() else "?" for char in text[:200])

@@ -1,0 +1,376 @@
+"""Outgoing connections: ``connect()`` as jobs of staggered attempts, of which one wins.
+
+A `Dialer` belongs to the manager thread. Each attempt runs on a thread of a bounded pool: look up the name, connect,
+handshake. An attempt that has authenticated its peer asks the manager; of one job only one at a time gets an answer
+other than "wait", so that two attempts of one ``connect()`` can never both become connections.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+from typing import Protocol as TypingProtocol
+
+from crust.clock import Deadline, now
+from crust.config import Config
+from crust.connection import Connection
+from crust.endpoint import Endpoint, Protocol
+from crust.errors import CrustError, DialFailed
+from crust.identity import PeerId
+from crust.limits import DIAL_STAGGER
+from crust.negotiate import Node, Refused, negotiate_outgoing
+from crust.notices import Ask, AttemptFailed, AttemptSucceeded, Inbox, Resolved, ask_manager
+from crust.peers import Candidate, Verdict
+from crust.timers import Timer, Timers
+from crust.transport.tcp import dial, resolve
+from crust.workers import WorkerPool
+
+log = logging.getLogger("crust.dialing")
+
+DIALABLE: Final = frozenset({Protocol.TCP})
+"""The transports that can be dialled."""
+
+
+class Abortable(TypingProtocol):
+    """Something in progress that another thread may end."""
+
+    def abort(self) -> None:
+        """End it."""
+        ...
+
+
+class Race:
+    """How many of a set of attempts may win: one of a ``connect()``, ``max_connections`` of a ``bootstrap()``."""
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self.won = 0
+        self.running: set[Attempt] = set()  # have been told to go on
+        self.waiting: deque[Ask] = deque()
+
+    @property
+    def over(self) -> bool:
+        """Whether every place is taken."""
+        return self.won >= self.places
+
+
+class Attempt:
+    """One address being tried."""
+
+    def __init__(self, job: "Job", given: Endpoint, target: Endpoint) -> None:
+        self.job = job
+        self.given = given
+        self.target = target
+        self._lock = threading.Lock()
+        self._handle: Abortable | None = None
+        self._aborted = False
+
+    def abort(self) -> None:
+        """End it; it will still report that it failed. Any thread may call."""
+        with self._lock:
+            self._aborted = True
+            if self._handle is not None:
+                self._handle.abort()
+
+    def _hold(self, handle: Abortable | None) -> None:
+        with self._lock:
+            self._handle = handle
+            if self._aborted and handle is not None:
+                handle.abort()
+
+    def run(self, node: Node, config: Config, inbox: Inbox) -> None:
+        """Try it; on a thread of the pool. Reports exactly one notice."""
+        question = Ask(self)
+        try:
+            notice = self._try(node, Deadline(config.dial_timeout), inbox, question)
+        except CrustError as error:
+            notice = AttemptFailed(self, error, question.candidate)
+        except Exception as error:
+            inbox.put(AttemptFailed(self, DialFailed(f"an internal error: {error!r}"), question.candidate))
+            raise
+        inbox.put(notice)
+
+    def _try(self, node: Node, deadline: Deadline, inbox: Inbox, question: Ask) -> object:
+        if self._aborted:
+            raise DialFailed("given up")
+        if self.target.is_name:
+            return Resolved(self, resolve(self.target))
+        stream = dial(self.target, deadline, self._hold)
+        self._hold(stream)
+        try:
+            established = negotiate_outgoing(
+                stream, node, deadline, lambda candidate: ask_manager(inbox, question, candidate, deadline)
+            )
+        except BaseException:
+            self._hold(None)
+            stream.close()
+            raise
+        self._hold(None)
+        return AttemptSucceeded(self, established)
+
+
+class Job:
+    """One ``connect()``: its endpoints, what runs, and why the others failed."""
+
+    def __init__(
+        self, endpoints: tuple[Endpoint, ...], race: Race, ended: Callable[["Job"], None], bootstrap: bool
+    ) -> None:
+        self.endpoints = endpoints
+        self.race = race
+        self.ended = ended
+        self.bootstrap = bootstrap
+        self.done = False
+        self.connected = False
+        # TCP is favoured: it sorts before the other transports; otherwise the caller's order stands.
+        self.queue = deque((e, e) for e in sorted(endpoints, key=lambda e: e.protocol))
+        self.running: set[Attempt] = set()
+        self.expected: dict[PeerId, tuple[Attempt, Timer]] = {}
+        self.retried: set[Endpoint] = set()
+        self.stagger: Timer | None = None
+        self._failures: dict[Endpoint, list[str]] = {endpoint: [] for endpoint in endpoints}
+
+    def failed(self, attempt: Attempt, reason: str) -> None:
+        """Note why an attempt came to nothing."""
+        if attempt.target != attempt.given:
+            reason = f"{attempt.target.host}: {reason}"
+        self._failures[attempt.given].append(reason)
+
+    def reasons(self) -> dict[Endpoint, str]:
+        """For each endpoint given, why it did not work."""
+        return {endpoint: "; ".join(dict.fromkeys(why)) or "not tried" for endpoint, why in self._failures.items()}
+
+
+class Dialer:
+    """All jobs of a manager; every method belongs to its thread.
+
+    Args:
+        node: for the handshakes.
+        config: for bounds and timeouts.
+        inbox: the manager's.
+        timers: the manager's.
+        decide: what becomes of a candidate.
+        connection_with: the live connection with a peer, if there is one.
+        add_aliases: lets more endpoints lead to a connection.
+        refuses: whether an address is not welcome.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        config: Config,
+        inbox: Inbox,
+        timers: Timers,
+        decide: Callable[[Candidate], Verdict],
+        connection_with: Callable[[PeerId], Connection | None],
+        add_aliases: Callable[[Connection, set[Endpoint]], None],
+        refuses: Callable[[str], bool],
+    ) -> None:
+        self._node = node
+        self._config = config
+        self._inbox = inbox
+        self._timers = timers
+        self._decide = decide
+        self._connection_with = connection_with
+        self._add_aliases = add_aliases
+        self._refuses = refuses
+        self._pool = WorkerPool("dialer", config.max_dials)
+        self._jobs: set[Job] = set()
+
+    def __len__(self) -> int:
+        """How many jobs are not done."""
+        return len(self._jobs)
+
+    def connect(
+        self, endpoints: Iterable[Endpoint], race: Race, ended: Callable[[Job], None], bootstrap: bool = False
+    ) -> Job:
+        """Begin to try ``endpoints``; ``ended`` is called once, when one is connected or all have failed."""
+        job = Job(tuple(dict.fromkeys(endpoints)), race, ended, bootstrap)
+        self._jobs.add(job)
+        self._go_on(job)
+        return job
+
+    def stop(self) -> None:
+        """Give up every job, silently."""
+        for job in list(self._jobs):
+            self._end(job, call=False)
+        self._pool.close()
+
+    def join(self, timeout: float | None) -> bool:
+        """Wait for the threads; whether all ended. After `stop`."""
+        return self._pool.join(timeout)
+
+    # --- what attempts report ---------------------------------------------------------------------
+
+    def asked(self, question: Ask) -> None:
+        """An attempt has authenticated its peer."""
+        assert question.attempt is not None
+        job, race = question.attempt.job, question.attempt.job.race
+        if job.done or race.over:
+            question.answer.put(_too_late())
+        elif race.won + len(race.running) >= race.places:
+            race.waiting.append(question)
+        else:
+            self._answer(question)
+
+    def _answer(self, question: Ask) -> None:
+        assert question.attempt is not None
+        assert question.candidate is not None
+        verdict = self._decide(question.candidate)
+        if verdict in (Verdict.CHOOSE, Verdict.WAIT):
+            question.attempt.job.race.running.add(question.attempt)
+        question.answer.put(verdict)
+
+    def resolved(self, notice: Resolved) -> None:
+        """A name was looked up: its addresses are tried in its place."""
+        attempt, job = notice.attempt, notice.attempt.job
+        job.running.discard(attempt)
+        for address in reversed(notice.addresses):
+            job.queue.appendleft((attempt.given, address))
+        if not notice.addresses:
+            job.failed(attempt, "the host name has no address")
+        self._go_on(job)
+
+    def failed(self, notice: AttemptFailed) -> None:
+        """An attempt came to nothing."""
+        attempt, job, error = notice.attempt, notice.attempt.job, notice.error
+        log.debug("%s: %s", attempt.target, error)
+        job.running.discard(attempt)
+        self._leave_race(attempt)
+        if job.done:
+            return
+        if isinstance(error, Refused) and error.duplicate:
+            self._duplicate(attempt, error.peer_id)
+        else:
+            job.failed(attempt, str(error))
+        self._go_on(job)
+
+    def succeeded(self, notice: AttemptSucceeded) -> bool:
+        """An attempt is established; whether its connection is still wanted (then `connected` must follow)."""
+        job, race = notice.attempt.job, notice.attempt.job.race
+        job.running.discard(notice.attempt)
+        race.running.discard(notice.attempt)
+        return not job.done and not race.over
+
+    def connected(self, job: Job) -> None:
+        """The manager took the connection over."""
+        job.race.won += 1
+        job.connected = True
+        self._end(job)
+        self._let_others_run(job.race)
+
+    def peer_connected(self, connection: Connection) -> None:
+        """A connection went live, whoever made it: jobs that were told "duplicate" by that peer have what they
+        wanted."""
+        for job in [job for job in self._jobs if connection.peer_id in job.expected]:
+            attempt, _ = job.expected[connection.peer_id]
+            self._satisfied(job, attempt, connection)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _leave_race(self, attempt: Attempt) -> None:
+        race = attempt.job.race
+        race.running.discard(attempt)
+        race.waiting = deque(question for question in race.waiting if question.attempt is not attempt)
+        self._let_others_run(race)
+
+    def _let_others_run(self, race: Race) -> None:
+        """Answer those who wait for a place, as far as places are free."""
+        while race.waiting and (race.over or race.won + len(race.running) < race.places):
+            question = race.waiting.popleft()
+            assert question.attempt is not None
+            if race.over or question.attempt.job.done:
+                question.answer.put(_too_late())
+            else:
+                self._answer(question)
+
+    def _duplicate(self, attempt: Attempt, peer_id: PeerId) -> None:
+        """The peer or we hold another connection with each other, or will in a moment."""
+        job = attempt.job
+        connection = self._connection_with(peer_id)
+        if connection is not None:
+            self._satisfied(job, attempt, connection)
+        elif peer_id not in job.expected:
+            due = now() + self._config.handshake_timeout
+            timer = self._timers.at(due, lambda: self._expected_in_vain(job, peer_id))
+            job.expected[peer_id] = (attempt, timer)
+
+    def _satisfied(self, job: Job, attempt: Attempt, connection: Connection) -> None:
+        self._add_aliases(connection, {attempt.given, attempt.target})
+        job.race.won += 1
+        job.connected = True
+        self._end(job)
+        self._let_others_run(job.race)
+
+    def _expected_in_vain(self, job: Job, peer_id: PeerId) -> None:
+        attempt, _ = job.expected.pop(peer_id)
+        if attempt.target in job.retried:
+            job.failed(
+                attempt, "the peer says that it is connected to us already, but that connection does not come up"
+            )
+        else:
+            job.retried.add(attempt.target)
+            job.queue.append((attempt.given, attempt.target))
+        self._go_on(job)
+
+    def _go_on(self, job: Job) -> None:
+        """Start the next attempt, and note when to start the one after it; or see that nothing is left."""
+        if job.done:
+            return
+        if job.stagger is not None:
+            job.stagger.cancel()
+            job.stagger = None
+        while job.queue and not self._start_next(job):
+            pass
+        if job.queue:
+            job.stagger = self._timers.at(now() + DIAL_STAGGER, lambda: self._go_on(job))
+        elif not job.running and not job.expected:
+            self._end(job)
+
+    def _start_next(self, job: Job) -> bool:
+        """Start an attempt; ``False`` when that one could not even be started."""
+        given, target = job.queue.popleft()
+        attempt = Attempt(job, given, target)
+        problem = self._problem_with(target)
+        if problem is None:
+            job.running.add(attempt)
+            problem = self._submit(attempt)
+        if problem is None:
+            return True
+        job.running.discard(attempt)
+        job.failed(attempt, problem)
+        return False
+
+    def _submit(self, attempt: Attempt) -> str | None:
+        try:
+            self._pool.submit(lambda: attempt.run(self._node, self._config, self._inbox))
+        except RuntimeError as error:
+            return f"{error}: raise the limit of threads (ulimit -u) or lower max_dials"
+        return None
+
+    def _problem_with(self, target: Endpoint) -> str | None:
+        if target.protocol not in DIALABLE:
+            return f"{target.protocol.scheme} connections are not available in this version"
+        if self._refuses(target.host):
+            return "that address is on the blacklist"
+        if not target.port:
+            return "port 0 cannot be connected to"
+        return None
+
+    def _end(self, job: Job, call: bool = True) -> None:
+        if job.done:
+            return
+        job.done = True
+        self._jobs.discard(job)
+        if job.stagger is not None:
+            job.stagger.cancel()
+        for _, timer in job.expected.values():
+            timer.cancel()
+        for attempt in job.running:
+            attempt.abort()
+        if call:
+            job.ended(job)
+
+
+def _too_late() -> CrustError:
+    return DialFailed("another endpoint was faster")

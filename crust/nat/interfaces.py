@@ -1,0 +1,44 @@
+"""The addresses of this machine, as others on its networks can use them."""
+
+import ipaddress
+from collections.abc import Iterable
+
+import ifaddr
+
+
+def interface_addresses() -> list[str]:
+    """Every address of every interface, in the system's order; IPv6 ones without a scope."""
+    found: list[str] = []
+    for adapter in ifaddr.get_adapters():
+        found += [ip.ip if isinstance(ip.ip, str) else ip.ip[0] for ip in adapter.ips]
+    return list(dict.fromkeys(found))
+
+
+def reachable_addresses(listening_on: Iterable[str], own: Iterable[str]) -> list[str]:
+    """The addresses under which a listener can be reached.
+
+    Unspecified addresses stand for all addresses of their family. Loopback and link-local addresses mean nothing to
+    other hosts: they are left out unless a listener is bound to one of them, or there is nothing else.
+
+    Args:
+        listening_on: addresses that listeners are bound to.
+        own: addresses of this machine.
+    """
+    candidates: list[str] = []
+    explicit: set[str] = set()
+    own = list(own)
+    for host in listening_on:
+        address = ipaddress.ip_address(host.partition("%")[0])
+        if address.is_unspecified:
+            candidates += [one for one in own if ipaddress.ip_address(one).version == address.version]
+        else:
+            candidates.append(host)
+            explicit.add(host)
+    candidates = list(dict.fromkeys(candidates))
+    useful = [host for host in candidates if host in explicit or _means_something_elsewhere(host)]
+    return useful or [host for host in candidates if not ipaddress.ip_address(host).is_link_local]
+
+
+def _means_something_elsewhere(host: str) -> bool:
+    address = ipaddress.ip_address(host)
+    return not (address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)

@@ -1,0 +1,263 @@
+"""From a bare stream to a chosen, encrypted connection: the handshake and the choice between duplicates, over a
+blocking stream, within one deadline. Runs on the threads of the dialers and of the acceptor.
+
+::
+
+    initiator                                   responder
+        | ---- message 1 (version) ----------------> |
+        | <--- message 2 (version, session, ciphers) |
+      ask own manager                                |
+        | ---- message 3 (session, serial, alone) -> |   ask own manager
+        | ---- CHOOSE, if the greater id is here --> |
+        | <--- CHOOSE, if the greater id is there -- |   or BYE: a duplicate
+        | ==== messages both ways ================== |
+
+So the first message can arrive after two and a half round trips of the network where the initiator has the greater id
+(one for TCP, one and a half here), and after three in the other case.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from crust.clock import Deadline, now
+from crust.errors import ConnectionLost, HandshakeFailed, Malformed, RemoteError, TimedOut
+from crust.identity import Identity, PeerId
+from crust.peers import Candidate, Verdict
+from crust.transport.base import Stream
+from crust.transport.framing import BYE, CHOOSE, Decoder, control_frame
+from crust.transport.handshake import Initiator, Responder
+from crust.transport.link import Link, RecordReader, RecordWriter
+from crust.transport.masking import NetworkKeys
+from crust.transport.records import Opener, Sealer
+
+log = logging.getLogger("crust.negotiate")
+
+_READ_SIZE: Final = 4096  # bytes; more than a whole handshake message
+MAX_SERIAL: Final = 2**63
+
+_REFUSALS: Final[dict[Verdict, tuple[str, str]]] = {
+    Verdict.DUPLICATE: ("duplicate", "the peer is connected to us already"),
+    Verdict.SELF: ("self", "that is this node itself"),
+    Verdict.FULL: ("full", "the peer has as many connections as it allows"),
+    Verdict.REFUSED: ("refused", "the peer does not want to talk to us"),
+}
+
+
+class Refused(HandshakeFailed):
+    """The peer is genuine, but one of the two nodes does not want this connection.
+
+    Args:
+        text: why, for people.
+        peer_id: who the peer is.
+        duplicate: whether the two are connected already, or about to be.
+    """
+
+    def __init__(self, text: str, peer_id: PeerId, *, duplicate: bool = False) -> None:
+        super().__init__(text)
+        self.peer_id = peer_id
+        self.duplicate = duplicate
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What every handshake of a node needs; shared by its threads, never changed."""
+
+    identity: Identity
+    keys: NetworkKeys
+    session: bytes
+    ciphers: tuple[str, ...]
+    is_replay: Callable[[bytes], bool]
+    """Whether a first message was seen before. Any thread may call."""
+
+
+Ask = Callable[[Candidate], Verdict]
+"""Puts a candidate to the manager and gives its verdict; blocks, and raises `CrustError` when there is none."""
+
+
+@dataclass(slots=True, eq=False)
+class Established:
+    """A chosen connection, ready to be handed to its threads."""
+
+    candidate: Candidate
+    link: Link
+    rtt: float | None
+    peer_chose: bool
+    """Whether the peer made the choice (the candidate waited for it)."""
+
+
+def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask) -> Established:
+    """Run the initiator's side.
+
+    Raises:
+        Refused: one side does not want this connection.
+        HandshakeFailed: whoever answered is not a peer that we can talk to.
+        RemoteError: the stream ended, or the deadline passed.
+    """
+    stream.set_deadline(deadline)
+    handshake = Initiator(node.identity, node.keys, node.session, node.ciphers)
+    stream.send_all(handshake.start())
+    asked_at = now()
+    try:
+        while not handshake.receive(_receive(stream)):
+            pass
+    except ConnectionLost as error:
+        raise HandshakeFailed(
+            f"the connection ended during the handshake ({error}): not a Crust peer, or one of another network "
+            "(check network and network_key on both sides)"
+        ) from error
+    except TimedOut as error:
+        raise HandshakeFailed(
+            "connected, but no valid answer came in time: not a Crust peer, one of another network "
+            "(check network and network_key on both sides), or one too busy"
+        ) from error
+    rtt = now() - asked_at
+    hello = handshake.peer_hello
+    candidate = Candidate(handshake.peer_id, stream.remote.host, hello.session)
+    verdict = ask(candidate)
+    if verdict in _REFUSALS:
+        raise _refused_here(verdict, candidate)
+    parting = handshake.finish(candidate.serial, candidate.alone)
+    link = _link(stream, handshake)
+    if verdict is Verdict.CHOOSE:
+        # In one piece with the third message: the choice costs no round trip of its own.
+        sealer = _sealer_of(link)
+        stream.send_all(parting + sealer.seal(control_frame(CHOOSE, {"serial": candidate.serial})))
+    else:
+        stream.send_all(parting)
+        _await_choice(link, candidate)
+    stream.set_deadline(None)
+    return Established(candidate, link, rtt, peer_chose=verdict is Verdict.WAIT)
+
+
+def negotiate_incoming(stream: Stream, node: Node, deadline: Deadline, ask: Ask) -> Established:
+    """Run the responder's side.
+
+    Raises:
+        Refused: one side does not want this connection.
+        HandshakeFailed: whoever connected is not a peer that we can talk to; nothing was sent to a stranger.
+        RemoteError: the stream ended, or the deadline passed.
+    """
+    stream.set_deadline(deadline)
+    handshake = Responder(node.identity, node.keys, node.session, node.ciphers, is_replay=node.is_replay)
+    rtt, answered_at = None, None
+    while not handshake.done:
+        answer = handshake.receive(_receive(stream))
+        if answer:
+            stream.send_all(answer)
+            answered_at = now()
+    if answered_at is not None:
+        rtt = now() - answered_at
+    hello = handshake.peer_hello
+    candidate = Candidate(
+        handshake.peer_id, stream.remote.host, hello.session, peer_serial=hello.serial, peer_alone=hello.alone
+    )
+    link = _link(stream, handshake)
+    verdict = ask(candidate)
+    if verdict in _REFUSALS:
+        _say_no(link, verdict)
+        raise _refused_here(verdict, candidate)
+    if verdict is Verdict.CHOOSE:
+        stream.send_all(_sealer_of(link).seal(control_frame(CHOOSE, {"serial": candidate.serial})))
+    else:
+        _await_choice(link, candidate)
+    stream.set_deadline(None)
+    return Established(candidate, link, rtt, peer_chose=verdict is Verdict.WAIT)
+
+
+def _receive(stream: Stream) -> bytes:
+    buffer = bytearray(_READ_SIZE)
+    count = stream.receive_into(memoryview(buffer))
+    if not count:
+        raise ConnectionLost("it closed the connection")
+    return bytes(buffer[:count])
+
+
+def _link(stream: Stream, handshake: Initiator | Responder) -> Link:
+    keys = handshake.keys
+    opener = Opener(keys.receive_key, keys.cipher)
+    opener.feed(handshake.unused)
+    return Link(stream, RecordReader(stream, opener), RecordWriter(stream, Sealer(keys.send_key, keys.cipher)))
+
+
+def _sealer_of(link: Link) -> Sealer:
+    assert isinstance(link.writer, RecordWriter)
+    return link.writer.sealer
+
+
+def _refused_here(verdict: Verdict, candidate: Candidate) -> Refused:
+    texts = {
+        Verdict.DUPLICATE: "we are connected to that peer already",
+        Verdict.SELF: "that is this node itself",
+        Verdict.FULL: "max_connections (or max_connections_per_address) is reached on this node",
+        Verdict.REFUSED: "that peer is on the blacklist",
+    }
+    return Refused(texts[verdict], candidate.peer_id, duplicate=verdict is Verdict.DUPLICATE)
+
+
+def _say_no(link: Link, verdict: Verdict) -> None:
+    """Tell an authenticated peer why we end this: it must not think that we crashed."""
+    word, text = _REFUSALS[verdict]
+    try:
+        link.writer.add(control_frame(BYE, {"reason": word, "text": text}))
+        link.writer.flush()
+        link.stream.finish_sending()
+        _drain(link.stream)
+    except RemoteError as error:
+        log.debug("a refused peer did not wait for the reason: %s", error)
+
+
+def _drain(stream: Stream) -> None:
+    """Read to the end: closing with unread bytes would destroy what we sent."""
+    scrap = memoryview(bytearray(_READ_SIZE))
+    while stream.receive_into(scrap):
+        pass
+
+
+def _await_choice(link: Link, candidate: Candidate) -> None:
+    """Wait for the peer's CHOOSE.
+
+    Raises:
+        Refused: it said BYE instead.
+        Malformed: it said something else.
+    """
+    decoder = Decoder(max_message_size=0)
+    while True:
+        while (plaintext := link.reader.next()) is not None:
+            decoder.feed(plaintext)
+            controls = decoder.take_controls()
+            if decoder.take_messages()[0]:
+                raise Malformed("a message before the choice")
+            if controls and _is_choice(controls, candidate):
+                return
+        if not link.reader.fill():
+            raise ConnectionLost("the peer ended the connection instead of choosing it")
+
+
+def _is_choice(controls: list[tuple[int, dict[str, Any]]], candidate: Candidate) -> bool:
+    """Look at what came: CHOOSE is it, BYE is a refusal, anything unknown is passed over."""
+    for index, (kind, content) in enumerate(controls):
+        if kind == CHOOSE:
+            serial = content.get("serial")
+            if not isinstance(serial, int) or isinstance(serial, bool) or not 0 <= serial < MAX_SERIAL:
+                raise Malformed("a CHOOSE without a serial")
+            if index + 1 != len(controls):
+                raise Malformed("frames in one record with CHOOSE")
+            candidate.peer_serial = serial
+            return True
+        if kind == BYE:
+            raise _refused_there(content, candidate.peer_id)
+    return False
+
+
+def _refused_there(content: dict[str, Any], peer_id: PeerId) -> Refused:
+    words = {
+        "duplicate": "the peer is connected to us already",
+        "self": "that is this node itself",
+        "full": "the peer has as many connections as it allows; try again later, or another peer",
+        "refused": "the peer refuses to talk to us",
+    }
+    word = content.get("reason")
+    text = words.get(word if isinstance(word, str) else "refused", words["refused"])
+    return Refused(text, peer_id, duplicate=word == "duplicate")

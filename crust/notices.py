@@ -1,0 +1,140 @@
+"""What other threads put into the manager's inbox (beside the batches of events that readers put there)."""
+
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from crust.clock import Deadline
+from crust.endpoint import Endpoint, Port
+from crust.errors import CrustError, ManagerStopped, TimedOut
+from crust.negotiate import Established
+from crust.peers import Candidate, Verdict
+
+if TYPE_CHECKING:
+    from crust.dialing import Attempt
+
+
+class Inbox(queue.SimpleQueue[Any]):
+    """The manager's inbox. Never full: every producer is bounded by what it waits for."""
+
+    closed = False
+    """Whether the manager's loop has ended. Whoever waits for an answer looks at it after putting the question: either
+    it is set, or the manager, which looks through the inbox once more after setting it, finds the question."""
+
+
+@dataclass(slots=True, eq=False)
+class Ask:
+    """A thread with an authenticated connection asks what becomes of it, and waits for `answer`."""
+
+    attempt: "Attempt | None" = None
+    """The outgoing attempt that asks; ``None`` for an accepted connection."""
+    candidate: Candidate | None = None
+    answer: "queue.SimpleQueue[Verdict | CrustError]" = field(default_factory=queue.SimpleQueue)
+
+
+@dataclass(slots=True, eq=False)
+class Promoted:
+    """An accepted connection is established and chosen."""
+
+    established: Established
+
+
+@dataclass(slots=True, eq=False)
+class Forsaken:
+    """A candidate that asked came to nothing after all."""
+
+    candidate: Candidate
+
+
+@dataclass(slots=True, eq=False)
+class AttemptSucceeded:
+    """An outgoing connection is established and chosen."""
+
+    attempt: "Attempt"
+    established: Established
+
+
+@dataclass(slots=True, eq=False)
+class AttemptFailed:
+    """An outgoing attempt came to nothing."""
+
+    attempt: "Attempt"
+    error: CrustError
+    candidate: Candidate | None
+
+
+@dataclass(slots=True, eq=False)
+class Resolved:
+    """A host name was looked up."""
+
+    attempt: "Attempt"
+    addresses: list[Endpoint]
+
+
+@dataclass(slots=True, eq=False)
+class ListenerBroke:
+    """A listening socket failed for good."""
+
+    port: Port
+    reason: str
+
+
+@dataclass(slots=True, eq=False)
+class Connect:
+    """``connect()`` was called."""
+
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Bootstrap:
+    """``bootstrap()`` was called."""
+
+    contacts: tuple[Endpoint, ...]
+    max_connections: int
+
+
+@dataclass(slots=True, eq=False)
+class Listen:
+    """Listening sockets were opened and are to be served."""
+
+    start: Callable[[], None]
+
+
+@dataclass(slots=True, eq=False)
+class Drop:
+    """``drop_node()`` was called."""
+
+    endpoint: Endpoint
+
+
+@dataclass(slots=True, eq=False)
+class Stop:
+    """``stop()`` was called, or the manager was forgotten."""
+
+    linger: float
+
+
+@dataclass(slots=True, eq=False)
+class RoomMade:
+    """The user took events: there may be room for more."""
+
+
+def ask_manager(inbox: Inbox, question: Ask, candidate: Candidate, deadline: Deadline) -> Verdict:
+    """Put the question and wait for the verdict; not for the manager's thread.
+
+    Raises:
+        CrustError: the manager wants this connection no more, or did not answer in time.
+    """
+    question.candidate = candidate
+    inbox.put(question)
+    if inbox.closed:
+        raise ManagerStopped("this node is stopping")
+    try:
+        answer = question.answer.get(timeout=deadline.remaining())
+    except queue.Empty:
+        raise TimedOut("no place was free in time") from None
+    if isinstance(answer, CrustError):
+        raise answer
+    return answer
