@@ -30,7 +30,7 @@ class Process:
         self._child = subprocess.Popen(
             [sys.executable, "-X", "dev", *arguments],
             cwd=ROOT,
-            env={**os.environ, "PYTHONWARNINGS": "error", **(env or {})},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **(env or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -101,16 +101,21 @@ def _unreachable(contacts: list[object], wait: float | None) -> int:
 
 def _follow(session: Session, *, stay: bool, scripted: bool) -> int:
     """Carry out line after line, to the end."""
+    try:
+        if _carry_out(session, scripted) and stay:
+            session.stay()
+    except KeyboardInterrupt:
+        if scripted and not stay:
+            raise  # there may be lines left that were not carried out
+    return Exit.FAILED if scripted and session.failures else Exit.OK
+
+
+def _carry_out(session: Session, scripted: bool) -> bool:
+    """Follow the lines; ``False`` when one of them was ``stop``."""
     with open_lines(session.completions, say) as read:
         if not scripted:
             say("Type help for the commands.", "note")
         while (line := read()) is not None:
             if not session.execute(line):
-                stay = False
-                break
-    if stay:
-        try:
-            session.stay()
-        except KeyboardInterrupt:
-            pass  # the way to end it
-    return Exit.FAILED if scripted and session.failures else Exit.OK
+                return False
+    return True

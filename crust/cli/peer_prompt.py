@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PROMPT: Final = "crust> "
 ReadLine: TypeAlias = Callable[[], str | None]
-"""Gives the next line, or ``None`` at the end of the input, be it Ctrl-D, Ctrl-C or SIGTERM."""
+"""Gives the next line, ``None`` at the end of the input; Ctrl-C raises ``KeyboardInterrupt``, SIGTERM `Terminated`."""
 Peers: TypeAlias = Callable[[], list[tuple[str, str]]]
 
 
@@ -91,7 +91,7 @@ def read_bare_terminal() -> str | None:
     """The next line of a terminal, without any help."""
     try:
         return input(PROMPT)
-    except (EOFError, KeyboardInterrupt):
+    except EOFError:
         console.say()
         return None
 
@@ -115,7 +115,7 @@ def _prompting(peers: Peers) -> Iterator[ReadLine]:
         try:
             with _sigterm_ends(session):
                 return session.prompt(PROMPT)
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return None
 
     # Raw, because colours are ours: whatever else could drive the terminal is escaped before it is printed.

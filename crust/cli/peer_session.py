@@ -30,13 +30,16 @@ from crust.cli.peer_table import Peer, UnknownPeer
 from crust.cli.peer_view import View, peer_rows
 from crust.clock import Deadline
 from crust.endpoint import Endpoint
-from crust.errors import CrustError
-from crust.event import Event
-from crust.identity import Identity
+from crust.errors import CrustError, EndpointError, NotConnected
+from crust.identity import Identity, PeerId
 from crust.workers import start_thread
 
 ANSWER_TIMEOUT: Final = 30.0
 """Seconds for which a script waits for the outcome of a ``connect``: the dial's own deadline comes first."""
+
+
+ALIAS_LOOK: Final = 0.2
+"""Seconds between two looks whether a ``connect`` led to a peer that was connected already: no event tells that."""
 
 
 class Manager(Protocol):
@@ -49,6 +52,7 @@ class Manager(Protocol):
     def drop_node(self, endpoint: Endpoint) -> None: ...
     def get_own_endpoints(self) -> list[Endpoint]: ...
     def connections(self) -> Sequence[Any]: ...
+    def peer_id(self, endpoint: Endpoint) -> PeerId: ...
     def stop(self) -> None: ...
 
 
@@ -140,11 +144,30 @@ class Session:
 
     def _select(self, text: str) -> Peer:
         with self._changed:
-            return self._view.peers.select(text)
+            try:
+                return self._view.peers.select(text)
+            except UnknownPeer:
+                try:
+                    peer = self._at(Endpoint.parse(text))
+                except EndpointError:
+                    peer = None
+                if peer is None:
+                    raise
+                return peer
+
+    def _at(self, endpoint: Endpoint) -> Peer | None:
+        """The peer there, also by an address that is another one than its connection's. The lock must be held."""
+        peer = self._view.peers.at(endpoint)
+        if peer is None:
+            try:
+                peer = self._view.peers.of(self._manager.peer_id(endpoint))
+            except NotConnected:
+                pass
+        return peer
 
     def _connect(self, endpoints: tuple[Endpoint, ...]) -> None:
         with self._changed:
-            known = [peer for endpoint in endpoints if (peer := self._view.peers.at(endpoint))]
+            known = [peer for endpoint in endpoints if (peer := self._at(endpoint))]
             self._view.failed.difference_update(endpoints)
         if known:
             self._say(f"Already connected to {known[0]} at {known[0].endpoint}.", None)
@@ -167,14 +190,11 @@ class Session:
         deadline = Deadline(timeout)
         with self._changed:
             while True:
-                if any(self._view.peers.at(endpoint) for endpoint in endpoints) or (
-                    not endpoints and len(self._view.peers)
-                ):
+                if any(map(self._at, endpoints)) or (not endpoints and len(self._view.peers)):
                     return True
-                if endpoints and self._view.failed.issuperset(endpoints):
+                if deadline.expired or (endpoints and self._view.failed.issuperset(endpoints)):
                     return False
-                if not self._changed.wait(deadline.remaining()) and deadline.expired:
-                    return False
+                self._changed.wait(deadline.earlier(ALIAS_LOOK if endpoints else None).remaining())
 
     def expect_peers(self) -> None:
         """We look for peers: say so if none is found for a while."""

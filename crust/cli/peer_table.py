@@ -52,6 +52,11 @@ class PeerTable:
         """The connected peer of that endpoint."""
         return self._by_endpoint.get(endpoint)
 
+    def of(self, peer_id: PeerId) -> Peer | None:
+        """The peer with that id, if it is connected."""
+        peer = self._by_id.get(peer_id)
+        return peer if peer is not None and peer.connected else None
+
     def connected(self, endpoint: Endpoint, peer_id: PeerId) -> Peer:
         """A connection was made: the peer, with its number of old if it had one."""
         peer = self._by_id.pop(peer_id, None)

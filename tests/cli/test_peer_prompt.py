@@ -11,7 +11,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from crust.cli import peer_prompt
+from crust.cli import Terminated, peer_prompt
 from crust.cli.peer_prompt import candidates, open_lines
 
 PEERS = [("1", "00010203 tcp://192.0.2.7:1"), ("12", "cafe0000 tcp://192.0.2.8:1")]
@@ -104,7 +104,8 @@ def test_control_c_gives_up_the_line_first_and_ends_then(keyboard: PipeInput) ->
         keyboard.send_text("send 1 oops\x03list\r")
         assert read() == "list"
         keyboard.send_text("\x03")
-        assert read() is None
+        with pytest.raises(KeyboardInterrupt):
+            read()
 
 
 def test_sigterm_ends_the_prompt_and_the_handler_is_put_back(keyboard: PipeInput) -> None:
@@ -116,5 +117,6 @@ def test_sigterm_ends_the_prompt_and_the_handler_is_put_back(keyboard: PipeInput
 
     with peer_prompt._prompting(kill_while_it_waits) as read:
         keyboard.send_text("send \t")  # asking for completions is a moment when the prompt surely runs
-        assert read() is None
+        with pytest.raises(Terminated):
+            read()
     assert signal.getsignal(signal.SIGTERM) is before

@@ -28,7 +28,13 @@ class FakeManager:
         self.calls: list[tuple[Any, ...]] = []
         self.refuse: Exception | None = None
         self.answer: Callable[[tuple[Endpoint, ...]], None] = lambda endpoints: None
+        self.aliases: dict[Endpoint, PeerId] = {}
         self._events = events
+
+    def peer_id(self, endpoint: Endpoint) -> PeerId:
+        if endpoint not in self.aliases:
+            raise NotConnected("no connection")
+        return self.aliases[endpoint]
 
     def connect(self, endpoints: Iterable[Endpoint]) -> None:
         self.calls.append(("connect", *endpoints))
@@ -168,6 +174,21 @@ def test_connecting_twice_says_that_it_is_done(rig: Rig) -> None:
     rig.session.execute("connect 192.0.2.7:5483")
     rig.heard("Already connected to peer 1")
     assert rig.manager.calls == []
+
+
+def test_a_connect_that_leads_to_a_known_peer_is_done(rig: Rig) -> None:
+    rig.with_peers()
+    alias = Endpoint.tcp("198.51.100.7:1")
+    rig.manager.answer = lambda endpoints: rig.manager.aliases.update({alias: OTHER_ID})
+    rig.session.execute("connect 198.51.100.7:1")
+    rig.session.execute("send 198.51.100.7:1 hi")
+    assert rig.session.failures == 0
+    assert rig.manager.calls == [("connect", alias), ("send", THERE, b"hi", None)]
+
+
+def test_an_address_of_nobody_is_told(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    rig.session.execute("send 198.51.100.7:1 hi")
+    assert "no connection to tcp://198.51.100.7:1" in capsys.readouterr().err
 
 
 def test_a_dropped_peer_is_gone_at_once(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
