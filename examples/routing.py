@@ -136,7 +136,7 @@ def main() -> None:
     ):
         nodes[source].send(nodes[destination].id, text.encode())
         packet = nodes[destination].delivered.get(timeout=30)
-        hops = TTL - packet.ttl + 1
+        hops = TTL - packet.ttl
         print(f"{names[packet.source]} -> {names[packet.destination]}, {hops} hops: {packet.body.decode()}")
     for node in nodes:
         node.stop()
