@@ -98,6 +98,8 @@ class SenderSession:
         """Where the receiver wanted the bytes from."""
         self.written = 0
         """Bytes that the receiver has."""
+        self.size: Final = source.size
+        """Bytes of the file."""
         self._transfer = transfer
         self._source = source
         self._chunk = min(chunk, MAX_CHUNK)

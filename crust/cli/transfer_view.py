@@ -1,0 +1,137 @@
+"""How far a transfer is, for people: bars on a terminal, a line now and then elsewhere, or nothing at all."""
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from crust.cli import console
+from crust.cli.console import human_bytes, human_time
+from crust.clock import now
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+LINE_EVERY: Final = 10.0
+"""Seconds between two lines about one file where there are no bars: enough to see life in a log, and not to fill it."""
+
+
+def rate_of(count: int, seconds: float) -> str:
+    """``12.5 MiB/s``."""
+    return f"{human_bytes(count / max(seconds, 1e-6))}/s"
+
+
+class Bar:
+    """One file on its way, and its clock. This one shows nothing.
+
+    Args:
+        size: bytes of the file.
+        position: bytes that were there at the beginning.
+    """
+
+    def __init__(self, size: int, position: int) -> None:
+        self._size = size
+        self._start = position
+        self._began = now()
+        self.position = position
+
+    def move(self, position: int) -> None:
+        """The file is there up to ``position`` bytes."""
+        self.position = position
+
+    def close(self) -> None:
+        """Show no more of it."""
+
+    def summary(self) -> str:
+        """What moved, how long it took and how fast that was."""
+        seconds = now() - self._began
+        moved = self.position - self._start
+        return f"{human_bytes(moved)} in {human_time(seconds)}, {rate_of(moved, seconds)}"
+
+
+class _LineBar(Bar):
+    """Prints a line from time to time."""
+
+    def __init__(self, name: str, size: int, position: int) -> None:
+        super().__init__(size, position)
+        self._name = name
+        self._said = self._began
+
+    def move(self, position: int) -> None:
+        super().move(position)
+        moment = now()
+        if moment - self._said < LINE_EVERY or position == self._size:
+            return
+        self._said = moment
+        rate = (position - self._start) / (moment - self._began)
+        left = human_time((self._size - position) / rate) if rate else "?"
+        share = f"{100 * position // self._size} % of {human_bytes(self._size)}"
+        console.say(f"{self._name}: {share}, {human_bytes(rate)}/s, {left} left", "note")
+
+
+class _RichBar(Bar):
+    """A bar of ``rich``."""
+
+    def __init__(self, progress: "Progress", name: str, size: int, position: int) -> None:
+        super().__init__(size, position)
+        self._progress = progress
+        self._task: TaskID | None = progress.add_task(console.one_line(name), total=size, completed=position)
+
+    def move(self, position: int) -> None:
+        super().move(position)
+        if self._task is not None:
+            self._progress.update(self._task, completed=position)
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+
+
+class View:
+    """Shows the files that are on their way. A context manager; lines said within appear above the bars.
+
+    Args:
+        quiet: whether to show nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> Self:
+        terminal = None if self._quiet else console.rich_console(sys.stdout)
+        if terminal is not None:
+            from rich import progress
+
+            self._progress = progress.Progress(
+                progress.TextColumn("{task.description}", markup=False),
+                progress.BarColumn(),
+                progress.TaskProgressColumn(),
+                progress.DownloadColumn(binary_units=True),
+                progress.TransferSpeedColumn(),
+                progress.TimeRemainingColumn(),
+                console=terminal,
+                transient=True,
+            )
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def bar(self, name: str, size: int, position: int = 0) -> Bar:
+        """Begin to show a file of ``size`` bytes, of which ``position`` are there already."""
+        if self._quiet:
+            return Bar(size, position)
+        if self._progress is None:
+            return _LineBar(name, size, position)
+        return _RichBar(self._progress, name, size, position)
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line, unless quiet."""
+        if not self._quiet:
+            console.say(text, style)
