@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     if too_large:
         most = size_name(config.max_message_size)
         return console.fail(
-            f"--size {too_large[0]}: the largest message has {most} (max_message_size)", console.Exit.USAGE
+            f"--size {size_name(too_large[0])}: the largest message has {most} (max_message_size)", console.Exit.USAGE
         )
     if args.peer is not None:
         report = _measure(args, config, args.peer, str(args.peer))

@@ -18,6 +18,8 @@ from crust.event import ConnectionFailed, LostConnection, NewConnection, NewMess
 
 REPLY_TIMEOUT: Final = 15.0
 """Seconds that a reply may take; what was queued before it has to arrive first."""
+HELLO_TIMEOUT: Final = 5.0
+"""Seconds for the first reply: whoever does not give one is not a serving peer."""
 PING_SIZE: Final = 64  # bytes
 WARM_UP: Final = 0.2  # of the time of a measurement, spent before it
 TO_PEER, FROM_PEER = "to peer", "from peer"
@@ -63,7 +65,7 @@ class BenchClient:
         self._manager = ConnectionManager(self._events, config)
         try:
             self._peer = connect(self._manager, self._events, peer, config.dial_timeout)
-            reply = self._ask(do="hello", version=VERSION)
+            reply = self._ask(HELLO_TIMEOUT, do="hello", version=VERSION)
             if reply.get("version") != VERSION:
                 raise PeerMisbehaved(f"the peer speaks another version of crust bench: {reply.get('version')!r:.20}")
         except BaseException:
@@ -86,9 +88,9 @@ class BenchClient:
             return event.data
         raise _ended(event)
 
-    def _ask(self, **fields: Any) -> dict[str, Any]:
-        self._manager.send(self._peer, control(**fields), timeout=REPLY_TIMEOUT)
-        return self._reply(Deadline(REPLY_TIMEOUT))
+    def _ask(self, timeout: float = REPLY_TIMEOUT, **fields: Any) -> dict[str, Any]:
+        self._manager.send(self._peer, control(**fields), timeout=timeout)
+        return self._reply(Deadline(timeout))
 
     def _reply(self, deadline: Deadline) -> dict[str, Any]:
         while (data := self._next(deadline))[:1] != CONTROL:
