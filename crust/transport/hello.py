@@ -91,15 +91,15 @@ class Hello:
 
 
 def _load(payload: bytes) -> dict[str, object]:
-    if len(payload) > MAX_HELLO + MAX_PADDING:
+    body = payload.rstrip(b" ")
+    if len(body) > MAX_HELLO or len(payload) > MAX_HELLO + MAX_PADDING:
         raise Malformed("a hello is too long")
     try:
-        text = payload.decode("utf-8").rstrip(" ")
-        fields = json.loads(text)
+        fields = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):
         raise Malformed("a hello is not JSON") from None
-    if not isinstance(fields, dict) or len(text) > MAX_HELLO:
-        raise Malformed("a hello is not a JSON object of the allowed size")
+    if not isinstance(fields, dict):
+        raise Malformed("a hello is not a JSON object")
     return fields
 
 
