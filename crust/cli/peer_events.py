@@ -162,9 +162,9 @@ class Gate:
         """When `report` has something to say, in seconds."""
         return self._second_end if self._hidden else None
 
-    def report(self, now: float) -> list[Line]:
-        """The line about what was not shown, once the second is over."""
-        if not self._hidden or now < self._second_end:
+    def report(self, now: float, *, early: bool = False) -> list[Line]:
+        """The line about what was not shown, once the second is over, or ``early``: before something else is shown."""
+        if not self._hidden or (now < self._second_end and not early):
             return []
         text = f"{count_of(self._hidden, 'more message')}, {count_of(self._hidden_size, 'byte')}, not shown"
         self._hidden = self._hidden_size = 0

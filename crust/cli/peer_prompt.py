@@ -119,8 +119,30 @@ def _prompting(peers: Peers) -> Iterator[ReadLine]:
             return None
 
     # Raw, because colours are ours: whatever else could drive the terminal is escaped before it is printed.
-    with patch_stdout(raw=True):
+    with _no_echo(), patch_stdout(raw=True):
         yield read
+
+
+@contextlib.contextmanager
+def _no_echo() -> Iterator[None]:
+    """Keep the terminal from echoing what is typed while no prompt is there: the next prompt shows it anyway."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        yield
+        return
+    try:
+        terminal = sys.stdin.fileno()
+        before = termios.tcgetattr(terminal)
+    except (OSError, ValueError, termios.error):  # no terminal of this kind
+        yield
+        return
+    silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    termios.tcsetattr(terminal, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 def _completer(peers: Peers) -> Any:

@@ -58,6 +58,8 @@ class View:
                     return lines
             case Event.ConnectionFailed(endpoints, _):
                 self.failed.update(endpoints)
+        if not isinstance(event, Event.NewMessage):
+            lines += self._gate.report(now, early=True)
         return lines + describe(event, self.peers, self._most)
 
     def _loneliness(self, now: float) -> list[Line]:

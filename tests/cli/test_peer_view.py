@@ -62,6 +62,16 @@ def test_a_flood_on_a_terminal_is_summed_up_and_counted_in_full() -> None:
     assert view.traffic.messages == 1000
 
 
+def test_what_was_hidden_is_summed_up_before_the_connection_ends() -> None:
+    view = View(on_terminal=True)
+    view.digest(Event.NewConnection(HERE, ID), 0.0)
+    for _ in range(SHOWN_PER_SECOND + 2):
+        view.digest(Event.NewMessage(HERE, b"spam"), 0.5)
+    hidden, lost = view.digest(Event.LostConnection(HERE, ID, "gone"), 0.6)
+    assert "2 more messages" in hidden.text
+    assert lost.text.startswith("Lost connection")
+
+
 def test_into_a_pipe_everything_is_shown() -> None:
     view = View(on_terminal=False)
     lines = [line for _ in range(1000) for line in view.digest(Event.NewMessage(HERE, b"x" * 5000), 0.5)]
