@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benches import plot, report
+from benches.progress import progress
 from benches.rounds import Comparison, Plan, Sample
 from benches.summary import Summary
 from benches.systems import BY_NAME, SYSTEMS
@@ -47,13 +48,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if args.seconds is not None and not 0.01 <= args.seconds <= 30:
         parser.error("--seconds must be from 0.01 to 30")
     return args
-
-
-def progress(text: str) -> None:
-    """One line that is written over, on a terminal."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 
-from benches.pairs import ROOT
+from benches.child import ROOT
 from benches.rounds import DIRECTIONS
 from benches.summary import Cells, Column, Figure, Summary, cells
 from benches.systems import BASELINE, BY_NAME

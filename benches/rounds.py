@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from benches.pairs import Pair, PairFailed
+from benches.child import ChildFailed
+from benches.pairs import Pair
 from benches.systems import System
 
 DIRECTIONS = ("connector", "acceptor")
@@ -79,7 +80,7 @@ class Comparison:
             self._say(f"round {number + 1}: starting {system.title}")
             try:
                 self._pairs[system.name] = Pair(system)
-            except PairFailed as error:
+            except ChildFailed as error:
                 self.failed[system.name] = str(error)
 
     def _sweep(self, number: int, what: str, measure: Callable[[int, str, str], None]) -> None:
@@ -93,7 +94,7 @@ class Comparison:
                 self._say(f"round {number + 1} of {self._plan.rounds}: {what}, {name}, from the {direction}")
                 try:
                     measure(number, name, direction)
-                except PairFailed as error:
+                except ChildFailed as error:
                     self.failed[name] = f"{what}: {error}"
                     self._pairs.pop(name).close()
 

@@ -1,12 +1,12 @@
-"""One end of a pair, in its own process: JSON lines in, commands; JSON lines out, answers."""
+"""One end of a pair, in its own process; see `benches.pairs`."""
 
-import json
-import os
+import functools
 import sys
 import time
-import traceback
+from collections.abc import Callable
 from typing import Any
 
+from benches.child import obey
 from benches.systems import BY_NAME
 from benches.systems.base import Node
 
@@ -16,7 +16,7 @@ def filler(size: int) -> bytes:
     return (bytes(range(256)) * (size // 256 + 1))[:size]
 
 
-def obey(node: Node, command: dict[str, Any]) -> dict[str, Any]:
+def do(node: Node, command: dict[str, Any]) -> dict[str, Any]:
     """Do one command; what to answer."""
     match command:
         case {"do": "listen"}:
@@ -42,33 +42,13 @@ def obey(node: Node, command: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Obey until the input ends."""
-    # What a library may print must not mix with the answers.
-    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)
+    nodes: list[Node] = []
 
-    def answer(**fields: Any) -> None:
-        answers.write(json.dumps(fields) + "\n")
-        answers.flush()
+    def start() -> Callable[[dict[str, Any]], dict[str, Any]]:
+        nodes.append(BY_NAME[sys.argv[1]].make())
+        return functools.partial(do, nodes[0])
 
-    try:
-        node = BY_NAME[sys.argv[1]].make()
-    except ImportError as error:
-        answer(error=f"cannot be imported: {error}")
-        return
-    answer()
-    for line in sys.stdin:
-        command = json.loads(line)
-        if command["do"] == "stop":
-            break
-        try:
-            fields = obey(node, command)
-        except Exception as error:
-            traceback.print_exc()
-            answer(error=f"{type(error).__name__}: {error}")
-            continue
-        answer(**fields)
-    node.close()
-    answer()
+    obey(start, lambda: nodes[0].close())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,201 @@
+"""What many connections cost the process that holds them: ``python -m benches.many``.
+
+The measured process is one manager that listens. All its peers are managers of their own, in one other process: three
+threads each, so that process works harder than the measured one, and connects per second are a lower bound.
+"""
+
+import argparse
+import dataclasses
+import json
+import queue
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benches.child import Child, obey
+from benches.process_state import allow_descriptors, state
+from benches.progress import progress
+from crust.channel import channel
+from crust.cli import console
+from crust.cli.bench_stats import machine
+from crust.config import Config
+from crust.connection_manager import ConnectionManager
+from crust.endpoint import Endpoint
+from crust.event import LostConnection, NewConnection, NewMessage
+
+AT_A_TIME = 24
+"""Connects in progress; fewer than the half-open connections that a manager allows one address."""
+SPARE_DESCRIPTORS = 100
+CONNECT_TIMEOUT = 60.0  # seconds
+MESSAGE = bytes(256 * 1024)
+CONFIG = Config(listen_addresses=("127.0.0.1",), utp_port=None, beacon_port=None, upnp=False)
+
+
+class Holder:
+    """The measured process."""
+
+    def __init__(self, count: int) -> None:
+        allow_descriptors(count + SPARE_DESCRIPTORS)
+        config = dataclasses.replace(CONFIG, max_connections=count, max_connections_per_address=count)
+        self._events = channel()
+        self.manager = ConnectionManager(self._events, config)
+
+    def do(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Do one command; what to answer."""
+        match command["do"]:
+            case "listen":
+                return {"port": self.manager.start_listening()[0].port}
+            case "state":
+                return {**state(), "connections": len(self.manager.connections()), "events": self._count_events()}
+        raise ValueError(f"no such command: {command}")
+
+    def _count_events(self) -> dict[str, int]:
+        """How many events of each kind have come since the last time."""
+        counts: dict[str, int] = {}
+        while True:
+            try:
+                name = type(self._events.get_nowait()).__name__
+            except queue.Empty:
+                return counts
+            counts[name] = counts.get(name, 0) + 1
+
+
+class Peers:
+    """All the others, in this process."""
+
+    def __init__(self, target: Endpoint) -> None:
+        self._target = target
+        self._events = channel()
+        self.managers: list[ConnectionManager] = []
+
+    def connect(self, count: int) -> float:
+        """Connect ``count`` peers, some at a time; seconds."""
+        start = time.monotonic()
+        pending = 0
+        for _ in range(count):
+            manager = ConnectionManager(self._events, CONFIG)
+            self.managers.append(manager)
+            manager.connect(self._target)
+            pending += 1
+            if pending >= AT_A_TIME:
+                self._one()
+                pending -= 1
+        for _ in range(pending):
+            self._one()
+        return time.monotonic() - start
+
+    def _one(self) -> None:
+        event = self._events.get(timeout=CONNECT_TIMEOUT)
+        if type(event) is not NewConnection:
+            raise RuntimeError(f"a connect failed: {event}")
+
+    def send(self, data: bytes) -> None:
+        """Every peer sends one message."""
+        for manager in self.managers:
+            manager.send(self._target, data)
+
+    def lost(self) -> int:
+        """How many connections were lost since the start."""
+        return sum(type(self._events.get_nowait()) is LostConnection for _ in range(self._events.qsize()))
+
+    def close(self) -> None:
+        for manager in self.managers:
+            manager.stop(timeout=0)
+
+
+def _settled(holder: Child, done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Ask for the state until it is as wanted."""
+    deadline = time.monotonic() + CONNECT_TIMEOUT
+    counts: dict[str, int] = {}
+    while time.monotonic() < deadline:
+        now = holder.ask("state")
+        for name, count in now["events"].items():
+            counts[name] = counts.get(name, 0) + count
+        if done({**now, "events": counts}):
+            return now
+        time.sleep(0.05)
+    raise TimeoutError("the measured process did not get there in time")
+
+
+def measure(count: int, idle_seconds: float) -> dict[str, Any]:
+    """Hold ``count`` connections; everything about it."""
+    allow_descriptors(count + SPARE_DESCRIPTORS)
+    with Child("benches.many", "--hold", str(count), log=2) as holder:
+        holder.answer()
+        port = holder.ask("listen")["port"]
+        empty = holder.ask("state")
+        peers = Peers(Endpoint.tcp(("127.0.0.1", port)))
+        try:
+            progress(f"connecting {count} peers ...")
+            seconds = peers.connect(count)
+            full = _settled(holder, lambda now: now["connections"] == count)
+            progress(f"idle for {idle_seconds:g} s ...")
+            time.sleep(idle_seconds)
+            idle = holder.ask("state")
+            progress("a message from each ...")
+            peers.send(MESSAGE)
+            after = _settled(holder, lambda now: now["events"].get(NewMessage.__name__, 0) == count)
+            lost = peers.lost()
+        finally:
+            progress(f"stopping {len(peers.managers)} peers ...")
+            peers.close()
+            progress("")
+    return {
+        "connections": count,
+        "memory_per_connection": (full["resident"] - empty["resident"]) / count,
+        "memory_after_a_message": (after["resident"] - empty["resident"]) / count,
+        "threads": full["threads"],
+        "threads_per_connection": (full["threads"] - empty["threads"]) / count,
+        "idle_cpu": (idle["cpu"] - full["cpu"]) / (idle["clock"] - full["clock"]),
+        "connects_per_second": count / seconds,
+        "cpu_per_connect": (full["cpu"] - empty["cpu"]) / count,
+        "lost": lost,
+    }
+
+
+def _show(result: dict[str, Any]) -> None:
+    console.say(str(machine()), style="note")
+    rows = [
+        ["connections held", f"{result['connections']:,}"],
+        ["memory per connection, idle", console.human_bytes(result["memory_per_connection"])],
+        [
+            f"memory per connection, after {console.human_bytes(len(MESSAGE))} from each",
+            console.human_bytes(result["memory_after_a_message"]),
+        ],
+        ["threads", f"{result['threads']:,} ({result['threads_per_connection']:.2f} per connection)"],
+        ["idle CPU of one core", f"{result['idle_cpu']:.2%}"],
+        ["connects per second", f"{result['connects_per_second']:.0f}"],
+        ["CPU per accepted connection", console.human_time(result["cpu_per_connect"])],
+        ["connections lost", f"{result['lost']:,}"],
+    ]
+    console.table(["one process", ""], rows, right=[1])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print; 1 when a connection was lost."""
+    parser = argparse.ArgumentParser(prog="python -m benches.many", description=__doc__)
+    parser.add_argument("--count", type=int, default=1000, help="connections (default: 1000)")
+    parser.add_argument("--idle", type=float, default=10.0, metavar="S", help="seconds to be idle (default: 10)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--hold", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args(arguments)
+    if args.hold is not None:
+        holders: list[Holder] = []
+
+        def start() -> Callable[[dict[str, Any]], dict[str, Any]]:
+            holders.append(Holder(args.hold))
+            return holders[0].do
+
+        obey(start, lambda: holders[0].manager.stop(timeout=0))
+        return 0
+    result = measure(args.count, args.idle)
+    if args.json:
+        console.say(json.dumps({"machine": machine().as_json(), **result}, indent=1))
+    else:
+        _show(result)
+    return int(result["lost"] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
