@@ -40,7 +40,11 @@ check: $(VENV)/.for-dev ## lint, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.for-cli $(VENV)/.for-bench ## measure against raw sockets and others (minutes)
+$(VENV)/.for-comparison: $(VENV)/.for-bench
+	@$(PIP) install --editable '.[bench-libp2p]' || echo "py-libp2p cannot be installed here: it is left out"
+	@touch $@
+
+bench: $(VENV)/.for-cli $(VENV)/.for-bench $(VENV)/.for-comparison ## measure against raw sockets and others (minutes)
 	$(BIN)/python -m benches.compare
 
 lab: $(VENV)/.for-dev ## tests in network namespaces with routers and NATs (needs root)

@@ -86,8 +86,18 @@ def dump(values: Mapping[str, Any]) -> str:
     """YAML that `parse` reads back to the same values."""
     if not values:
         return "# Every setting has its default.\n"
-    text: str = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, default_flow_style=False, width=1000)
-    return text
+    style: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "default_flow_style": False, "width": 1000}
+    return str(yaml.dump(dict(values), Dumper=_Dumper, **style))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML would fold otherwise: PyYAML writes U+0085 bare between single quotes and reads a space."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        return self.represent_scalar(f"{_TAG}str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def _where(name: str, node: Any) -> str:

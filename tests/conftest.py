@@ -19,7 +19,7 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 # No deadline: timings of single examples say nothing on a shared machine; pytest-timeout guards against hanging.
 hypothesis.settings.register_profile("fast", max_examples=100, deadline=None)
-hypothesis.settings.register_profile("deep", max_examples=20_000, deadline=None)
+hypothesis.settings.register_profile("deep", max_examples=5_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 

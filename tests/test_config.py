@@ -367,6 +367,9 @@ _CONFIGS = st.builds(
 
 
 @given(_CONFIGS, st.booleans())
+@example({"identity_file": "\x85"}, False)
+@example({"identity_file": "a\nb \u2028\ufeff\x00"[:-1]}, False)
+@example({"identity_file": "on", "network": "1e5"}, False)
 def test_what_is_written_is_read_back(settings: dict[str, object], defaults: bool) -> None:
     config = Config(**settings)  # type: ignore[arg-type]
     assert Config.parse(config.dump(defaults=defaults)) == config

@@ -26,7 +26,7 @@ LEVELS: list[tuple[str, str]] = [
     ("queues", "channel outbox"),
     ("events out to the user", "outlet"),
     ("streams", "transport.base"),
-    ("sockets", "transport.tcp transport.link"),
+    ("sockets", "transport.tcp transport.link nat.interfaces"),
     ("from a stream to a chosen connection", "negotiate"),
     ("what threads tell the manager", "notices"),
     ("threads around streams", "connection acceptor"),
