@@ -1,7 +1,10 @@
 """Who a node is: a static X25519 key pair (`Identity`), and its public half as others know it (`PeerId`)."""
 
+import logging
 import os
+import re
 import secrets
+import stat
 from functools import total_ordering
 from pathlib import Path
 from typing import Any, Final, Self, SupportsIndex
@@ -9,9 +12,14 @@ from typing import Any, Final, Self, SupportsIndex
 from nacl import bindings
 
 from crust.errors import EndpointError, IdentityError
+from crust.files import write_whole
+
+log = logging.getLogger("crust.identity")
 
 KEY_SIZE: Final = 32  # bytes; X25519, RFC 7748 section 5
 _FILE_HEADER: Final = "crust identity 1"
+_HEX_KEY: Final = re.compile(f"[0-9a-fA-F]{{{2 * KEY_SIZE}}}")
+_MAX_FILE: Final = 4096  # characters read: whatever else the path leads to is not an identity
 
 
 @total_ordering
@@ -42,10 +50,9 @@ class PeerId:
         Raises:
             EndpointError: not 64 hexadecimal digits.
         """
-        try:
-            return cls(bytes.fromhex(text))
-        except (ValueError, TypeError):
-            raise EndpointError(f"{text!r} is not a peer id: it has {2 * KEY_SIZE} hexadecimal digits") from None
+        if not isinstance(text, str) or not _HEX_KEY.fullmatch(text):
+            raise EndpointError(f"{text!r} is not a peer id: that has {2 * KEY_SIZE} hexadecimal digits")
+        return cls(bytes.fromhex(text))
 
     def hex(self) -> str:
         """All 64 hexadecimal digits."""
@@ -120,7 +127,9 @@ class Identity:
         try:
             if create and not file.exists():
                 cls._write_new(file)
-            text = file.read_text("ascii")
+            with open(file, encoding="ascii") as source:
+                _warn_if_others_can_read(file, source.fileno())
+                text = source.read(_MAX_FILE)
         except FileNotFoundError as error:
             raise IdentityError(f"{file}: there is no identity file") from error
         except (OSError, UnicodeDecodeError) as error:
@@ -138,23 +147,20 @@ class Identity:
 
     @classmethod
     def _write_new(cls, file: Path) -> None:
-        """Write a new key beside ``file``, whole, then link it into place unless another process was first."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        text = f"{_FILE_HEADER}\n{secrets.token_bytes(KEY_SIZE).hex()}\n"
         try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as out:
-                out.write(f"{_FILE_HEADER}\n{secrets.token_bytes(KEY_SIZE).hex()}\n")
-                out.flush()
-                os.fsync(out.fileno())
-            try:
-                os.link(draft, file)
-            except FileExistsError:
-                pass  # another process was first: its identity is the one
-            except OSError:  # a file system without hard links
-                os.rename(draft, file)
-        finally:
-            draft.unlink(missing_ok=True)
+            write_whole(file, text, mode=0o600, replace=False)
+        except FileExistsError:
+            pass  # another process was first: its identity is the one
 
     def __repr__(self) -> str:
         return f"<Identity {self.peer_id}>"
+
+
+def _warn_if_others_can_read(file: Path, descriptor: int) -> None:
+    """Where files have owners and modes; elsewhere other means protect them, or none."""
+    if os.name == "posix" and stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
+        log.warning(
+            "%s can be read by other users, who could then pretend to be this node; try: chmod 600 %s", file, file
+        )
