@@ -90,10 +90,12 @@ class Peers:
         if type(event) is not NewConnection:
             raise RuntimeError(f"a connect failed: {event}")
 
-    def send(self, data: bytes) -> None:
-        """Every peer sends one message."""
-        for manager in self.managers:
+    def send(self, data: bytes, first: int) -> int:
+        """Some of the peers, from the one with the number ``first``, send one message each; how many do."""
+        some = self.managers[first : first + AT_A_TIME]
+        for manager in some:
             manager.send(self._target, data)
+        return len(some)
 
     def lost(self) -> int:
         """How many connections were lost since the start."""
@@ -104,7 +106,7 @@ class Peers:
             manager.stop(timeout=0)
 
 
-def _settled(holder: Child, done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+def _settled(holder: Child, done: Callable[..., bool]) -> dict[str, Any]:
     """Ask for the state until it is as wanted."""
     deadline = time.monotonic() + CONNECT_TIMEOUT
     counts: dict[str, int] = {}
@@ -116,6 +118,15 @@ def _settled(holder: Child, done: Callable[[dict[str, Any]], bool]) -> dict[str,
             return now
         time.sleep(0.05)
     raise TimeoutError("the measured process did not get there in time")
+
+
+def _talk(holder: Child, peers: Peers, count: int) -> dict[str, Any]:
+    """Every peer sends a message, some at a time; the state afterwards."""
+    for first in range(0, count, AT_A_TIME):
+        progress(f"a message from each, {first} of {count} ...")
+        sent = peers.send(MESSAGE, first)
+        _settled(holder, lambda now, sent=sent: bool(now["events"].get(NewMessage.__name__, 0) == sent))
+    return holder.ask("state")
 
 
 def measure(count: int, idle_seconds: float) -> dict[str, Any]:
@@ -133,9 +144,7 @@ def measure(count: int, idle_seconds: float) -> dict[str, Any]:
             progress(f"idle for {idle_seconds:g} s ...")
             time.sleep(idle_seconds)
             idle = holder.ask("state")
-            progress("a message from each ...")
-            peers.send(MESSAGE)
-            after = _settled(holder, lambda now: now["events"].get(NewMessage.__name__, 0) == count)
+            after = _talk(holder, peers, count)
             lost = peers.lost()
         finally:
             progress(f"stopping {len(peers.managers)} peers ...")
@@ -180,6 +189,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--hold", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
+    if args.count < 1:
+        parser.error("--count must be at least 1")
     if args.hold is not None:
         holders: list[Holder] = []
 
