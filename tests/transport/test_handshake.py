@@ -452,7 +452,7 @@ def test_an_independent_responder() -> None:
 def captured() -> list[list[bytes]]:
     """Many handshakes between the same two nodes, each direction with a first record of the same content."""
     handshakes = []
-    for _ in range(1500):
+    for _ in range(1300):
         alice, bob = initiator(), responder()
         first, second, third = shake(alice, bob)
         third += Sealer(alice.keys.send_key, alice.keys.cipher).seal(bytes(20))

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -149,6 +150,13 @@ def test_keys_never_change() -> None:
         bytes.fromhex("380b68beb38f0673ae49a055915b8379351ec004a64131e430e615696d6db50c"),
         bytes.fromhex("5e3f6f7bd56ef9f23799aaa89f1fa395fc6f0f88a215beba57457877e556f074"),
     )
+
+
+def test_the_example_of_the_specification() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
+    keys = network_keys("crust", None)
+    assert keys.psk.hex() in text
+    assert keys.mask_key.hex() in text
 
 
 def test_keys_do_not_show() -> None:

@@ -4,6 +4,7 @@ import itertools
 import os
 import random
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.transport.independent import IndependentDirection
 from tests.transport.uniformity import assert_uniform, surprise
 
 KEY = bytes(range(32))
+SPECIFICATION = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
 ciphers = pytest.mark.parametrize("cipher", [AEGIS256, CHACHA20])
 plaintexts = st.lists(st.binary(max_size=300), max_size=12)
 
@@ -115,6 +117,31 @@ def test_the_independent_implementation_agrees_after_many_records() -> None:
     theirs = IndependentDirection(KEY)
     texts = [bytes(number % 7) for number in range(600)]
     assert fed(b"".join(map(theirs.seal, texts)), []) == texts
+
+
+@pytest.mark.parametrize(
+    ("cipher", "wire"),
+    [
+        (
+            CHACHA20,
+            [
+                "449c8d69 c1c9b7b01bce3b393da5f671cac21c9469ebbf664a",
+                "612afc1e 72c40060525fbd89cd3b1e90018d2c4640527229b1",
+            ],
+        ),
+        (
+            AEGIS256,
+            [
+                "c48005e2 868a70a934aac5d7ccb1db8360d07486d548dcb9664d4f2eff5acc66f9a121d4984618b5c3",
+                "64c888d3 bbd43e645ed7da747dc4db8de9c8985a72650d0469d61fa4176bf2e2c13d30bcf49b7cf05e",
+            ],
+        ),
+    ],
+)
+def test_the_example_of_the_specification(cipher: str, wire: list[str]) -> None:
+    """Nodes of different versions must understand each other: these bytes never change."""
+    assert sealed([b"hello", b"hello"], cipher) == [bytes.fromhex(record) for record in wire]
+    assert all(record in SPECIFICATION for record in wire)
 
 
 # --- what was changed -------------------------------------------------------------------------------------------------
