@@ -14,12 +14,13 @@ README = HERE / "README.md"
 EXTRAS = {
     "cli": ["rich>=13", "prompt_toolkit>=3.0.40"],
     "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "noiseprotocol>=0.3.1", "cryptography>=42"],
+    "plot": ["matplotlib>=3.8"],  # crust bench --plot
     "bench": ["pyzmq>=26", "matplotlib>=3.8"],
     "bench-libp2p": ["libp2p>=0.2"],  # heavy; only to measure against
 }
 # Formatting changes between minor versions of ruff, and what mypy finds between its major ones.
 TOOLS = ["ruff>=0.17,<0.18", "mypy>=2,<3", "types-PyYAML>=6", "coverage>=7.6"]
-EXTRAS["dev"] = [*EXTRAS["cli"], *EXTRAS["test"], *TOOLS]
+EXTRAS["dev"] = [*EXTRAS["cli"], *EXTRAS["plot"], *EXTRAS["test"], *TOOLS]
 
 setup(
     name="crust-p2p",
