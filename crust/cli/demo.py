@@ -155,27 +155,24 @@ class Show:
 
     def _move_file(self, folder: Path, size: int) -> None:
         sender, receiver = self.crew.members[:2]
-        self._story.step("file", f"{sender.name} sends {human_bytes(size)} of random bytes to {receiver.name}")
         path = folder / "random.bin"
         digest = _write_random(path, size)
-        began = now()
+        self._story.step("file", f"{sender.name} sends {human_bytes(size)} of random bytes to {receiver.name}")
         with self._story.view() as view:
             self._bar = view.bar(path.name, size)
+            began = now()
             sender.tell("send", to=receiver.id, path=str(path))
-            self._until("sent the file", "sent", lambda member: member is sender)
             self._until("received the file", "received", lambda member: member is receiver)
+            self._until("sent the file", "sent", lambda member: member is sender)
+            seconds = now() - began
             self._bar.close()
-        seconds = now() - began
         outcome, arrived = sender.reports("sent")[-1], receiver.reports("received")[-1]["path"]
         if not outcome["ok"]:
             self._wrong.append(f"the file was not taken: {outcome['text']}")
         elif _hash(Path(arrived)) != digest:
             self._wrong.append("the file that arrived is not the one that was sent")
-        self._story.done(
-            f"It arrived at {rate_of(size, seconds)}, and its hash is right: {digest[:16]}...",
-            bytes=size,
-            transfer=round(seconds, 4),
-        )
+        rate = rate_of(size, seconds)
+        self._story.done(f"It arrived at {rate}, and its hash is right: {digest[:16]}...", seconds, bytes=size)
 
     def _crash(self) -> None:
         *survivors, victim = self.crew.members

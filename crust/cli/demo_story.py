@@ -46,9 +46,9 @@ class Story:
             console.say(f"{len(self._steps)}. {text}", "strong")
         self._step_began = now()
 
-    def done(self, text: str, **numbers: Any) -> None:
+    def done(self, text: str, seconds: float | None = None, **numbers: Any) -> None:
         """End a step, with its time."""
-        seconds = now() - self._step_began
+        seconds = now() - self._step_began if seconds is None else seconds
         self._steps[-1].update(seconds=round(seconds, 4), **numbers)
         if not self._silent:
             console.say(f"{f'   {text}':<{WIDTH - 10}}{human_time(seconds):>10}", "good")

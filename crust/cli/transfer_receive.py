@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from crust import cli
 from crust.channel import Channel
 from crust.cli import console
-from crust.cli.console import Exit, count_of, human_bytes, one_line
+from crust.cli.console import Exit, human_bytes, one_line
 from crust.cli.transfer_folder import DiskFolder, IfExists
 from crust.cli.transfer_inbox import Inbox
 from crust.cli.transfer_send import peer_id
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     folder = DiskFolder(into, policy, args.max_size)
     events: Channel[AnyEvent] = Channel()
     with ConnectionManager(events, config) as manager, View(args.quiet) as view:
-        introduce(manager, folder, view, args.network)
+        introduce(manager, folder, view, args)
         inbox = Inbox(manager, events, folder, view, senders=args.senders, once=args.once)
         try:
             return inbox.run()
@@ -91,14 +91,16 @@ def run(args: argparse.Namespace) -> int:
             inbox.close()
 
 
-def introduce(manager: "ConnectionManager", folder: DiskFolder, view: View, network: str | None) -> None:
+def introduce(manager: "ConnectionManager", folder: DiskFolder, view: View, args: argparse.Namespace) -> None:
     """Listen, and say how to send to us."""
     ports = manager.start_listening()
+    if args.tcp and args.tcp not in [port.port for port in ports]:
+        console.warn(f"port {args.tcp} is busy; another one is taken")
     view.say(f"Listening on {', '.join(map(str, ports))}. Files go to {folder.path}", "good")
     for name, have, whole in folder.unfinished():
         share = f"{human_bytes(have)} of {human_bytes(whole)}"
         view.say(f"Unfinished: {one_line(name)} ({share}); it goes on when it is sent again.", "note")
-    option = f" --network {network}" if network else ""
+    option = f" --network '{args.network}'" if args.network else ""
     places = [str(endpoint).removeprefix("tcp://") for endpoint in manager.get_own_endpoints() if not endpoint.protocol]
     if places:
         view.say(

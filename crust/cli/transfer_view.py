@@ -9,6 +9,7 @@ from crust.cli.console import human_bytes, human_time
 from crust.clock import now
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
 LINE_EVERY: Final = 10.0
@@ -87,6 +88,29 @@ class _RichBar(Bar):
             self._task = None
 
 
+def _progress_on(terminal: "Console") -> "Progress":
+    from rich import progress
+    from rich.text import Text
+
+    class Rate(progress.ProgressColumn):
+        """In the units of all other sizes."""
+
+        def render(self, task: progress.Task) -> Text:
+            rate = task.finished_speed or task.speed
+            return Text(f"{human_bytes(rate)}/s" if rate else "", style="progress.data.speed")
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.DownloadColumn(binary_units=True),
+        Rate(),
+        progress.TimeRemainingColumn(),
+        console=terminal,
+        transient=True,
+    )
+
+
 class View:
     """Shows the files that are on their way. A context manager; lines said within appear above the bars.
 
@@ -101,18 +125,7 @@ class View:
     def __enter__(self) -> Self:
         terminal = None if self._quiet else console.rich_console(sys.stdout)
         if terminal is not None:
-            from rich import progress
-
-            self._progress = progress.Progress(
-                progress.TextColumn("{task.description}", markup=False),
-                progress.BarColumn(),
-                progress.TaskProgressColumn(),
-                progress.DownloadColumn(binary_units=True),
-                progress.TransferSpeedColumn(),
-                progress.TimeRemainingColumn(),
-                console=terminal,
-                transient=True,
-            )
+            self._progress = _progress_on(terminal)
             self._progress.start()
         return self
 

@@ -1,0 +1,87 @@
+"""What is shown of a file on its way."""
+
+import io
+import sys
+
+import pytest
+
+from crust.cli import transfer_view
+from crust.cli.transfer_view import View, rate_of
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(transfer_view, "now", clock)
+    return clock
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with View() as view:
+        bar = view.bar("file", 100 * 1024, 10 * 1024)
+        for second in range(1, 26):
+            clock.time = 100.0 + second
+            bar.move((10 + second) * 1024)
+        bar.move(100 * 1024)
+        bar.close()
+    assert capsys.readouterr().out.splitlines() == [
+        "file: 20 % of 100.0 KiB, 1.0 KiB/s, 1:20 left",
+        "file: 30 % of 100.0 KiB, 1.0 KiB/s, 1:10 left",
+    ]
+
+
+def test_the_summary_counts_what_moved(clock: Clock) -> None:
+    bar = View(quiet=True).bar("file", 3 * 1024, 1024)
+    clock.time += 2
+    bar.move(3 * 1024)
+    assert bar.summary() == "2.0 KiB in 2.0 s, 1.0 KiB/s"
+
+
+def test_quiet_is_quiet(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with View(quiet=True) as view:
+        view.say("hello")
+        bar = view.bar("file", 100)
+        clock.time += 100
+        bar.move(50)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_rate_over_no_time_is_no_error() -> None:
+    assert rate_of(0, 0.0) == "0 B/s"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_there_are_bars_and_lines_above_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rich")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with View() as view:
+        bar = view.bar("[red]\x1b[2Jfile", 1000, 500)
+        bar.move(750)
+        view.say("a line")
+        bar.close()
+        bar.close()
+        bar.move(800)
+    text = terminal.getvalue()
+    assert "a line" in text
+    assert "[red]" in text
+    assert "\\x1b[2Jfile" in text
+    assert "50%" in text
