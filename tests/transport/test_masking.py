@@ -157,6 +157,12 @@ def test_the_example_of_the_specification() -> None:
     keys = network_keys("crust", None)
     assert keys.psk.hex() in text
     assert keys.mask_key.hex() in text
+    wire = envelope(keys.mask_key, 1, bytes(48), lambda size: bytes(range(size))).hex()
+    assert wire == (
+        "000102030405060708090a0b0c0d0e0f7b6d"
+        "d359a6d42be9a7aad49140a5518438cb59168437c9466b0d2ab76878a7d7039e22fe0c249a59ea25e7b1d30140be8d87"
+    )
+    assert wire in "".join(text.split())
 
 
 def test_keys_do_not_show() -> None:
