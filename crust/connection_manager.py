@@ -26,6 +26,7 @@ from crust.identity import Identity, PeerId
 from crust.manager_core import ABORT_GRACE, ManagerCore
 from crust.nat.interfaces import interface_addresses, reachable_addresses
 from crust.negotiate import Node
+from crust.outbox import Outbox
 from crust.outlet import Outlet
 from crust.transport.aead import supported_ciphers
 from crust.transport.hello import SESSION_SIZE
@@ -85,6 +86,9 @@ class ConnectionManager:
         self._stopped = False
         self._listening: list[Port] | None = None
         self._bound: list[Endpoint] = []
+        self._max_message_size = self._config.max_message_size
+        # Where the latest send() went: most calls go there again, without a look-up. Replaced whole, never changed.
+        self._latest: tuple[Endpoint | None, Outbox] = (None, Outbox("", 0))
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -244,18 +248,25 @@ class ConnectionManager:
             MessageTooLarge: it is too large.
             SendQueueFull: there was no room in time; nothing was queued.
         """
+        if type(data) is not bytes:
+            data = bytes(memoryview(data))
+        if len(data) > self._max_message_size:
+            raise MessageTooLarge(
+                f"a message of {len(data)} bytes; the limit is {self._max_message_size} "
+                "(max_message_size, to be raised on both sides)"
+            )
+        latest, outbox = self._latest
+        if latest is not endpoint or outbox.closed:
+            outbox = self._outbox_of(endpoint)
+            self._latest = (endpoint, outbox)
+        outbox.put(data, timeout)
+
+    def _outbox_of(self, endpoint: Endpoint) -> Outbox:
         core = self._core
         connection = None if core is None else core.routes.get(endpoint)
         if connection is None:
             raise self._not_connected(endpoint)
-        if type(data) is not bytes:
-            data = bytes(memoryview(data))
-        if len(data) > self._config.max_message_size:
-            raise MessageTooLarge(
-                f"a message of {len(data)} bytes; the limit is {self._config.max_message_size} "
-                "(max_message_size, to be raised on both sides)"
-            )
-        connection.outbox.put(data, timeout)
+        return connection.outbox
 
     def drop_node(self, endpoint: Endpoint) -> None:
         """End a connection: what is queued is delivered first (within ``config.linger``), then it is closed.
@@ -334,9 +345,7 @@ def _wait_for(core: ManagerCore, linger: float) -> None:
 def _abandon(core: ManagerCore) -> None:
     """A manager was forgotten without `stop`: end it without waiting (this may run inside the garbage collector)."""
     if not core.stopped.is_set():
-        warnings.warn(
-            "a ConnectionManager was dropped without stop(); its connections end", ResourceWarning, stacklevel=2
-        )
+        warnings.warn("a ConnectionManager was dropped without stop()", ResourceWarning, stacklevel=2)
         core.inbox.put(notices.Stop(_LAST_RESORT_LINGER))
 
 

@@ -24,7 +24,7 @@ _REPR_BYTES = 64
 
 
 def _same_variant_eq(self: tuple[Any, ...], other: object) -> bool:
-    return type(self) is type(other) and tuple.__eq__(self, other)  # type: ignore[arg-type]
+    return type(self) is type(other) and tuple.__eq__(self, other)
 
 
 def _not_same_variant_eq(self: tuple[Any, ...], other: object) -> bool:

@@ -57,6 +57,8 @@ MAX_BATCH: Final = FRAGMENT_SIZE
 MAX_CONTROL: Final = 4096
 """Bytes of a control frame's body: enough for any of them, little to parse."""
 _MAX_COUNT: Final = 0xFFFF
+_LENGTH_SIZE: Final = 2
+_BATCH_BUDGET: Final = MAX_BATCH - _COUNT.size
 _BLOCK: Final = 64  # messages of equal length that one struct takes apart at a time
 
 Chunk = bytes | memoryview
@@ -80,38 +82,28 @@ def encode_messages(messages: list[bytes]) -> Iterator[tuple[tuple[Chunk, ...], 
     are complete with it, and how many bytes of messages it carries.
     """
     sizes = list(map(len, messages))
+    # What the first n messages take in MESSAGES frames; increasing, so the end of a frame is found by bisection.
+    costs = list(accumulate(map(_LENGTH_SIZE.__add__, sizes), initial=0))
+    larges = [i for i, size in enumerate(sizes) if size > MAX_SMALL] if max(sizes, default=0) > MAX_SMALL else []
+    larges.append(len(sizes))
     start = 0
-    total = len(messages)
-    while start < total:
-        if sizes[start] > MAX_SMALL:
-            yield from _encode_large(messages[start])
-            start += 1
-            continue
-        end = _batch_end(sizes, start)
-        if end == start + 1:
-            yield (HEADER.pack(MESSAGE | sizes[start] << 8), messages[start]), 1, sizes[start]
-        else:
-            batch = messages[start:end] if end - start < total else messages
-            lengths = sizes[start:end] if end - start < total else sizes
-            count = end - start
-            size = sum(lengths)
-            body = _COUNT.size + 2 * count + size
-            head = struct.pack(f"<IH{count}H", MESSAGES | body << 8, count, *lengths)
-            yield (head, *batch), count, size
-        start = end
+    for large in larges:
+        while start < large:
+            most = min(large, start + _MAX_COUNT)
+            end = max(start + 1, bisect_right(costs, costs[start] + _BATCH_BUDGET, start + 1, most + 1) - 1)
+            yield _encode_small(messages[start:end], sizes[start:end])
+            start = end
+        if large < len(sizes):
+            yield from _encode_large(messages[large])
+            start = large + 1
 
 
-def _batch_end(sizes: list[int], start: int) -> int:
-    """One past the last message that fits into a MESSAGES frame beginning with ``start``."""
-    window = sizes[start : start + _MAX_COUNT]
-    if max(window) > MAX_SMALL:
-        window = window[: next(i for i, size in enumerate(window) if size > MAX_SMALL)]
-    # Each message costs its bytes and two for its length; offsets is increasing, so the cut is found by bisection.
-    offsets = list(accumulate(window))
-    budget = MAX_BATCH - 2
-    if offsets[-1] + 2 * len(offsets) <= budget:
-        return start + len(offsets)
-    return start + max(1, bisect_right(range(len(offsets)), budget, key=lambda i: offsets[i] + 2 * (i + 1)))
+def _encode_small(batch: list[bytes], sizes: list[int]) -> tuple[tuple[Chunk, ...], int, int]:
+    count, size = len(batch), sum(sizes)
+    if count == 1:
+        return (HEADER.pack(MESSAGE | size << 8), batch[0]), 1, size
+    body = _COUNT.size + _LENGTH_SIZE * count + size
+    return (struct.pack(f"<IH{count}H", MESSAGES | body << 8, count, *sizes), *batch), count, size
 
 
 def _encode_large(message: bytes) -> Iterator[tuple[tuple[Chunk, ...], int, int]]:
