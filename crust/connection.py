@@ -26,6 +26,8 @@ from crust.workers import start_thread
 
 READ_AHEAD: Final = 1 * MIB
 """Bytes handed to the manager and not delivered to the user yet, after which the reader pauses."""
+HAND_OVER_BYTES: Final = 256 * 1024
+"""Bytes of messages after which the reader hands over what it has, even when more waits in the network."""
 MAX_OPEN_PINGS: Final = 4
 """PINGs whose PONG we still wait for; older ones are forgotten."""
 
@@ -222,21 +224,28 @@ class Connection:
         self._inbox.put(ReaderEnded(self, reason, self._goodbye is not None))
 
     def _read(self) -> str:
-        reader, decoder = self._link.reader, self._decoder
+        reader = self._link.reader
         pending = True  # the handshake may have read the first records already
         while pending or reader.fill():
             pending = False
             self._last_received = now()
             try:
-                while (plaintext := reader.next()) is not None:
-                    decoder.feed(plaintext)
+                self._decode()
+                # When much comes in, more is gathered before anybody is woken: a wake-up costs more than a message.
+                while self._decoder.waiting_bytes < HAND_OVER_BYTES and reader.fill_waiting():
+                    self._decode()
             finally:
                 self._hand_over()  # what was whole and genuine counts, even when the next byte is not
-            if decoder.has_controls:
+            if self._decoder.has_controls:
                 self._handle_controls()
                 if self._goodbye is not None:
                     return self._goodbye
         return "the peer ended without a goodbye (it crashed, was killed, or the network was cut)"
+
+    def _decode(self) -> None:
+        reader, decoder = self._link.reader, self._decoder
+        while (plaintext := reader.next()) is not None:
+            decoder.feed(plaintext)
 
     def _hand_over(self) -> None:
         messages, size = self._decoder.take_messages()

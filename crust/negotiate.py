@@ -147,6 +147,8 @@ def negotiate_incoming(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
         if answer:
             stream.send_all(answer)
             answered_at = now()
+        if handshake.failure is not None:  # the peer learns why from our answer
+            raise handshake.failure
     if answered_at is not None:
         rtt = now() - answered_at
     hello = handshake.peer_hello

@@ -25,6 +25,16 @@ class Stream(TypingProtocol):
         """
         ...
 
+    def receive_waiting(self, buffer: memoryview) -> int:
+        """Like `receive_into`, for what is there already: 0 when nothing is, or when it cannot be told. Never blocks.
+
+        The end of the stream is for the next `receive_into` to tell.
+
+        Raises:
+            ConnectionLost: the stream is broken or was aborted.
+        """
+        ...
+
     def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of ``data``; blocks while the peer is slower.
 

@@ -275,6 +275,11 @@ class Decoder:
         return taken
 
     @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the messages that `take_messages` would give."""
+        return self._bytes
+
+    @property
     def has_controls(self) -> bool:
         """Whether `take_controls` would give any."""
         return bool(self._controls)

@@ -7,11 +7,18 @@ from typing import Final, NamedTuple
 from typing import Protocol as TypingProtocol
 
 from crust.transport.base import Stream
-from crust.transport.records import MAX_RECORD, Opener, Sealer
+from crust.transport.records import MAX_RECORD, RECORD_OVERHEAD, Opener, Sealer
 
 FLUSH_BYTES: Final = 256 * 1024
 """Sealed bytes that are gathered for one system call: four full records, about what still fits the processor's
 cache."""
+
+
+MUCH: Final = 32 * 1024
+"""Bytes in one read from which more can be expected to be there: then looking costs less than waking others twice."""
+
+
+_FIRST_OUT: Final = 1024
 
 
 class FrameReader(TypingProtocol):
@@ -19,6 +26,10 @@ class FrameReader(TypingProtocol):
 
     def fill(self) -> bool:
         """Read what the stream has, at least one byte; ``False`` when the peer sends no more."""
+        ...
+
+    def fill_waiting(self) -> bool:
+        """Read what the stream has already, when much is coming in; ``False`` when nothing came. Never blocks."""
         ...
 
     def next(self) -> bytes | memoryview | None:
@@ -54,12 +65,20 @@ class RecordReader:
     def __init__(self, stream: Stream, opener: Opener) -> None:
         self._stream = stream
         self._opener = opener
+        self._latest = 0
         self.bytes_read = 0
 
     def fill(self) -> bool:
         """See `FrameReader.fill`."""
-        count = self._stream.receive_into(self._opener.writable())
+        return self._took(self._stream.receive_into(self._opener.writable()))
+
+    def fill_waiting(self) -> bool:
+        """See `FrameReader.fill_waiting`."""
+        return self._latest >= MUCH and self._took(self._stream.receive_waiting(self._opener.writable()))
+
+    def _took(self, count: int) -> bool:
         self._opener.received(count)
+        self._latest = count
         self.bytes_read += count
         return count > 0
 
@@ -78,13 +97,15 @@ class RecordWriter:
     def __init__(self, stream: Stream, sealer: Sealer) -> None:
         self._stream = stream
         self.sealer = sealer
-        self._out = bytearray(FLUSH_BYTES + MAX_RECORD)
-        self._view = memoryview(self._out)
+        self._out = bytearray(_FIRST_OUT)  # grows with what is sent: a quiet connection must not hold much memory
         self._used = 0
         self.bytes_written = 0
 
     def add(self, plaintext: bytes) -> bool:
         """See `FrameWriter.add`."""
+        needed = self._used + len(plaintext) + RECORD_OVERHEAD
+        if needed > len(self._out):
+            self._out.extend(bytes(min(4 * needed, FLUSH_BYTES + MAX_RECORD) - len(self._out)))
         self._used = self.sealer.seal_into(self._out, self._used, plaintext, len(plaintext))
         if self._used < FLUSH_BYTES:
             return False
@@ -96,7 +117,8 @@ class RecordWriter:
         used = self._used
         if used:
             self._used = 0
-            self._stream.send_all(self._view[:used])
+            with memoryview(self._out) as view, view[:used] as sealed:
+                self._stream.send_all(sealed)
             self.bytes_written += used
 
 

@@ -18,6 +18,8 @@ log = logging.getLogger("crust.tcp")
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
+_DONT_WAIT: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)  # Windows has none
+
 _ADVICE: Final[dict[int, str]] = {
     errno.ECONNREFUSED: "nothing listens on that port; is the peer running, and is the port right?",
     errno.ECONNRESET: "the peer or a box on the way reset the connection",
@@ -94,6 +96,17 @@ class TcpStream:
             return self._sock.recv_into(buffer)
         except TimeoutError as error:
             raise TimedOut("the peer did not answer in time") from error
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def receive_waiting(self, buffer: memoryview) -> int:
+        """See `Stream.receive_waiting`."""
+        if not _DONT_WAIT:
+            return 0
+        try:
+            return self._sock.recv_into(buffer, 0, _DONT_WAIT)
+        except BlockingIOError:
+            return 0
         except OSError as error:
             raise self._lost(error) from error
 
