@@ -8,6 +8,7 @@ from crust import cli
 from crust.channel import Channel
 from crust.cli import console
 from crust.cli.console import Exit, say
+from crust.cli.interrupts import Interrupts
 from crust.cli.peer_commands import help_lines
 from crust.cli.peer_prompt import open_lines
 from crust.cli.peer_session import Session
@@ -67,13 +68,17 @@ def run(args: argparse.Namespace) -> int:
     scripted = sys.stdin is None or not sys.stdin.isatty()
     events: Channel[object] = Channel()
     manager = ConnectionManager(events, config, fallback_endpoints=args.peers)
-    with Session(manager, events, scripted=scripted, on_terminal=sys.stdout.isatty()) as session:
+    on_terminal = sys.stdout.isatty()
+    with (
+        Interrupts() as interrupts,
+        Session(manager, events, scripted=scripted, on_terminal=on_terminal, interrupts=interrupts) as session,
+    ):
         _announce(manager, session)
         wait = SCRIPT_WAIT if scripted and args.wait is None else args.wait
         contacts = [*args.peers, *config.hard_coded_contacts]
         if contacts and not _bootstrap(manager, session, contacts, wait):
             return _unreachable(contacts, wait)
-        return _follow(session, stay=args.stay, scripted=scripted)
+        return _follow(session, interrupts, stay=args.stay, scripted=scripted)
 
 
 def _announce(manager: "ConnectionManager", session: Session) -> None:
@@ -99,10 +104,10 @@ def _unreachable(contacts: list[object], wait: float | None) -> int:
     return console.fail(f"no connection to {tried} after {wait:g} s; {hint}", Exit.UNREACHABLE)
 
 
-def _follow(session: Session, *, stay: bool, scripted: bool) -> int:
+def _follow(session: Session, interrupts: Interrupts, *, stay: bool, scripted: bool) -> int:
     """Carry out line after line, to the end."""
     try:
-        if _carry_out(session, scripted) and stay:
+        if _carry_out(session, interrupts, scripted) and stay:
             session.stay()
     except KeyboardInterrupt:
         if scripted and not stay:
@@ -110,9 +115,9 @@ def _follow(session: Session, *, stay: bool, scripted: bool) -> int:
     return Exit.FAILED if scripted and session.failures else Exit.OK
 
 
-def _carry_out(session: Session, scripted: bool) -> bool:
+def _carry_out(session: Session, interrupts: Interrupts, scripted: bool) -> bool:
     """Follow the lines; ``False`` when one of them was ``stop``."""
-    with open_lines(session.completions, say) as read:
+    with open_lines(session.completions, interrupts) as read:
         if not scripted:
             say("Type help for the commands.", "note")
         while (line := read()) is not None:

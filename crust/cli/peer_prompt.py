@@ -1,16 +1,20 @@
 """Where the lines of ``crust peer`` come from: a prompt with history and completion, or standard input as it is."""
 
 import contextlib
+import importlib.util
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from types import FrameType
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from crust.cli import INSTALL_HINT, Terminated, console, handling_termination
+from crust.cli import INSTALL_HINT, console
+from crust.cli.interrupts import Interrupts
 from crust.cli.peer_commands import ALIASES, SPECS, TAKES_PEER
 
 if TYPE_CHECKING:
-    from prompt_toolkit import PromptSession
+    from prompt_toolkit.application import Application
     from prompt_toolkit.completion import CompleteEvent, Completion
     from prompt_toolkit.document import Document
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -56,93 +60,111 @@ def candidates(before: str, peers: list[tuple[str, str]]) -> list[Candidate]:
 
 
 @contextlib.contextmanager
-def open_lines(peers: Peers, say: Callable[[str, str | None], None]) -> Iterator[ReadLine]:
+def open_lines(peers: Peers, interrupts: Interrupts) -> Iterator[ReadLine]:
     """The source of lines that fits the standard streams.
 
     Args:
         peers: what to complete peers with.
-        say: prints a line.
+        interrupts: where signals are taken while a line is awaited.
     """
     if sys.stdin is None or sys.stdin.closed:
         yield lambda: None
-        return
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    elif not (sys.stdin.isatty() and sys.stdout.isatty()):
         if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(errors="surrogateescape")
-        yield read_plain
-        return
-    try:
-        import prompt_toolkit
-    except ModuleNotFoundError:
-        say(f"For a prompt with history and completion: {INSTALL_HINT}", "note")
-        yield read_bare_terminal
-        return
-    del prompt_toolkit
-    with _prompting(peers) as read:
-        yield read
+        yield _plain(interrupts)
+    elif importlib.util.find_spec("prompt_toolkit") is None:
+        console.say(f"For a prompt with history and completion: {INSTALL_HINT}", "note")
+        yield _bare_terminal(interrupts)
+    else:
+        with _prompting(peers, interrupts) as read:
+            yield read
 
 
-def read_plain() -> str | None:
-    """The next line of a pipe or file."""
-    return sys.stdin.readline() or None
+def _plain(interrupts: Interrupts) -> ReadLine:
+    """The lines of a pipe or file."""
+
+    def read() -> str | None:
+        with interrupts.waiting():
+            return sys.stdin.readline() or None
+
+    return read
 
 
-def read_bare_terminal() -> str | None:
-    """The next line of a terminal, without any help."""
-    try:
-        return input(PROMPT)
-    except EOFError:
-        console.say()
-        return None
+def _bare_terminal(interrupts: Interrupts) -> ReadLine:
+    """The lines of a terminal, without any help."""
+
+    def read() -> str | None:
+        try:
+            with interrupts.waiting():
+                return input(PROMPT)
+        except EOFError:
+            console.say()
+            return None
+
+    return read
 
 
 @contextlib.contextmanager
-def _prompting(peers: Peers) -> Iterator[ReadLine]:
+def _prompting(peers: Peers, interrupts: Interrupts) -> Iterator[ReadLine]:
     from prompt_toolkit import PromptSession
+    from prompt_toolkit.application import get_app_session
     from prompt_toolkit.history import InMemoryHistory
     from prompt_toolkit.patch_stdout import patch_stdout
 
+    keyboard = get_app_session().input
+    cooked_mode = keyboard.cooked_mode
     # The history stays in memory: what people write to each other does not belong in a file they never asked for.
     session: PromptSession[str] = PromptSession(
         history=InMemoryHistory(),
         completer=_completer(peers),
         complete_while_typing=False,
-        enable_suspend=True,
-        key_bindings=_key_bindings(),
+        key_bindings=_key_bindings(cooked_mode),
+        input=keyboard,
     )
 
     def read() -> str | None:
+        interrupts.wake = lambda: _end_prompt(session.app)
         try:
-            with _sigterm_ends(session):
-                return session.prompt(PROMPT)
+            # What came before the prompt could be ended is looked at by pre_run, what comes later ends it.
+            return session.prompt(PROMPT, pre_run=lambda: _end_if_pending(session.app, interrupts))
         except EOFError:
             return None
+        finally:
+            interrupts.wake = None
+            interrupts.check()
 
-    # Raw, because colours are ours: whatever else could drive the terminal is escaped before it is printed.
-    with _no_echo(), patch_stdout(raw=True):
-        yield read
-
-
-@contextlib.contextmanager
-def _no_echo() -> Iterator[None]:
-    """Keep the terminal from echoing what is typed while no prompt is there: the next prompt shows it anyway."""
+    # The terminal stays raw to the end. Else what is typed while something is printed above, or between two prompts,
+    # would be echoed in the wrong place, and a Ctrl-D would be swallowed.
+    keyboard.cooked_mode = contextlib.nullcontext  # type: ignore[method-assign]
     try:
-        import termios
-    except ImportError:  # Windows
-        yield
-        return
-    try:
-        terminal = sys.stdin.fileno()
-        before = termios.tcgetattr(terminal)
-    except (OSError, ValueError, termios.error):  # no terminal of this kind
-        yield
-        return
-    silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
-    termios.tcsetattr(terminal, termios.TCSADRAIN, silent)
-    try:
-        yield
+        # Raw output, because colours are ours: whatever else could drive the terminal is escaped before it is printed.
+        with keyboard.raw_mode(), patch_stdout(raw=True):
+            yield read
     finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        keyboard.cooked_mode = cooked_mode  # type: ignore[method-assign]
+
+
+def _end_prompt(app: "Application[str]") -> None:
+    if app.loop is not None:
+        try:
+            app.loop.call_soon_threadsafe(_exit, app)
+        except RuntimeError:  # the prompt has just ended, and its loop is closed
+            pass
+
+
+def _end_if_pending(app: "Application[str]", interrupts: Interrupts) -> None:
+    try:
+        interrupts.check()
+    except KeyboardInterrupt:
+        _exit(app)
+
+
+def _exit(app: "Application[str]") -> None:
+    try:
+        app.exit(exception=KeyboardInterrupt)
+    except Exception:  # it has just ended by itself, which prompt_toolkit tells by a bare Exception
+        pass
 
 
 def _completer(peers: Peers) -> Any:
@@ -156,7 +178,8 @@ def _completer(peers: Peers) -> Any:
     return CommandCompleter()
 
 
-def _key_bindings() -> "KeyBindings":
+def _key_bindings(cooked_mode: Callable[[], AbstractContextManager[None]]) -> "KeyBindings":
+    from prompt_toolkit.application import run_in_terminal
     from prompt_toolkit.key_binding import KeyBindings
 
     bindings = KeyBindings()
@@ -169,18 +192,15 @@ def _key_bindings() -> "KeyBindings":
         else:
             event.app.exit(exception=KeyboardInterrupt, style="class:aborting")
 
+    def suspend() -> None:
+        with cooked_mode():
+            os.kill(0, signal.SIGTSTP)  # the whole job, as the terminal itself does
+
+    if hasattr(signal, "SIGTSTP"):
+
+        @bindings.add("c-z")
+        def suspend_job(event: "KeyPressEvent") -> None:
+            """Ctrl-Z hands the terminal back to the shell until ``fg``."""
+            run_in_terminal(suspend)
+
     return bindings
-
-
-@contextlib.contextmanager
-def _sigterm_ends(session: "PromptSession[str]") -> Iterator[None]:
-    """While the prompt has the terminal, SIGTERM ends it from inside: it then leaves the terminal as it was."""
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        loop = session.app.loop
-        if loop is None or not session.app.is_running:
-            raise Terminated
-        loop.call_soon_threadsafe(lambda: session.app.exit(exception=Terminated))
-
-    with handling_termination(on_signal):
-        yield

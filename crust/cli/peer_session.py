@@ -11,6 +11,7 @@ from crust import clock
 from crust.channel import Channel
 from crust.cli import console
 from crust.cli.console import count_of
+from crust.cli.interrupts import Interrupts
 from crust.cli.peer_commands import (
     BadCommand,
     Connect,
@@ -30,7 +31,7 @@ from crust.cli.peer_table import Peer, UnknownPeer
 from crust.cli.peer_view import View, peer_rows
 from crust.clock import Deadline
 from crust.endpoint import Endpoint
-from crust.errors import CrustError, EndpointError, NotConnected
+from crust.errors import CrustError, EndpointError, NotConnected, SendQueueFull
 from crust.identity import Identity, PeerId
 from crust.workers import start_thread
 
@@ -40,6 +41,10 @@ ANSWER_TIMEOUT: Final = 30.0
 
 ALIAS_LOOK: Final = 0.2
 """Seconds between two looks whether a ``connect`` led to a peer that was connected already: no event tells that."""
+
+
+SEND_SLICE: Final = 0.5
+"""Seconds for which a script waits for room before it looks whether a signal came."""
 
 
 class Manager(Protocol):
@@ -68,6 +73,7 @@ class Session:
         events: the channel that the manager was given.
         scripted: commands come from a script, so each is finished before the next begins, and sending waits for room.
         on_terminal: people read the output: floods of messages and endless lines are cut short.
+        interrupts: where signals are taken while the reading thread waits.
         say: prints a line with a style; called from two threads.
     """
 
@@ -78,6 +84,7 @@ class Session:
         *,
         scripted: bool,
         on_terminal: bool,
+        interrupts: Interrupts,
         say: Callable[[str, str | None], None] = console.say,
     ) -> None:
         self.failures = 0
@@ -85,8 +92,11 @@ class Session:
         self._events = events
         self._scripted = scripted
         self._say = say
-        self._changed = threading.Condition()  # guards everything below
+        self._interrupts = interrupts
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # tells who waits in _sleep to look again
+        self._lock = threading.Lock()  # guards everything below
         self._view = View(on_terminal)
+        self._news_wanted = False
         self._nobody_listens = False  # our output is gone
         self._join: Callable[[], None] = lambda: None
 
@@ -143,7 +153,7 @@ class Session:
         console.fail(text)
 
     def _select(self, text: str) -> Peer:
-        with self._changed:
+        with self._lock:
             try:
                 return self._view.peers.select(text)
             except UnknownPeer:
@@ -166,7 +176,7 @@ class Session:
         return peer
 
     def _connect(self, endpoints: tuple[Endpoint, ...]) -> None:
-        with self._changed:
+        with self._lock:
             known = [peer for endpoint in endpoints if (peer := self._at(endpoint))]
             self._view.failed.difference_update(endpoints)
         if known:
@@ -188,34 +198,48 @@ class Session:
             whether there is a connection.
         """
         deadline = Deadline(timeout)
-        with self._changed:
-            while True:
+        while True:
+            with self._lock:
                 if any(map(self._at, endpoints)) or (not endpoints and len(self._view.peers)):
                     return True
                 if deadline.expired or (endpoints and self._view.failed.issuperset(endpoints)):
                     return False
-                self._changed.wait(deadline.earlier(ALIAS_LOOK if endpoints else None).remaining())
+                self._news_wanted = True
+            self._sleep(deadline.earlier(ALIAS_LOOK if endpoints else None).remaining())
+
+    def _sleep(self, seconds: float | None) -> None:
+        """Wait for news; signals raise here."""
+        with self._interrupts.waiting():
+            try:
+                self._news.get(timeout=seconds)
+            except queue.Empty:
+                pass
 
     def expect_peers(self) -> None:
         """We look for peers: say so if none is found for a while."""
-        with self._changed:
+        with self._lock:
             self._view.expect_peers(clock.now())
         self._events.put(None)  # it may wait without a time limit: let it look again
 
     def stay(self) -> None:
         """Go on without input: until a signal raises, or nobody reads our output any more."""
-        with self._changed:
-            while not self._nobody_listens:
-                # Without a time limit, Windows would not let Ctrl-C in.
-                self._changed.wait(None if os.name == "posix" else 1.0)
+        while not self._nobody_listens:
+            self._sleep(None if os.name == "posix" else 1.0)  # on Windows, Ctrl-C has to wait for the end of a wait
 
     def _send(self, peer: Peer, text: str) -> None:
         data = text.encode("utf-8", "surrogateescape")  # bytes of the input that are no UTF-8 go out as they came
-        self._manager.send(peer.endpoint, data, timeout=None if self._scripted else 0.0)
+        while True:
+            try:
+                self._manager.send(peer.endpoint, data, timeout=SEND_SLICE if self._scripted else 0.0)
+                break
+            except SendQueueFull:
+                if not self._scripted:
+                    raise
+                self._interrupts.check()
         self._say(f"Sending {count_of(len(data), 'byte')} to {peer}.", "note")
 
     def _send_all(self, text: str) -> None:
-        with self._changed:
+        with self._lock:
             peers = list(self._view.peers)
         if not peers:
             raise UnknownPeer("no peer is connected; connect to one first")
@@ -226,13 +250,13 @@ class Session:
                 self._fail(f"{peer}: {error}")
 
     def _drop(self, peer: Peer) -> None:
-        with self._changed:
+        with self._lock:
             self._view.peers.lost(peer.endpoint)  # no event will come for what we drop ourselves
         self._manager.drop_node(peer.endpoint)
         self._say(f"Dropped {peer} at {peer.endpoint}.", "note")
 
     def _switch_traffic(self, on: bool | None) -> None:
-        with self._changed:
+        with self._lock:
             total = self._view.traffic.total()
             if on is not None:
                 self._view.traffic.switch(on)
@@ -243,7 +267,7 @@ class Session:
         self._events.put(None)  # it may wait without a time limit: let it look again
 
     def _list(self) -> None:
-        with self._changed:
+        with self._lock:
             peers = list(self._view.peers)
         if not peers:
             self._say("No connected peers.", None)
@@ -260,14 +284,14 @@ class Session:
 
     def completions(self) -> list[tuple[str, str]]:
         """The connected peers for completion: what to type, and what it stands for. Any thread may call."""
-        with self._changed:
+        with self._lock:
             return [(str(peer.index), f"{peer.peer_id} {peer.endpoint}") for peer in self._view.peers]
 
     # --- events: the thread that shows them ----------------------------------------------------------------------
 
     def _show_events(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 due = self._view.due()
             try:
                 event = self._events.get(timeout=None if due is None else max(due - clock.now(), 0.0))
@@ -275,9 +299,11 @@ class Session:
                 event = None
             if isinstance(event, _End):
                 return
-            with self._changed:
+            with self._lock:
                 lines = self._view.digest(event, clock.now())
-                self._changed.notify_all()
+                wanted, self._news_wanted = self._news_wanted, False
+            if wanted:
+                self._news.put(None)
             self._show(lines)
 
     def _show(self, lines: list[Line]) -> None:
@@ -288,6 +314,5 @@ class Session:
                 self._say(text, style)
         except console.OutputGone:
             # The events must still be taken, or a peer that sends would hold up the end.
-            with self._changed:
-                self._nobody_listens = True
-                self._changed.notify_all()
+            self._nobody_listens = True
+            self._news.put(None)

@@ -8,7 +8,8 @@ import pytest
 
 from crust.channel import Channel
 from crust.cli import console
-from crust.cli.peer_session import Session
+from crust.cli.interrupts import Interrupts
+from crust.cli.peer_session import SEND_SLICE, Session
 from crust.endpoint import Endpoint
 from crust.errors import NotConnected, SendQueueFull
 from crust.event import Event
@@ -69,7 +70,12 @@ class Rig:
         self.manager = FakeManager(self.events)
         self.said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.session = Session(
-            self.manager, self.events, scripted=scripted, on_terminal=False, say=lambda text, style: self.said.put(text)
+            self.manager,
+            self.events,
+            scripted=scripted,
+            on_terminal=False,
+            interrupts=Interrupts(),
+            say=lambda text, style: self.said.put(text),
         )
 
     def heard(self, start: str) -> str:
@@ -99,9 +105,9 @@ def test_messages_are_sent_to_the_peer_meant(rig: Rig) -> None:
     rig.heard("Sending 11 bytes to peer 2")
     assert rig.session.execute("send-all hi")
     assert rig.manager.calls == [
-        ("send", THERE, b"hello there", None),
-        ("send", HERE, b"hi", None),
-        ("send", THERE, b"hi", None),
+        ("send", THERE, b"hello there", SEND_SLICE),
+        ("send", HERE, b"hi", SEND_SLICE),
+        ("send", THERE, b"hi", SEND_SLICE),
     ]
     assert rig.session.failures == 0
 
@@ -109,7 +115,7 @@ def test_messages_are_sent_to_the_peer_meant(rig: Rig) -> None:
 def test_bytes_that_are_no_utf8_go_out_as_they_came(rig: Rig) -> None:
     rig.with_peers()
     rig.session.execute(b"send 1 \xff\xfe".decode("utf-8", "surrogateescape"))
-    assert rig.manager.calls == [("send", HERE, b"\xff\xfe", None)]
+    assert rig.manager.calls == [("send", HERE, b"\xff\xfe", SEND_SLICE)]
 
 
 def test_at_a_prompt_sending_never_blocks() -> None:
@@ -136,12 +142,14 @@ def test_mistakes_are_told_counted_and_survived(
     assert rig.session.failures == 1
 
 
-def test_a_refused_message_is_told(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
-    rig.with_peers()
-    rig.manager.refuse = SendQueueFull("peer is slow; try again later")
-    rig.session.execute("send 1 x")
-    rig.manager.refuse = NotConnected("no connection")
-    rig.session.execute("send-all x")
+def test_a_refused_message_is_told_at_a_prompt(capsys: pytest.CaptureFixture[str]) -> None:
+    rig = Rig(scripted=False)
+    with rig.session:
+        rig.with_peers()
+        rig.manager.refuse = SendQueueFull("peer is slow; try again later")
+        rig.session.execute("send 1 x")
+        rig.manager.refuse = NotConnected("no connection")
+        rig.session.execute("send-all x")
     assert capsys.readouterr().err.splitlines() == [
         "error: peer is slow; try again later",
         "error: peer 1: no connection",
@@ -150,11 +158,26 @@ def test_a_refused_message_is_told(rig: Rig, capsys: pytest.CaptureFixture[str])
     assert rig.session.failures == 3
 
 
+def test_a_script_waits_for_room(rig: Rig) -> None:
+    rig.with_peers()
+    refusals = iter([SendQueueFull("full"), SendQueueFull("full"), None])
+
+    def refuse_twice(endpoint: Endpoint, data: bytes, *, timeout: float | None = 0.0) -> None:
+        if refusal := next(refusals):
+            raise refusal
+        rig.manager.calls.append(("send", endpoint, data))
+
+    rig.manager.send = refuse_twice  # type: ignore[method-assign]
+    rig.session.execute("send 1 x")
+    assert rig.manager.calls == [("send", HERE, b"x")]
+    assert rig.session.failures == 0
+
+
 def test_a_script_waits_for_its_connect(rig: Rig) -> None:
     rig.manager.answer = lambda endpoints: rig.events.put(Event.NewConnection(endpoints[0], ID))
     rig.session.execute("connect 192.0.2.7:5483")
     rig.session.execute("send 1 hi")
-    assert rig.manager.calls == [("connect", HERE), ("send", HERE, b"hi", None)]
+    assert rig.manager.calls == [("connect", HERE), ("send", HERE, b"hi", SEND_SLICE)]
 
 
 def test_a_script_notes_that_its_connect_failed(rig: Rig) -> None:
@@ -183,7 +206,7 @@ def test_a_connect_that_leads_to_a_known_peer_is_done(rig: Rig) -> None:
     rig.session.execute("connect 198.51.100.7:1")
     rig.session.execute("send 198.51.100.7:1 hi")
     assert rig.session.failures == 0
-    assert rig.manager.calls == [("connect", alias), ("send", THERE, b"hi", None)]
+    assert rig.manager.calls == [("connect", alias), ("send", THERE, b"hi", SEND_SLICE)]
 
 
 def test_an_address_of_nobody_is_told(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,7 +288,7 @@ def test_when_nobody_reads_the_output_staying_ends() -> None:
         raise console.OutputGone
 
     events: Channel[Any] = Channel()
-    session = Session(FakeManager(events), events, scripted=True, on_terminal=False, say=gone)
+    session = Session(FakeManager(events), events, scripted=True, on_terminal=False, interrupts=Interrupts(), say=gone)
     with session:
         waiting = threading.Thread(target=session.stay)
         waiting.start()
