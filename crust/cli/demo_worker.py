@@ -28,6 +28,7 @@ from crust.cli.transfer_source import DiskSource
 from crust.config import Config
 from crust.connection_manager import ConnectionManager
 from crust.endpoint import Endpoint
+from crust.errors import CrustError, NotConnected
 from crust.event import Event
 from crust.workers import start_thread
 
@@ -71,8 +72,8 @@ class Peer:
             if isinstance(item, Event.Stopped):
                 report("stopped")
                 return
-            if isinstance(item, dict):
-                self._obey(item)
+            if isinstance(item, bytes):
+                self._obey(json.loads(item))
             elif item is None:  # nobody tells us anything any more
                 self._manager.stop(timeout=0.0)
             else:
@@ -82,10 +83,16 @@ class Peer:
         # Unbuffered: this thread may be waiting for a line when the process ends, and must not hold a lock then.
         with open(0, "rb", buffering=0, closefd=False) as lines:
             for line in lines:
-                self._events.put(json.loads(line))
+                self._events.put(line)
         self._events.put(None)
 
     def _obey(self, command: dict[str, Any]) -> None:
+        try:
+            self._do(command)
+        except CrustError as error:
+            report("failed", to=command["do"], reason=str(error))
+
+    def _do(self, command: dict[str, Any]) -> None:
         match command["do"]:
             case "connect":
                 for place in command["to"]:
@@ -103,7 +110,10 @@ class Peer:
                 raise ValueError(f"told to {unknown!r}")
 
     def _endpoint(self, peer: str) -> Endpoint:
-        return next(endpoint for endpoint, known in self._ids.items() if known == peer)
+        for endpoint, known in self._ids.items():
+            if known == peer:
+                return endpoint
+        raise NotConnected(f"not connected to {peer[:8]}")
 
     def _on_event(self, event: Any) -> None:
         match event:

@@ -102,10 +102,7 @@ def introduce(manager: "ConnectionManager", folder: DiskFolder, view: View, args
         view.say(f"Unfinished: {one_line(name)} ({share}); it goes on when it is sent again.", "note")
     option = f" --network '{args.network}'" if args.network else ""
     places = [str(endpoint).removeprefix("tcp://") for endpoint in manager.get_own_endpoints() if not endpoint.protocol]
-    if places:
-        view.say(
-            f"To send to this machine, in {count_of(len(places), 'way')}:" if len(places) > 1 else "To send to it:"
-        )
+    view.say("To send to this machine, one of these:" if len(places) > 1 else "To send to this machine:")
     for place in places:
         view.say(f"  crust send FILE '{place}'{option}")
     view.say(f"and to be sure that it is this one: --peer-id {manager.identity.peer_id.hex()}", "note")
