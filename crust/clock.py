@@ -7,6 +7,10 @@ now: Final = time.monotonic
 """Seconds on a clock that never jumps; only differences mean anything."""
 
 
+wall_time: Final = time.time
+"""Seconds since the epoch, for people to read; it may jump."""
+
+
 class Deadline:
     """A moment by which a whole operation, however many steps it has, must be done.
 

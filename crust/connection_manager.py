@@ -49,9 +49,8 @@ class ConnectionManager:
     warning.
 
     Args:
-        events: where events go: anything with ``put(item)``. ``crust.channel()`` is the fast choice; a ``queue.Queue``
-        or
-            ``queue.SimpleQueue`` works as well.
+        events: where events go: anything with ``put(item)``. ``crust.channel()`` is the fast choice; a
+            ``queue.Queue`` or ``queue.SimpleQueue`` works as well.
         config: settings; ``None`` for the defaults.
         identity: who this node is; ``None`` for the identity file of the configuration, or else for a new identity.
         fallback_endpoints: contacts for `bootstrap`, beside those of the configuration.

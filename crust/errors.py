@@ -17,8 +17,8 @@ The tree, with the standard error that each also is::
         ├── DialFailed                                    nothing answered at that address
         ├── HandshakeFailed                               somebody answered, but not a peer we can talk to
         ├── PeerMisbehaved                                an authenticated peer broke the protocol
-        │   └── Malformed           ValueError            bytes that no correct peer sends (the only error parsers
-        raise) ├── ConnectionLost                                the connection ended
+        │   └── Malformed           ValueError            bytes that no correct peer sends
+        ├── ConnectionLost                                the connection ended
         └── TimedOut                TimeoutError          a deadline passed
 
 ``LocalError`` and ``RemoteError`` answer the first question of whoever reads a log: is it us, or is it them?

@@ -8,7 +8,6 @@ do, and by giving events to the `Outlet`.
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -19,26 +18,21 @@ from crust.bootstrap import Bootstrapper
 from crust.clock import now
 from crust.config import Config
 from crust.connection import Connection, PeerSaid, ReaderEnded, WriterEnded
+from crust.connections import Connections
 from crust.dialing import Dialer, Job, Race
-from crust.endpoint import Endpoint
 from crust.errors import ManagerStopped
 from crust.event import (
     AnyEvent,
     ConnectionFailed,
     ListenerFailed,
-    LostConnection,
-    NewBootstrapConnection,
-    NewConnection,
     Stopped,
 )
-from crust.identity import PeerId
 from crust.limits import MAX_WAITING_CONNECTS
 from crust.negotiate import Established, Node
 from crust.notices import Ask
 from crust.outlet import Outlet
-from crust.peers import Candidate, PeerTable, Verdict
+from crust.peers import Candidate, Verdict
 from crust.timers import Timers
-from crust.transport.framing import CHOOSE, CHOSEN, control_frame
 from crust.workers import start_thread
 
 log = logging.getLogger("crust.manager")
@@ -60,9 +54,6 @@ class ManagerCore:
 
     def __init__(self, node: Node, config: Config, events: Any, blacklist: Blacklist) -> None:
         self.inbox = notices.Inbox()
-        self.routes: dict[Endpoint, Connection] = {}
-        """Connections by every endpoint that leads to them. This thread changes it; any thread may look something
-        up."""
         self.stopped = threading.Event()
         self._config = config
         self._blacklist = blacklist
@@ -70,10 +61,9 @@ class ManagerCore:
         self._outlet = Outlet(
             events, config.max_waiting_events, config.max_waiting_bytes, lambda: self.inbox.put(notices.RoomMade())
         )
-        self._table = PeerTable(node.identity.peer_id, config.max_connections, config.max_connections_per_address)
-        self._replaces: dict[Candidate, Candidate] = {}
-        self._live: dict[Candidate, Connection] = {}
-        self._all: set[Connection] = set()
+        self._connections = Connections(node.identity.peer_id, config, self.inbox, self._timers, self._emit)
+        self.routes = self._connections.routes
+        """Connections by every endpoint that leads to them; any thread may look something up."""
         self._acceptor = Acceptor(node, config, self.inbox, blacklist.has_address)
         self._dialer = Dialer(
             node,
@@ -81,8 +71,8 @@ class ManagerCore:
             self.inbox,
             self._timers,
             decide=self._decide,
-            connection_with=self._connection_with,
-            add_aliases=self._add_aliases,
+            connection_with=self._connections.with_peer,
+            add_aliases=self._connections.add_aliases,
             refuses=blacklist.has_address,
         )
         self._bootstrapper = Bootstrapper(config, self._dialer, self._timers)
@@ -90,8 +80,8 @@ class ManagerCore:
         self._unread = 0  # messages that came during stop() and found no reader
         self._handlers: dict[type, Callable[[Any], None]] = {
             Ask: self._on_ask,
-            notices.Promoted: lambda n: self._go_live(n.established, None),
-            notices.Forsaken: lambda n: self._forsake(n.candidate),
+            notices.Promoted: self._on_promoted,
+            notices.Forsaken: lambda n: self._connections.forsake(n.candidate),
             notices.AttemptSucceeded: self._on_attempt_succeeded,
             notices.AttemptFailed: self._on_attempt_failed,
             notices.Resolved: lambda n: self._dialer.resolved(n),
@@ -99,12 +89,12 @@ class ManagerCore:
             notices.Connect: self._on_connect,
             notices.Bootstrap: self._on_bootstrap,
             notices.Listen: self._on_listen,
-            notices.Drop: self._on_drop,
+            notices.Drop: lambda n: self._connections.drop(n.endpoint),
             notices.Stop: self._on_stop,
             notices.RoomMade: lambda _: self._outlet.flush(),
-            ReaderEnded: self._on_reader_ended,
-            WriterEnded: self._on_writer_ended,
-            PeerSaid: self._on_peer_said,
+            ReaderEnded: self._connections.reader_ended,
+            WriterEnded: self._connections.writer_ended,
+            PeerSaid: self._connections.peer_said,
         }
         self.thread = start_thread("manager", self._run)
 
@@ -182,74 +172,16 @@ class ManagerCore:
             return Verdict.REFUSED
         if self._outlet.waiting > MAX_WAITING_CONNECTS:
             return Verdict.FULL  # the user reads no events: each newcomer would add more
-        verdict, replaced = self._table.register(candidate)
-        if replaced is not None:
-            self._replaces[candidate] = replaced
-        return verdict
+        return self._connections.decide(candidate)
 
-    def _forsake(self, candidate: Candidate) -> None:
-        self._table.remove(candidate)
-        self._replace(candidate)
+    def _on_promoted(self, notice: notices.Promoted) -> None:
+        self._go_live(notice.established, bootstrap=False)
 
-    def _replace(self, candidate: Candidate) -> None:
-        """The peer has given up the connection that ``candidate`` was to replace; whatever became of the candidate."""
-        replaced = self._replaces.pop(candidate, None)
-        connection = self._live.get(replaced) if replaced is not None else None
+    def _go_live(self, established: Established, bootstrap: bool) -> Connection | None:
+        connection = self._connections.go_live(established, bootstrap)
         if connection is not None:
-            self._lose(connection, "the peer has made a new connection in place of this one")
-
-    def _go_live(self, established: Established, job: Job | None) -> None:
-        """A chosen connection becomes one that the user knows: table, event, then threads, in this order."""
-        candidate, stream = established.candidate, established.link.stream
-        if established.peer_chose and not self._stopping:
-            older = self._table.chosen_by_peer(candidate)
-            if older is not None:
-                self._replaces[candidate] = older
-        self._replace(candidate)
-        endpoint = stream.remote
-        holder = self.routes.get(endpoint)
-        taken = holder is not None and holder.endpoint == endpoint  # an alias gives way, a connection does not
-        if self._stopping or taken or self._table.held(candidate.peer_id) is not candidate:
-            self._table.remove(candidate)
-            stream.abort()
-            stream.close()
-            return
-        connection = Connection(
-            candidate, established.link, endpoint, self.inbox, self._config, time.time(), established.rtt
-        )
-        candidate.live = True
-        self._all.add(connection)
-        self._live[candidate] = connection
-        self.routes[endpoint] = connection
-        if established.peer_chose:
-            connection.outbox.put_control(control_frame(CHOSEN, {"serial": candidate.serial}))
-        kind = NewBootstrapConnection if job is not None and job.bootstrap else NewConnection
-        connection.announced = True
-        self._emit(kind(endpoint, candidate.peer_id))
-        self._start(connection)
-        self._dialer.peer_connected(connection)
-
-    def _start(self, connection: Connection) -> None:
-        try:
-            connection.start()
-        except RuntimeError as error:
-            self._lose(connection, f"no thread could be made for it ({error}): raise the limit of threads (ulimit -u)")
-            self._thread_ended(connection, 0)
-            return
-        self._check_later(connection, now() + self._config.keepalive_interval)
-
-    def _on_peer_said(self, notice: PeerSaid) -> None:
-        candidate = notice.connection.candidate
-        if notice.kind == CHOSEN:
-            serial = notice.content.get("serial")
-            if isinstance(serial, int) and candidate.peer_serial is None:
-                candidate.peer_serial = serial
-        elif notice.kind == CHOOSE:
-            self._lose(notice.connection, "the peer broke the protocol: it chose a connection twice")
-
-    def _connection_with(self, peer_id: PeerId) -> Connection | None:
-        candidate = self._table.held(peer_id)
-        return None if candidate is None else self._live.get(candidate)
+            self._dialer.peer_connected(connection)
+        return connection
 
     # --- outgoing ---------------------------------------------------------------------------------
 
@@ -269,25 +201,19 @@ class ManagerCore:
     def _on_attempt_succeeded(self, notice: notices.AttemptSucceeded) -> None:
         attempt, established = notice.attempt, notice.established
         if self._dialer.succeeded(notice):
-            self._go_live(established, attempt.job)
-            connection = self._live.get(established.candidate)
+            connection = self._go_live(established, attempt.job.bootstrap)
             if connection is not None:
-                self._add_aliases(connection, {attempt.given, attempt.target})
+                self._connections.add_aliases(connection, {attempt.given, attempt.target})
             self._dialer.connected(attempt.job)
         else:
-            self._forsake(established.candidate)
+            self._connections.forsake(established.candidate)
             established.link.stream.abort()
             established.link.stream.close()
 
     def _on_attempt_failed(self, notice: notices.AttemptFailed) -> None:
         if notice.candidate is not None:
-            self._forsake(notice.candidate)
+            self._connections.forsake(notice.candidate)
         self._dialer.failed(notice)
-
-    def _add_aliases(self, connection: Connection, endpoints: set[Endpoint]) -> None:
-        for endpoint in endpoints:
-            connection.aliases.add(endpoint)
-            self.routes.setdefault(endpoint, connection)
 
     def _on_bootstrap(self, notice: notices.Bootstrap) -> None:
         if not self._stopping:
@@ -298,77 +224,6 @@ class ManagerCore:
 
     # --- the end of a connection ------------------------------------------------------------------
 
-    def _on_reader_ended(self, notice: ReaderEnded) -> None:
-        connection = notice.connection
-        self._lose(connection, notice.reason, orderly=notice.goodbye)
-        self._thread_ended(connection, 1)
-
-    def _on_writer_ended(self, notice: WriterEnded) -> None:
-        connection = notice.connection
-        if notice.error is not None:
-            # The peer may have said something before it went: the reader is given time to find that.
-            self._end_later(connection)
-        self._thread_ended(connection, 1)
-
-    def _lose(self, connection: Connection, reason: str, orderly: bool = False) -> None:
-        """A connection is over and not by our wish: say so, once."""
-        if connection.announced:
-            connection.announced = False
-            self._emit(LostConnection(connection.endpoint, connection.peer_id, reason))
-        self._forget(connection)
-        if orderly:
-            connection.finish()  # what was queued before the goodbye still goes out
-            self._end_later(connection)
-        else:
-            connection.abort()
-
-    def _on_drop(self, notice: notices.Drop) -> None:
-        connection = self.routes.get(notice.endpoint)
-        if connection is not None:
-            self._dismiss(connection, self._config.linger)
-
-    def _dismiss(self, connection: Connection, linger: float) -> None:
-        """End a connection by our own wish: nothing is reported, what is queued goes out first."""
-        connection.announced = False
-        connection.wanted = self._stopping  # what was on its way to us when we stop is still delivered
-        self._forget(connection)
-        connection.finish()
-        self._end_later(connection, linger)
-
-    def _forget(self, connection: Connection) -> None:
-        """Take a connection out of every table; its threads may still be at work."""
-        self._table.remove(connection.candidate)
-        self._live.pop(connection.candidate, None)
-        for endpoint in (connection.endpoint, *connection.aliases):
-            if self.routes.get(endpoint) is connection:
-                del self.routes[endpoint]
-
-    def _end_later(self, connection: Connection, linger: float | None = None) -> None:
-        due = now() + (self._config.linger if linger is None else linger)
-        self._timers.at(due, lambda: self._abort_if_there(connection))
-
-    def _abort_if_there(self, connection: Connection) -> None:
-        if connection in self._all:
-            connection.abort()
-
-    def _thread_ended(self, connection: Connection, count: int) -> None:
-        connection.threads_left -= count
-        if connection.threads_left == 0 and connection in self._all:
-            connection.release()
-            self._all.discard(connection)
-
-    def _check_later(self, connection: Connection, at: float) -> None:
-        self._timers.at(at, lambda: self._check(connection))
-
-    def _check(self, connection: Connection) -> None:
-        if connection.candidate not in self._live:
-            return
-        due = connection.check(now())
-        if due is None:
-            self._lose(connection, f"nothing was heard from the peer for {self._config.dead_after:g} s")
-        else:
-            self._check_later(connection, due)
-
     # --- the end of everything --------------------------------------------------------------------
 
     def _on_stop(self, notice: notices.Stop) -> None:
@@ -378,19 +233,16 @@ class ManagerCore:
         self._bootstrapper.stop()
         self._dialer.stop()
         self._acceptor.stop()
-        for connection in list(self._all):
-            self._dismiss(connection, notice.linger)
+        self._connections.dismiss_all(notice.linger)
 
     def _is_quiet(self) -> bool:
-        return not self._all and self.inbox.empty()
+        return self._connections.all_gone and self.inbox.empty()
 
     def _end(self) -> None:
         """Nothing is left but helpers that were told to end; wait for them and say the last word."""
         if not self._stopping:  # the loop crashed; the log has it
             self._on_stop(notices.Stop(0.0))
-            for connection in list(self._all):
-                connection.abort()
-                connection.release()
+            self._connections.abort_all()
         self.inbox.closed = True
         self._reject_leftovers()
         if not (self._acceptor.join(ABORT_GRACE) and self._dialer.join(ABORT_GRACE)):
