@@ -58,15 +58,18 @@ class Report:
         console.say(f"{rate_name(self.connects_per_second)} connects per second, one after the other")
 
     def _rows(self) -> list[list[str]]:
+        found = {(way.size, way.direction): way for way in self.one_way}
         rows = []
         for size in dict.fromkeys(way.size for way in self.one_way):
-            row = [size_name(size)]
-            for direction in (TO_PEER, FROM_PEER):
-                for way in self.one_way:
-                    if way.size == size and way.direction == direction:
-                        row += [rate_name(way.messages_per_second), f"{console.human_bytes(way.bytes_per_second)}/s"]
-            rows.append(row)
+            ways = [found.get((size, direction)) for direction in (TO_PEER, FROM_PEER)]
+            rows.append([size_name(size), *(cell for way in ways for cell in _rates(way))])
         return rows
+
+
+def _rates(way: OneWay | None) -> list[str]:
+    if way is None:
+        return ["-", "-"]
+    return [rate_name(way.messages_per_second), f"{console.human_bytes(way.bytes_per_second)}/s"]
 
 
 def _times(latency: Latency) -> list[str]:

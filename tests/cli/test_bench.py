@@ -1,0 +1,83 @@
+"""The command itself, in real processes, with tiny volumes."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crust import cli
+from crust.cli.console import Exit
+from tests.processes import ROOT
+
+PATIENCE = 60.0  # seconds
+
+
+def bench(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-X", "dev", "-m", "crust", "bench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT, check=False)
+
+
+def test_it_measures_with_a_process_of_its_own() -> None:
+    done = bench("--size", "64,100KiB", "--seconds", "0.02", "--json")
+    assert done.returncode == Exit.OK, done.stderr
+    found = json.loads(done.stdout)
+    assert [(way["size"], way["direction"]) for way in found["one_way"]] == [
+        (64, "to peer"),
+        (64, "from peer"),
+        (102400, "to peer"),
+        (102400, "from peer"),
+    ]
+    assert all(way["messages"] > 0 for way in found["one_way"])
+    assert found["round_trip"]["count"] > 0
+    assert found["connect"]["per_second"] > 0
+
+
+def test_it_measures_with_a_peer_that_serves(tmp_path: Path) -> None:
+    serve = [sys.executable, "-X", "dev", "-m", "crust", "bench", "--serve", "--own-peer", "--network", "test of bench"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(serve, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as server:
+        assert server.stdout is not None
+        assert server.stdin is not None
+        peer = server.stdout.readline().removeprefix("listening on ").strip()
+        done = bench(peer, "--size", "64", "--seconds", "0.02", "--network", "test of bench")
+        server.stdin.close()
+        assert server.wait(PATIENCE) == Exit.OK
+    assert done.returncode == Exit.OK, done.stderr
+    assert peer in done.stdout
+    assert "round trip" in done.stdout
+
+
+def test_nobody_there_says_so() -> None:
+    done = bench("127.0.0.1:1", "--seconds", "0.02")
+    assert done.returncode == Exit.UNREACHABLE
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: tcp://127.0.0.1:1: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--size", "big"], "write bytes as"),
+        (["--size", "64,0"], "write bytes as"),
+        (["--size", "17MiB"], "the largest message has 16 MiB"),
+        (["--seconds", "0"], "from 0.01 to 30"),
+        (["--seconds", "nan"], "from 0.01 to 30"),
+        (["http://x"], "protocol"),
+    ],
+)
+def test_a_wrong_command_line_says_what_is_right(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["bench", *arguments]) == Exit.USAGE
+    assert text in capsys.readouterr().err
+
+
+def test_a_plot_without_matplotlib_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert cli.main(["bench", "--plot", "x.png"]) == Exit.USAGE
+    assert "pip install matplotlib" in capsys.readouterr().err
