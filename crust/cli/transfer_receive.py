@@ -1,6 +1,7 @@
 """``crust receive``: files from peers."""
 
 import argparse
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -74,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
     if config.tcp_port is None:
         return console.fail("the configuration switches the TCP port off; give one with --tcp", Exit.USAGE)
     into = Path(args.into)
-    into.mkdir(parents=True, exist_ok=True)
+    if (reason := unusable(into)) is not None:
+        return console.fail(f"--into {into}: {reason}")
     policy = IfExists.OVERWRITE if args.overwrite else IfExists.RENAME if args.rename else IfExists.REFUSE
     folder = DiskFolder(into, policy, args.max_size)
     events: Channel[AnyEvent] = Channel()
@@ -89,6 +91,17 @@ def run(args: argparse.Namespace) -> int:
             return Exit.OK  # the way to end it
         finally:
             inbox.close()
+
+
+def unusable(into: Path) -> str | None:
+    """Why files cannot go to a folder, if so; it is made if it does not exist."""
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        return "is not a folder"
+    except OSError as error:
+        return f"cannot be made: {error.strerror}"
+    return None if os.access(into, os.W_OK | os.X_OK) else "no permission to write there"
 
 
 def introduce(manager: "ConnectionManager", folder: DiskFolder, view: View, args: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from crust.cli import transfer_wire as wire
 from crust.cli.console import Exit
 from crust.cli.transfer_link import FIRST_PAUSE, LONGEST_PAUSE, Link
 from crust.cli.transfer_names import suggest_name
-from crust.cli.transfer_sender import Result, SenderSession, State
+from crust.cli.transfer_sender import CHUNK, Result, SenderSession, State
 from crust.cli.transfer_source import DiskSource
 from crust.cli.transfer_view import Bar, View
 from crust.cli.transfer_wire import Code, TransferError
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from crust.event import AnyEvent
     from crust.identity import PeerId
 
-STALLED_AFTER: Final = 60.0
-"""Seconds without a word from the receiver after which the connection is given up and made anew."""
-SAVING_TIME: Final = 600.0
-"""The same while the receiver writes a finished file through to its disk, which can be slow."""
+STALLED_AFTER: Final = 600.0
+"""Seconds without a word from the receiver after which the connection is given up and made anew. A dead peer or network
+is noticed much earlier, by the keep-alive; this is for a receiver that hangs, and longer than the slowest disk or link
+takes for a piece or for writing a large file through."""
 RETRY: Final = 60.0  # seconds; the default of --retry
 
 DESCRIPTION = "Send files to a peer that runs: crust receive"
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         view.say(f"Connecting to {', '.join(map(str, args.peer))} ...", "note")
         link.open(args.wait)
         view.say(f"Connected to {link.peer_id}.", "good")
-        chunk = min(wire.MAX_CHUNK, config.max_message_size - wire.CHUNK_OVERHEAD)
+        chunk = min(CHUNK, config.max_message_size - wire.CHUNK_OVERHEAD)
         return Delivery(link, view, args.retry, chunk).send_all(args.files)
 
 
@@ -124,7 +124,7 @@ class Delivery:
     """
 
     def __init__(
-        self, link: Link, view: View, retry: float, chunk: int = wire.MAX_CHUNK, stalled_after: float = STALLED_AFTER
+        self, link: Link, view: View, retry: float, chunk: int = CHUNK, stalled_after: float = STALLED_AFTER
     ) -> None:
         self._link = link
         self._view = view
@@ -199,14 +199,13 @@ class Delivery:
                 ours = bool(pending)
                 if ours and self._link.send(pending[0], timeout=1.0):
                     pending.popleft()
-                limit = SAVING_TIME if session.state is State.FINISHING else self._stalled_after
-                data = self._link.receive(0.0 if ours else max(0.0, heard + limit - now()))
+                data = self._link.receive(0.0 if ours else max(0.0, heard + self._stalled_after - now()))
                 if data is not None:
                     heard = now()
                     pending.extend(session.receive(data))
-                elif now() - heard >= limit:
+                elif now() - heard >= self._stalled_after:
                     self._link.drop()
-                    raise ConnectionLost(f"not a word from the receiver for {limit:.0f} s")
+                    raise ConnectionLost(f"not a word from the receiver for {self._stalled_after:.0f} s")
                 if bar is None and session.state is not State.OFFERED:
                     bar = self._view.bar(name, session.size, session.started_at)
                 if bar is not None:

@@ -15,8 +15,10 @@ from typing import Final, Protocol
 from crust.cli import transfer_wire as wire
 from crust.cli.transfer_wire import MAX_CHUNK, Code, TransferError
 from crust.errors import Malformed
-from crust.limits import MIB
+from crust.limits import KIB, MIB
 
+CHUNK: Final = 256 * KIB
+"""Bytes in a piece: the cost per message vanishes, and on the slowest link there is still progress to see."""
 WINDOW: Final = 16 * MIB
 """Bytes sent but not yet reported as written: a full gigabit link over 130 ms, and memory that stays flat behind it."""
 
@@ -86,7 +88,7 @@ class SenderSession:
         source: Source,
         following: int = 0,
         *,
-        chunk: int = MAX_CHUNK,
+        chunk: int = CHUNK,
         window: int = WINDOW,
         checking: Callable[[int], None] = lambda position: None,
     ) -> None:

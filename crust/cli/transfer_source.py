@@ -47,8 +47,7 @@ class DiskSource:
     def read(self, position: int, count: int) -> bytes:
         """Exactly ``count`` bytes from ``position``."""
         with as_transfer_errors("the sender"):
-            if self._file.tell() != position:
-                self._file.seek(position)
+            self._file.seek(position)
             data = self._file.read(count)
             while len(data) < count:
                 more = self._file.read(count - len(data))

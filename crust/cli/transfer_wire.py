@@ -51,7 +51,7 @@ TRANSFER_SIZE: Final = 16  # bytes
 HASH_SIZE: Final = 32  # bytes
 NO_TRANSFER: Final = bytes(TRANSFER_SIZE)
 MAX_CHUNK: Final = MIB
-"""Bytes in one CHUNK: large enough that the cost per message vanishes, small enough to see progress on a slow link."""
+"""Bytes in one CHUNK at the most: what a receiver may have to hold beside what the library does."""
 MAX_TEXT: Final = 1024
 """Bytes of a name or reason; what a file system takes as a name is checked elsewhere."""
 
