@@ -20,7 +20,7 @@ from crust.identity import PeerId
 from crust.limits import MESSAGE_OVERHEAD, MIB
 from crust.outbox import Outbox
 from crust.peers import Candidate
-from crust.transport.framing import BYE, PING, PONG, Decoder, control_frame, encode_messages
+from crust.transport.framing import BYE, PING, PONG, Decoder, control_frame, encode_messages, message_frame
 from crust.transport.link import Link
 from crust.workers import start_thread
 
@@ -104,7 +104,7 @@ class Connection:
         self.candidate = candidate
         self.endpoint = endpoint
         self.aliases: set[Endpoint] = set()  # other endpoints that lead here; the manager's
-        self.outbox = Outbox(str(endpoint), config.send_queue_bytes)
+        self.outbox = Outbox(str(endpoint), config.send_queue_bytes, self._send_now)
         # The manager's own:
         self.announced = False  # New... was emitted, and LostConnection is still owed
         self.wanted = True  # messages are still to be delivered
@@ -255,6 +255,7 @@ class Connection:
         weight = size + MESSAGE_OVERHEAD * len(messages)
         self._handed += weight
         self._inbox.put((self, new_messages(self.endpoint, messages), weight))
+        self.outbox.express = True  # an answer may follow
         if self._handed - self._delivered > self._read_ahead:
             self._pause()
 
@@ -280,7 +281,7 @@ class Connection:
             else:
                 self._inbox.put(PeerSaid(self, kind, content))
 
-    # --- the writer thread ------------------------------------------------------------------------
+    # --- the writer thread, or who stands in for it ---------------------------------------------------
 
     def _write_thread(self) -> None:
         error: str | None = None
@@ -293,6 +294,14 @@ class Connection:
             self._inbox.put(WriterEnded(self, f"an internal error: {failure!r}"))
             raise
         self._inbox.put(WriterEnded(self, error))
+
+    def _send_now(self, message: bytes) -> bool:
+        """The express lane of the outbox: one message, without blocking."""
+        writer = self._link.writer
+        writer.add(message_frame(message))
+        self._messages_sent += 1
+        self._last_sent = now()
+        return writer.flush_waiting()
 
     def _write(self) -> None:
         outbox, writer = self.outbox, self._link.writer

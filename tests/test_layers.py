@@ -30,6 +30,7 @@ LEVELS: list[tuple[str, str]] = [
     ("from a stream to a chosen connection", "negotiate"),
     ("what threads tell the manager", "notices"),
     ("threads around streams", "connection acceptor"),
+    ("all connections", "connections"),
     ("threads that dial", "dialing"),
     ("rounds of dialling", "bootstrap"),
     ("the manager thread", "manager_core"),

@@ -44,6 +44,14 @@ class Stream(TypingProtocol):
         """
         ...
 
+    def send_waiting(self, data: bytes | bytearray | memoryview) -> int:
+        """Send what the stream takes without waiting, maybe nothing, and say how many bytes that was. Never blocks.
+
+        Raises:
+            ConnectionLost: the stream is broken or was aborted.
+        """
+        ...
+
     def set_deadline(self, deadline: Deadline | None) -> None:
         """Bound the receives and sends that begin from now on; ``None`` takes the bound away."""
         ...

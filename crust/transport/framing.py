@@ -75,6 +75,11 @@ def control_frame(kind: int, content: Mapping[str, Any]) -> bytes:
     return HEADER.pack(kind | len(body) << 8) + body
 
 
+def message_frame(message: bytes) -> bytes:
+    """One message of at most `FRAGMENT_SIZE` bytes as a frame of its own."""
+    return HEADER.pack(MESSAGE | len(message) << 8) + message
+
+
 def encode_messages(messages: list[bytes]) -> Iterator[tuple[tuple[Chunk, ...], int, int]]:
     """Pack messages into frames, at a cost per frame rather than per message.
 

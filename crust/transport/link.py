@@ -53,6 +53,10 @@ class FrameWriter(TypingProtocol):
         """Send what was gathered."""
         ...
 
+    def flush_waiting(self) -> bool:
+        """Send what the stream takes without waiting; whether that was all. The rest is for `flush`. Never blocks."""
+        ...
+
     @property
     def bytes_written(self) -> int:
         """Bytes that went to the network so far."""
@@ -120,6 +124,17 @@ class RecordWriter:
             with memoryview(self._out) as view, view[:used] as sealed:
                 self._stream.send_all(sealed)
             self.bytes_written += used
+
+    def flush_waiting(self) -> bool:
+        """See `FrameWriter.flush_waiting`."""
+        with memoryview(self._out) as view, view[: self._used] as sealed:
+            sent = self._stream.send_waiting(sealed)
+        self.bytes_written += sent
+        left = self._used - sent
+        if left:
+            self._out[:left] = self._out[sent : self._used]
+        self._used = left
+        return not left
 
 
 class Link(NamedTuple):

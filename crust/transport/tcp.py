@@ -121,6 +121,17 @@ class TcpStream:
         except OSError as error:
             raise self._lost(error) from error
 
+    def send_waiting(self, data: bytes | bytearray | memoryview) -> int:
+        """See `Stream.send_waiting`."""
+        if not _DONT_WAIT:
+            return 0
+        try:
+            return self._sock.send(data, _DONT_WAIT)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise self._lost(error) from error
+
     def _lost(self, error: OSError) -> ConnectionLost:
         return ConnectionLost("the connection was ended here" if self._aborted else explain(error))
 
