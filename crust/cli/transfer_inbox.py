@@ -4,7 +4,6 @@ import queue
 from collections.abc import Collection
 from typing import Final, Protocol
 
-from crust.cli import console
 from crust.cli import transfer_wire as wire
 from crust.cli.console import Exit, human_bytes, one_line
 from crust.cli.transfer_link import Events
@@ -121,12 +120,12 @@ class Inbox:
             case Event.LostConnection(endpoint, _, reason) if (peer := self._peers.pop(endpoint, None)) is not None:
                 self._on_lost(peer, reason)
             case Event.ListenerFailed(port, reason):
-                console.warn(f"the listener on {port} failed: {reason}")
+                self._view.warn(f"the listener on {port} failed: {reason}")
         return False
 
     def _on_new(self, endpoint: Endpoint, peer_id: PeerId) -> None:
         if self._senders is not None and peer_id not in self._senders:
-            console.warn(f"refused {endpoint}: its identity {peer_id.hex()} is not one of those given with --from")
+            self._view.warn(f"refused {endpoint}: its identity {peer_id.hex()} is not one of those given with --from")
             self._turn_away(endpoint, Code.NOT_ALLOWED, "the receiver takes no files from this identity")
             return
         session = ReceiverSession(self._folder, self._finished, lambda data: self._send(endpoint, data))
@@ -137,7 +136,7 @@ class Inbox:
         try:
             actions = peer.session.receive(data)
         except Malformed as error:
-            console.warn(f"{peer.peer_id} at {endpoint} broke the protocol and is cut off: {error}")
+            self._view.warn(f"{peer.peer_id} at {endpoint} broke the protocol and is cut off: {error}")
             self._turn_away(endpoint, Code.PROTOCOL, f"not understood: {error}")
             return False
         for action in actions:
@@ -164,7 +163,7 @@ class Inbox:
         name = one_line(outcome.name)
         match outcome:
             case Failed(_, text, final):
-                console.warn(f"{name}: not received from {peer.peer_id}: {text}")
+                self._view.warn(f"{name}: not received from {peer.peer_id}: {text}")
                 peer.failures += final
                 peer.files += final
             case Done(already=True):
@@ -209,5 +208,5 @@ class Inbox:
         except NotConnected:
             pass  # the event that says so is on its way
         except SendQueueFull:
-            console.warn(f"{endpoint} takes no answers and is cut off")
+            self._view.warn(f"{endpoint} takes no answers and is cut off")
             self._drop(endpoint)

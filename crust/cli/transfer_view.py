@@ -72,8 +72,9 @@ class _LineBar(Bar):
 class _RichBar(Bar):
     """A bar of ``rich``."""
 
-    def __init__(self, progress: "Progress", name: str, size: int, position: int) -> None:
+    def __init__(self, view: "View", progress: "Progress", name: str, size: int, position: int) -> None:
         super().__init__(size, position)
+        self._view = view
         self._progress = progress
         self._task: TaskID | None = progress.add_task(console.one_line(name), total=size, completed=position)
 
@@ -86,6 +87,7 @@ class _RichBar(Bar):
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
+            self._view.bar_closed()
 
 
 def _progress_on(terminal: "Console") -> "Progress":
@@ -112,26 +114,30 @@ def _progress_on(terminal: "Console") -> "Progress":
 
 
 class View:
-    """Shows the files that are on their way. A context manager; lines said within appear above the bars.
+    """Shows the files that are on their way. A context manager; lines said through it appear above the bars.
 
     Args:
-        quiet: whether to show nothing.
+        quiet: whether to show nothing but warnings.
     """
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
+        self._terminal: Console | None = None
         self._progress: Progress | None = None
+        """Exists while there are bars: without any, others may write to the terminal as they like."""
+        self._bars = 0
 
     def __enter__(self) -> Self:
-        terminal = None if self._quiet else console.rich_console(sys.stdout)
-        if terminal is not None:
-            self._progress = _progress_on(terminal)
-            self._progress.start()
+        self._terminal = None if self._quiet else console.rich_console(sys.stdout)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._terminal = None
+        self._stop()
+
+    def _stop(self) -> None:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -140,11 +146,32 @@ class View:
         """Begin to show a file of ``size`` bytes, of which ``position`` are there already."""
         if self._quiet:
             return Bar(size, position)
-        if self._progress is None:
+        if self._terminal is None:
             return _LineBar(name, size, position)
-        return _RichBar(self._progress, name, size, position)
+        if self._progress is None:
+            self._progress = _progress_on(self._terminal)
+            self._progress.start()
+        self._bars += 1
+        return _RichBar(self, self._progress, name, size, position)
+
+    def bar_closed(self) -> None:
+        """One bar less; called by the bar."""
+        self._bars -= 1
+        if not self._bars:
+            self._stop()
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print a line, unless quiet."""
-        if not self._quiet:
+        if self._quiet:
+            return
+        if self._progress is None:
             console.say(text, style)
+        else:
+            self._progress.console.print(console.harmless(text), style=console.STYLES.get(style or ""))
+
+    def warn(self, text: str) -> None:
+        """Print a warning: to standard error, or above the bars."""
+        if self._progress is None:
+            console.warn(text)
+        else:
+            self._progress.console.print(f"warning: {console.one_line(text)}", style=console.STYLES["warn"])

@@ -67,21 +67,63 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_on_a_terminal_there_are_bars_and_lines_above_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def use_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Called by the test itself: between a fixture and its test pytest puts its own streams in place again."""
     pytest.importorskip("rich")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
+    return terminal
+
+
+def test_on_a_terminal_there_are_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
     with View() as view:
         bar = view.bar("[red]\x1b[2Jfile", 1000, 500)
         bar.move(750)
-        view.say("a line")
         bar.close()
         bar.close()
         bar.move(800)
     text = terminal.getvalue()
-    assert "a line" in text
     assert "[red]" in text
     assert "\\x1b[2Jfile" in text
     assert "50%" in text
+
+
+ERASED = "\r\x1b[2K"
+
+
+@pytest.mark.parametrize("style", [None, "good"])
+def test_lines_appear_above_the_bars_and_never_on_them(monkeypatch: pytest.MonkeyPatch, style: str | None) -> None:
+    terminal = use_terminal(monkeypatch)
+    with View() as view:
+        view.say("before", style)
+        one, two = view.bar("one", 10), view.bar("two", 10)
+        view.say("between", style)
+        view.warn("careful")
+        one.close()
+        view.say("later", style)
+        two.close()
+        view.say("afterwards", style)
+        view.bar("again", 10).close()
+        view.say("at the end", style)
+    drawn = terminal.getvalue()
+    for text in ("between", "careful", "later", "afterwards", "at the end"):
+        before = drawn[: drawn.index(text)].splitlines(keepends=True)[-1]
+        assert "━" not in before.rpartition(ERASED)[2], text
+
+
+def begin_and_interrupt(view: View) -> KeyboardInterrupt:
+    view.bar("one", 10)
+    return KeyboardInterrupt()
+
+
+def test_the_cursor_is_back_at_the_end_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    view = View()
+    with pytest.raises(KeyboardInterrupt), view:
+        raise begin_and_interrupt(view)
+    drawn = terminal.getvalue()
+    assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")
