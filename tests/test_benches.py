@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benches import compare, first_data, hostile, many, micro, report
+from benches import compare, first_data, hostile, many, micro, one_message, report
 from benches.attacks import ATTACKS
 from benches.child import ChildFailed
 from benches.delay import DelayLine, Schedule
@@ -193,6 +193,12 @@ def test_an_honest_peer_is_served_during_an_attack(attack: str) -> None:
     assert result["failed"] == 0
     assert result["connect"]["count"] >= 1
     assert result["round_trip"]["count"] >= 10
+
+
+def test_every_step_of_one_message_is_timed() -> None:
+    found = one_message.steps(0.0, 3)
+    assert "seal" in found
+    assert all(taken > 0 for taken in found.values())
 
 
 def test_steps_are_timed(capsys: pytest.CaptureFixture[str]) -> None:
