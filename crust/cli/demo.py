@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -185,7 +186,7 @@ class Show:
         self.crew.until("noticed", lambda: self._lacking(survivors, "lost", lambda member: 1), [victim])
         noticed = now() - began
         code = self.crew.wait_for_end(victim)
-        if os.name != "nt" and code != -signal.SIGKILL:
+        if sys.platform != "win32" and code != -signal.SIGKILL:
             self._wrong.append(f"{victim.name} ended with exit code {code} instead of being killed")
         self._story.say(f"{listed(member.name for member in survivors)} noticed within {1000 * noticed:.0f} ms.")
         count = self._talk(survivors, [line.format(victim.name) for line in AFTERWARDS])
