@@ -70,37 +70,35 @@ def open_lines(peers: Peers, interrupts: Interrupts) -> Iterator[ReadLine]:
     if sys.stdin is None or sys.stdin.closed:
         yield lambda: None
     elif not (sys.stdin.isatty() and sys.stdout.isatty()):
-        if hasattr(sys.stdin, "reconfigure"):
-            sys.stdin.reconfigure(errors="surrogateescape")
-        yield _plain(interrupts)
+        yield _plain(interrupts, "")
     elif importlib.util.find_spec("prompt_toolkit") is None:
         console.say(f"For a prompt with history and completion: {INSTALL_HINT}", "note")
-        yield _bare_terminal(interrupts)
+        yield _plain(interrupts, PROMPT)
     else:
         with _prompting(peers, interrupts) as read:
             yield read
 
 
-def _plain(interrupts: Interrupts) -> ReadLine:
-    """The lines of a pipe or file."""
+def _plain(interrupts: Interrupts, prompt: str) -> ReadLine:
+    """The lines of a pipe, a file, or a bare terminal; bytes that are no UTF-8 are kept as surrogates."""
+    stream: Any = sys.stdin.buffer
+    waiting = bytearray()
 
     def read() -> str | None:
-        with interrupts.waiting():
-            return sys.stdin.readline() or None
-
-    return read
-
-
-def _bare_terminal(interrupts: Interrupts) -> ReadLine:
-    """The lines of a terminal, without any help."""
-
-    def read() -> str | None:
-        try:
-            with interrupts.waiting():
-                return input(PROMPT)
-        except EOFError:
-            console.say()
+        sys.stdout.write(prompt)
+        sys.stdout.flush()
+        while b"\n" not in waiting:
+            if os.name == "posix":  # elsewhere only sockets can be waited for
+                interrupts.readable(stream.fileno())
+            fresh = stream.read1(65536)
+            interrupts.check()
+            if not fresh:
+                break
+            waiting.extend(fresh)
+        if not waiting:
             return None
+        line, _, waiting[:] = waiting.partition(b"\n")
+        return line.decode("utf-8", "surrogateescape")
 
     return read
 

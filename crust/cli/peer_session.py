@@ -1,6 +1,5 @@
 """What ``crust peer`` does: carries out commands on a manager, and shows its events from a thread of its own."""
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -93,7 +92,6 @@ class Session:
         self._scripted = scripted
         self._say = say
         self._interrupts = interrupts
-        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # tells who waits in _sleep to look again
         self._lock = threading.Lock()  # guards everything below
         self._view = View(on_terminal)
         self._news_wanted = False
@@ -205,15 +203,7 @@ class Session:
                 if deadline.expired or (endpoints and self._view.failed.issuperset(endpoints)):
                     return False
                 self._news_wanted = True
-            self._sleep(deadline.earlier(ALIAS_LOOK if endpoints else None).remaining())
-
-    def _sleep(self, seconds: float | None) -> None:
-        """Wait for news; signals raise here."""
-        with self._interrupts.waiting():
-            try:
-                self._news.get(timeout=seconds)
-            except queue.Empty:
-                pass
+            self._interrupts.sleep(deadline.earlier(ALIAS_LOOK if endpoints else None).remaining())
 
     def expect_peers(self) -> None:
         """We look for peers: say so if none is found for a while."""
@@ -224,7 +214,7 @@ class Session:
     def stay(self) -> None:
         """Go on without input: until a signal raises, or nobody reads our output any more."""
         while not self._nobody_listens:
-            self._sleep(None if os.name == "posix" else 1.0)  # on Windows, Ctrl-C has to wait for the end of a wait
+            self._interrupts.sleep(None)
 
     def _send(self, peer: Peer, text: str) -> None:
         data = text.encode("utf-8", "surrogateescape")  # bytes of the input that are no UTF-8 go out as they came
@@ -303,7 +293,7 @@ class Session:
                 lines = self._view.digest(event, clock.now())
                 wanted, self._news_wanted = self._news_wanted, False
             if wanted:
-                self._news.put(None)
+                self._interrupts.ring()
             self._show(lines)
 
     def _show(self, lines: list[Line]) -> None:
@@ -315,4 +305,4 @@ class Session:
         except console.OutputGone:
             # The events must still be taken, or a peer that sends would hold up the end.
             self._nobody_listens = True
-            self._news.put(None)
+            self._interrupts.ring()

@@ -1,6 +1,6 @@
 import os
-import queue
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -33,27 +33,55 @@ def test_a_signal_is_noted_and_raised_at_the_next_check(
     assert caught.type is error
 
 
-def test_a_signal_ends_a_wait(interrupts: Interrupts) -> None:
-    news: queue.SimpleQueue[None] = queue.SimpleQueue()
+def test_a_signal_ends_a_sleep(interrupts: Interrupts) -> None:
     killer = threading.Timer(0.1, send, (signal.SIGTERM,))
     killer.start()
-    with pytest.raises(Terminated), interrupts.waiting():
-        news.get(timeout=60)
+    with pytest.raises(Terminated):
+        interrupts.sleep(60)
     killer.join()
 
 
-def test_a_signal_of_before_lets_no_wait_begin(interrupts: Interrupts) -> None:
+def test_a_signal_of_before_lets_no_sleep_begin(interrupts: Interrupts) -> None:
     send(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), interrupts.waiting():
-        pytest.fail("it waits")
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.sleep(None)
 
 
-def test_after_a_wait_signals_are_noted_again(interrupts: Interrupts) -> None:
-    with interrupts.waiting():
-        pass
-    send(signal.SIGTERM)
-    with pytest.raises(Terminated):
-        interrupts.check()
+def test_a_signal_ends_the_wait_for_input(interrupts: Interrupts) -> None:
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        killer = threading.Timer(0.1, send, (signal.SIGTERM,))
+        killer.start()
+        with pytest.raises(Terminated):
+            interrupts.readable(reader.fileno())
+        killer.join()
+
+
+def test_a_ring_ends_a_sleep_now_or_later_but_no_wait_for_input(interrupts: Interrupts) -> None:
+    for _ in range(100_000):  # more than the bell can hold
+        interrupts.ring()
+    interrupts.sleep(None)
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        interrupts.ring()
+        ringer = threading.Timer(0.1, writer.send, (b"x",))
+        ringer.start()
+        interrupts.readable(reader.fileno())
+        assert reader.recv(1) == b"x"
+        ringer.join()
+
+
+def test_a_sleep_ends_in_time(interrupts: Interrupts) -> None:
+    interrupts.sleep(0.01)
+
+
+def test_the_wakeup_descriptor_of_others_is_put_back(interrupts: Interrupts) -> None:
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        writer.setblocking(False)
+        before = signal.set_wakeup_fd(writer.fileno())
+        interrupts.sleep(0)
+        assert signal.set_wakeup_fd(before) == writer.fileno()
 
 
 def test_who_insists_is_heard_at_once(interrupts: Interrupts) -> None:

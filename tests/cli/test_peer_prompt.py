@@ -1,6 +1,8 @@
+import contextlib
 import importlib.util
 import io
 import os
+import pty
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,6 +17,13 @@ from prompt_toolkit.output import DummyOutput
 from crust.cli import Terminated, peer_prompt
 from crust.cli.interrupts import Interrupts
 from crust.cli.peer_prompt import candidates, open_lines
+
+
+@pytest.fixture
+def interrupts() -> Iterator[Interrupts]:
+    with Interrupts() as interrupts:
+        yield interrupts
+
 
 PEERS = [("1", "00010203 tcp://192.0.2.7:1"), ("12", "cafe0000 tcp://192.0.2.8:1")]
 
@@ -45,34 +54,52 @@ def test_a_completion_replaces_what_was_typed() -> None:
     assert candidates("send 12", PEERS) == [("12", 2, "cafe0000 tcp://192.0.2.8:1")]
 
 
-def test_lines_of_a_pipe_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    stdin = io.TextIOWrapper(io.BytesIO(b"list\nsend 1 \xff\n\nlast"), encoding="utf-8")
-    monkeypatch.setattr(sys, "stdin", stdin)
-    with open_lines(list, Interrupts()) as read:
-        assert [read(), read(), read(), read(), read()] == ["list\n", "send 1 \udcff\n", "\n", "last", None]
+@contextlib.contextmanager
+def standard_input(monkeypatch: pytest.MonkeyPatch, data: bytes) -> Iterator[None]:
+    """Standard input is a pipe that holds ``data`` and ends."""
+    reader, writer = os.pipe()
+    os.write(writer, data)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield
 
 
-def test_without_standard_input_there_are_no_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_of_a_pipe_to_the_end(monkeypatch: pytest.MonkeyPatch, interrupts: Interrupts) -> None:
+    with standard_input(monkeypatch, b"list\nsend 1 \xff\r\n\nlast"), open_lines(list, interrupts) as read:
+        assert [read() for _ in range(6)] == ["list", "send 1 \udcff\r", "", "last", None, None]
+
+
+def test_a_signal_ends_the_wait_for_a_line(monkeypatch: pytest.MonkeyPatch, interrupts: Interrupts) -> None:
+    with standard_input(monkeypatch, b"list\n"), open_lines(list, interrupts) as read:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Terminated):
+            read()
+
+
+def test_without_standard_input_there_are_no_lines(monkeypatch: pytest.MonkeyPatch, interrupts: Interrupts) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    with open_lines(list, Interrupts()) as read:
+    with open_lines(list, interrupts) as read:
         assert read() is None
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_terminal_without_prompt_toolkit_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = Terminal()
-    monkeypatch.setattr(sys, "stdin", Terminal("list\n"))
+def test_a_terminal_without_prompt_toolkit_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, interrupts: Interrupts
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("NO_COLOR", "1")
-    with open_lines(list, Interrupts()) as read:
-        assert read() == "list"
-        assert read() is None
-    assert screen.getvalue().startswith("For a prompt with history and completion: pip install 'crust-p2p[cli]'\n")
+    master, slave = pty.openpty()
+    os.write(master, b"list\n\x04")
+    with open(slave, encoding="utf-8") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with open_lines(list, interrupts) as read:
+            assert [read(), read()] == ["list", None]
+    os.close(master)
+    hint = "For a prompt with history and completion: pip install 'crust-p2p[cli]'\n"
+    assert screen.getvalue() == f"{hint}crust> crust> "
 
 
 @pytest.fixture
@@ -88,22 +115,22 @@ def test_the_completer_of_the_prompt_offers_the_candidates() -> None:
     ]
 
 
-def test_the_prompt_reads_lines_and_remembers_them(keyboard: PipeInput) -> None:
-    with peer_prompt._prompting(list, Interrupts()) as read:
+def test_the_prompt_reads_lines_and_remembers_them(keyboard: PipeInput, interrupts: Interrupts) -> None:
+    with peer_prompt._prompting(list, interrupts) as read:
         keyboard.send_text("whoami\r")
         assert read() == "whoami"
         keyboard.send_text("\x1b[A\r")  # the arrow up brings the line back
         assert read() == "whoami"
 
 
-def test_control_d_ends(keyboard: PipeInput) -> None:
-    with peer_prompt._prompting(list, Interrupts()) as read:
+def test_control_d_ends(keyboard: PipeInput, interrupts: Interrupts) -> None:
+    with peer_prompt._prompting(list, interrupts) as read:
         keyboard.send_text("\x04")
         assert read() is None
 
 
-def test_control_c_gives_up_the_line_first_and_ends_then(keyboard: PipeInput) -> None:
-    with peer_prompt._prompting(list, Interrupts()) as read:
+def test_control_c_gives_up_the_line_first_and_ends_then(keyboard: PipeInput, interrupts: Interrupts) -> None:
+    with peer_prompt._prompting(list, interrupts) as read:
         keyboard.send_text("send 1 oops\x03list\r")
         assert read() == "list"
         keyboard.send_text("\x03")
@@ -114,26 +141,28 @@ def test_control_c_gives_up_the_line_first_and_ends_then(keyboard: PipeInput) ->
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGTERM, Terminated), (signal.SIGHUP, Terminated), (signal.SIGINT, KeyboardInterrupt)]
 )
-def test_signals_end_the_prompt(keyboard: PipeInput, number: signal.Signals, error: type[BaseException]) -> None:
+def test_signals_end_the_prompt(
+    keyboard: PipeInput, interrupts: Interrupts, number: signal.Signals, error: type[BaseException]
+) -> None:
     def kill_while_it_waits() -> list[tuple[str, str]]:
         os.kill(os.getpid(), number)
         return []
 
-    with Interrupts() as interrupts, peer_prompt._prompting(kill_while_it_waits, interrupts) as read:
+    with peer_prompt._prompting(kill_while_it_waits, interrupts) as read:
         keyboard.send_text("send \t")  # asking for completions is a moment when the prompt surely runs
         with pytest.raises(error):
             read()
 
 
-def test_a_signal_between_two_prompts_ends_the_next(keyboard: PipeInput) -> None:
-    with Interrupts() as interrupts, peer_prompt._prompting(list, interrupts) as read:
+def test_a_signal_between_two_prompts_ends_the_next(keyboard: PipeInput, interrupts: Interrupts) -> None:
+    with peer_prompt._prompting(list, interrupts) as read:
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Terminated):
             read()
 
 
-def test_the_terminal_can_be_cooked_again_afterwards(keyboard: PipeInput) -> None:
+def test_the_terminal_can_be_cooked_again_afterwards(keyboard: PipeInput, interrupts: Interrupts) -> None:
     before = keyboard.cooked_mode
-    with peer_prompt._prompting(list, Interrupts()):
+    with peer_prompt._prompting(list, interrupts):
         assert keyboard.cooked_mode != before
     assert keyboard.cooked_mode == before

@@ -1,5 +1,6 @@
+import os
 import queue
-import threading
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from crust.channel import Channel
-from crust.cli import console
+from crust.cli import Terminated, console
 from crust.cli.interrupts import Interrupts
 from crust.cli.peer_session import SEND_SLICE, Session
 from crust.endpoint import Endpoint
@@ -65,7 +66,7 @@ class FakeManager:
 
 
 class Rig:
-    def __init__(self, scripted: bool = True) -> None:
+    def __init__(self, interrupts: Interrupts, scripted: bool = True) -> None:
         self.events: Channel[Any] = Channel()
         self.manager = FakeManager(self.events)
         self.said: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -74,7 +75,7 @@ class Rig:
             self.events,
             scripted=scripted,
             on_terminal=False,
-            interrupts=Interrupts(),
+            interrupts=interrupts,
             say=lambda text, style: self.said.put(text),
         )
 
@@ -93,8 +94,14 @@ class Rig:
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
-    rig = Rig()
+def interrupts() -> Iterator[Interrupts]:
+    with Interrupts() as interrupts:
+        yield interrupts
+
+
+@pytest.fixture
+def rig(interrupts: Interrupts) -> Iterator[Rig]:
+    rig = Rig(interrupts)
     with rig.session:
         yield rig
 
@@ -118,8 +125,8 @@ def test_bytes_that_are_no_utf8_go_out_as_they_came(rig: Rig) -> None:
     assert rig.manager.calls == [("send", HERE, b"\xff\xfe", SEND_SLICE)]
 
 
-def test_at_a_prompt_sending_never_blocks() -> None:
-    rig = Rig(scripted=False)
+def test_at_a_prompt_sending_never_blocks(interrupts: Interrupts) -> None:
+    rig = Rig(interrupts, scripted=False)
     with rig.session:
         rig.with_peers()
         rig.session.execute("send 1 x")
@@ -142,8 +149,8 @@ def test_mistakes_are_told_counted_and_survived(
     assert rig.session.failures == 1
 
 
-def test_a_refused_message_is_told_at_a_prompt(capsys: pytest.CaptureFixture[str]) -> None:
-    rig = Rig(scripted=False)
+def test_a_refused_message_is_told_at_a_prompt(interrupts: Interrupts, capsys: pytest.CaptureFixture[str]) -> None:
+    rig = Rig(interrupts, scripted=False)
     with rig.session:
         rig.with_peers()
         rig.manager.refuse = SendQueueFull("peer is slow; try again later")
@@ -259,16 +266,16 @@ def test_help_and_empty_lines(rig: Rig) -> None:
     assert rig.session.failures == 0
 
 
-def test_stop_ends_and_the_last_event_is_shown() -> None:
-    rig = Rig()
+def test_stop_ends_and_the_last_event_is_shown(interrupts: Interrupts) -> None:
+    rig = Rig(interrupts)
     with rig.session:
         assert not rig.session.execute("stop")
     rig.heard("Stopped.")
     assert rig.manager.calls == [("stop",)]
 
 
-def test_the_end_waits_for_events_still_to_be_shown() -> None:
-    rig = Rig()
+def test_the_end_waits_for_events_still_to_be_shown(interrupts: Interrupts) -> None:
+    rig = Rig(interrupts)
     with rig.session:
         rig.with_peers()
         for number in range(1000):
@@ -283,18 +290,34 @@ def test_waiting_for_a_peer_ends_by_time(rig: Rig) -> None:
     assert rig.session.wait_for_peer((), 0.0)
 
 
-def test_when_nobody_reads_the_output_staying_ends() -> None:
+def test_when_nobody_reads_the_output_staying_ends(interrupts: Interrupts) -> None:
     def gone(text: str, style: str | None) -> None:
         raise console.OutputGone
 
     events: Channel[Any] = Channel()
-    session = Session(FakeManager(events), events, scripted=True, on_terminal=False, interrupts=Interrupts(), say=gone)
-    with session:
-        waiting = threading.Thread(target=session.stay)
-        waiting.start()
+    manager = FakeManager(events)
+    with Session(manager, events, scripted=True, on_terminal=False, interrupts=interrupts, say=gone) as session:
         events.put(Event.NewConnection(HERE, ID))
-        waiting.join(10)
-        assert not waiting.is_alive()
+        session.stay()
+
+
+def test_a_signal_ends_staying_and_waiting(interrupts: Interrupts, rig: Rig) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Terminated):
+        rig.session.stay()
+    with pytest.raises(Terminated):
+        rig.session.wait_for_peer((), None)
+
+
+def test_a_signal_ends_a_send_that_waits_for_room(rig: Rig) -> None:
+    def refuse(endpoint: Endpoint, data: bytes, *, timeout: float | None = 0.0) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise SendQueueFull("full")
+
+    rig.with_peers()
+    rig.manager.send = refuse  # type: ignore[method-assign]
+    with pytest.raises(Terminated):
+        rig.session.execute("send 1 x")
 
 
 def test_completions_name_the_connected_peers(rig: Rig) -> None:
