@@ -29,6 +29,7 @@ class Channel(Generic[T]):
         self.maxsize = maxsize
         self._items: deque[T] = deque()
         self._lock = threading.Lock()
+        self._acquire, self._release = self._lock.acquire, self._lock.release  # "with" costs three times as much
         # Wake-ups are tokens: never lost, and an extra one only makes its taker look again.
         self._getters = 0
         self._get_tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -95,8 +96,9 @@ class Channel(Generic[T]):
             raise ValueError("'timeout' must be a non-negative number")
         deadline = Deadline(timeout if block else 0.0)
         while True:
-            with self._lock:
-                self._getters += 1
+            self._acquire()
+            self._getters += 1
+            self._release()
             # Looked at after being counted: a producer either sees us counted or we see its item.
             try:
                 item = self._items.popleft()
@@ -111,13 +113,10 @@ class Channel(Generic[T]):
             else:
                 self._stop_waiting()
                 return item
-
-    def _sleep(self, deadline: Deadline) -> bool:
-        try:
-            self._get_tokens.get(timeout=deadline.remaining())
-        except queue.Empty:
-            return False
-        return True
+            try:
+                return self._items.popleft()  # what we were woken for, unless another consumer was faster
+            except IndexError:
+                continue
 
     def _stop_waiting(self) -> None:
         """Take ourselves off the count, or take back the token that was already put for us."""
@@ -172,11 +171,12 @@ class Channel(Generic[T]):
             self._wake_getters(max(1, len(self._items) - before))
 
     def _wake_getters(self, most: int) -> None:
-        with self._lock:
-            woken = min(self._getters, most)
-            self._getters -= woken
-            for _ in range(woken):
-                self._get_tokens.put(None)
+        self._acquire()
+        woken = min(self._getters, most)
+        self._getters -= woken
+        self._release()
+        for _ in range(woken):
+            self._get_tokens.put(None)
 
     def _put_bounded(self, item: T, block: bool, timeout: float | None) -> None:
         if timeout is not None and timeout < 0:

@@ -117,8 +117,9 @@ class ManagerCore:
 
     def _step(self) -> None:
         """Wait for the next thing and deal with it."""
+        due = self._timers.next_deadline()
         try:
-            item = self.inbox.get(timeout=self._patience())
+            item = self.inbox.get(timeout=self._patience(due))
         except queue.Empty:
             item = None
         try:
@@ -128,15 +129,14 @@ class ManagerCore:
                 self._handlers[type(item)](item)
             elif self._outlet.congested:
                 self._outlet.flush()
-            if self._timers.next_deadline() is not None:
+            if due is not None:
                 self._timers.run_due(now())
         except Exception:
             # One bad notice (or a put() of the user's that raises) must not take every connection down with it.
             log.exception("handling of %r failed; please report this", item)
 
-    def _patience(self) -> float | None:
+    def _patience(self, due: float | None) -> float | None:
         """Seconds until something has to be done although nothing came; ``None`` for ever."""
-        due = self._timers.next_deadline()
         wait = None if due is None else max(due - now(), 0.0)
         retry = self._outlet.retry_after
         if retry is not None:

@@ -56,7 +56,7 @@ class Outlet:
 
     def __init__(self, events: Any, max_events: int, max_bytes: int, room_made: Callable[[], None]) -> None:
         self._target = _target_for(events, room_made)
-        self._max_events = max_events
+        self._most = min(max_events, self._target.maxsize or max_events)
         self._max_bytes = max_bytes
         self._waiting: deque[_Waiting] = deque()
         self._put_total = 0
@@ -82,11 +82,10 @@ class Outlet:
     def deliver(self, events: Sequence[AnyEvent], weight: int = 0, delivered: Delivered | None = None) -> None:
         """Hand over a batch; ``delivered(weight)`` is called when all of it is in the user's queue."""
         waiting = _Waiting(events, weight, delivered)
-        if self._waiting:
+        if self._waiting or not self._put(waiting):
             self._waiting.append(waiting)
-        elif not self._put(waiting):
-            self._waiting.append(waiting)
-            self._ask_for_call()
+            if len(self._waiting) == 1:
+                self._ask_for_call()
 
     def flush(self) -> None:
         """Hand over what waits, as far as there is room now."""
@@ -106,16 +105,15 @@ class Outlet:
     def _room(self) -> int:
         """How many events may be put now."""
         size = self._target.size()
-        if size is None:
-            return self._max_events
+        if not size:  # nothing waits there, or it cannot be told
+            self._ledger.clear()
+            self._ledger_bytes = 0
+            return self._most
         taken = self._put_total - size
         ledger = self._ledger
         while ledger and ledger[0][0] <= taken:
             self._ledger_bytes -= ledger.popleft()[1]
-        if self._ledger_bytes >= self._max_bytes and size:
-            return 0
-        most = self._max_events if not self._target.maxsize else min(self._max_events, self._target.maxsize)
-        return most - size
+        return 0 if self._ledger_bytes >= self._max_bytes else self._most - size
 
     def _put(self, waiting: _Waiting) -> bool:
         """Put what there is room for; whether that was all."""
@@ -128,10 +126,11 @@ class Outlet:
                 waiting.taken += self._count(self._target.put(part), 0)
             return False
         part = waiting.events[waiting.taken :] if waiting.taken else waiting.events
-        put = self._count(self._target.put(part), waiting.weight)
-        waiting.taken += put
-        if put < left:
+        put = self._target.put(part)
+        if put < left:  # somebody else filled it meanwhile
+            waiting.taken += self._count(put, 0)
             return False
+        self._count(put, waiting.weight)
         if waiting.delivered is not None:
             waiting.delivered(waiting.weight)
         return True
