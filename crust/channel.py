@@ -118,6 +118,13 @@ class Channel(Generic[T]):
             except IndexError:
                 continue
 
+    def _sleep(self, deadline: Deadline) -> bool:
+        try:
+            self._get_tokens.get(timeout=deadline.remaining())
+        except queue.Empty:
+            return False
+        return True
+
     def _stop_waiting(self) -> None:
         """Take ourselves off the count, or take back the token that was already put for us."""
         with self._lock:
