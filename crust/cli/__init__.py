@@ -212,7 +212,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _internal(error: Exception) -> int:
-    _log.error("internal error", exc_info=True)
+    _log.info("internal error", exc_info=True)
     text = f"internal error: {type(error).__name__}: {error}; please report it, with what -v prints"
     return console.fail(text, Exit.INTERNAL)
 
@@ -259,7 +259,7 @@ def _start_logging(verbose: int) -> None:
     handler.setFormatter(_HarmlessFormatter("%(asctime)s %(levelname)s %(name)s [%(threadName)s] %(message)s"))
     logger.addHandler(handler)
     logger.propagate = False
-    logger.setLevel({0: logging.CRITICAL, 1: logging.INFO}.get(verbose, logging.DEBUG))
+    logger.setLevel({0: logging.ERROR, 1: logging.INFO}.get(verbose, logging.DEBUG))
 
 
 @contextlib.contextmanager
