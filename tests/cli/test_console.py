@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from crust import errors
 from crust.cli import console
 from crust.cli.console import EXIT_TEXT, Exit
+from tests.processes import ROOT
 
 
 class Terminal(io.StringIO):
@@ -110,8 +111,11 @@ def test_errors_have_their_exit_codes(error: Exception, code: Exit) -> None:
     assert console.fail(error) == code
 
 
-def test_every_exit_code_is_explained() -> None:
+def test_every_exit_code_is_explained_here_and_in_the_documentation() -> None:
     assert set(EXIT_TEXT) == set(Exit)
+    documented = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    for code, text in EXIT_TEXT.items():
+        assert f"\n| {code.value} | {text}" in documented
 
 
 def test_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:

@@ -195,9 +195,9 @@ def test_a_bad_configuration_is_a_usage_error(
     assert "none.yaml" in capsys.readouterr().err
 
 
-def test_each_command_that_exists_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("peer", "version"):
-        assert cli.main([name, "--help"]) == Exit.OK
-        out = capsys.readouterr().out
-        assert f"usage: crust {name}" in out
-        assert console.EXIT_TEXT[Exit.INTERNAL] in out
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_each_command_explains_itself(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert cli.main([name, "--help"]) == Exit.OK
+    out = capsys.readouterr().out
+    assert f"usage: crust {name}" in out
+    assert console.EXIT_TEXT[Exit.INTERNAL] in out
