@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from crust.attempts import Job, Race
 from crust.clock import now
 from crust.config import Config
-from crust.dialing import Dialer, Job, Race
+from crust.dialing import Dialer
 from crust.endpoint import Endpoint
 from crust.limits import BOOTSTRAP_PARALLEL
 from crust.timers import Timer, Timers

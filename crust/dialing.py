@@ -6,139 +6,28 @@ other than "wait", so that two attempts of one ``connect()`` can never both beco
 """
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
-from typing import Protocol as TypingProtocol
 
-from crust.clock import Deadline, now
+from crust.attempts import Attempt, AttemptFailed, AttemptSucceeded, Job, Race, Resolved
+from crust.clock import now
 from crust.config import Config
 from crust.connection import Connection
 from crust.endpoint import Endpoint, Protocol
 from crust.errors import CrustError, DialFailed
 from crust.identity import PeerId
 from crust.limits import DIAL_STAGGER
-from crust.negotiate import Node, Refused, negotiate_outgoing
-from crust.notices import Ask, AttemptFailed, AttemptSucceeded, Inbox, Resolved, ask_manager
+from crust.negotiate import Node, Refused
+from crust.notices import Ask, Inbox
 from crust.peers import Candidate, Verdict
-from crust.timers import Timer, Timers
-from crust.transport.tcp import dial, resolve
+from crust.timers import Timers
 from crust.workers import WorkerPool
 
 log = logging.getLogger("crust.dialing")
 
 DIALABLE: Final = frozenset({Protocol.TCP})
 """The transports that can be dialled."""
-
-
-class Abortable(TypingProtocol):
-    """Something in progress that another thread may end."""
-
-    def abort(self) -> None:
-        """End it."""
-        ...
-
-
-class Race:
-    """How many of a set of attempts may win: one of a ``connect()``, ``max_connections`` of a ``bootstrap()``."""
-
-    def __init__(self, places: int) -> None:
-        self.places = places
-        self.won = 0
-        self.running: set[Attempt] = set()  # have been told to go on
-        self.waiting: deque[Ask] = deque()
-
-    @property
-    def over(self) -> bool:
-        """Whether every place is taken."""
-        return self.won >= self.places
-
-
-class Attempt:
-    """One address being tried."""
-
-    def __init__(self, job: "Job", given: Endpoint, target: Endpoint) -> None:
-        self.job = job
-        self.given = given
-        self.target = target
-        self._lock = threading.Lock()
-        self._handle: Abortable | None = None
-        self._aborted = False
-
-    def abort(self) -> None:
-        """End it; it will still report that it failed. Any thread may call."""
-        with self._lock:
-            self._aborted = True
-            if self._handle is not None:
-                self._handle.abort()
-
-    def _hold(self, handle: Abortable | None) -> None:
-        with self._lock:
-            self._handle = handle
-            if self._aborted and handle is not None:
-                handle.abort()
-
-    def run(self, node: Node, config: Config, inbox: Inbox) -> None:
-        """Try it; on a thread of the pool. Reports exactly one notice."""
-        question = Ask(self)
-        try:
-            notice = self._try(node, Deadline(config.dial_timeout), inbox, question)
-        except CrustError as error:
-            notice = AttemptFailed(self, error, question.candidate)
-        except Exception as error:
-            inbox.put(AttemptFailed(self, DialFailed(f"an internal error: {error!r}"), question.candidate))
-            raise
-        inbox.put(notice)
-
-    def _try(self, node: Node, deadline: Deadline, inbox: Inbox, question: Ask) -> object:
-        if self._aborted:
-            raise DialFailed("given up")
-        if self.target.is_name:
-            return Resolved(self, resolve(self.target))
-        stream = dial(self.target, deadline, self._hold)
-        self._hold(stream)
-        try:
-            established = negotiate_outgoing(
-                stream, node, deadline, lambda candidate: ask_manager(inbox, question, candidate, deadline)
-            )
-        except BaseException:
-            self._hold(None)
-            stream.close()
-            raise
-        self._hold(None)
-        return AttemptSucceeded(self, established)
-
-
-class Job:
-    """One ``connect()``: its endpoints, what runs, and why the others failed."""
-
-    def __init__(
-        self, endpoints: tuple[Endpoint, ...], race: Race, ended: Callable[["Job"], None], bootstrap: bool
-    ) -> None:
-        self.endpoints = endpoints
-        self.race = race
-        self.ended = ended
-        self.bootstrap = bootstrap
-        self.done = False
-        self.connected = False
-        # TCP is favoured: it sorts before the other transports; otherwise the caller's order stands.
-        self.queue = deque((e, e) for e in sorted(endpoints, key=lambda e: e.protocol))
-        self.running: set[Attempt] = set()
-        self.expected: dict[PeerId, tuple[Attempt, Timer]] = {}
-        self.retried: set[Endpoint] = set()
-        self.stagger: Timer | None = None
-        self._failures: dict[Endpoint, list[str]] = {endpoint: [] for endpoint in endpoints}
-
-    def failed(self, attempt: Attempt, reason: str) -> None:
-        """Note why an attempt came to nothing."""
-        if attempt.target != attempt.given:
-            reason = f"{attempt.target.host}: {reason}"
-        self._failures[attempt.given].append(reason)
-
-    def reasons(self) -> dict[Endpoint, str]:
-        """For each endpoint given, why it did not work."""
-        return {endpoint: "; ".join(dict.fromkeys(why)) or "not tried" for endpoint, why in self._failures.items()}
 
 
 class Dialer:
@@ -204,21 +93,21 @@ class Dialer:
 
     def asked(self, question: Ask) -> None:
         """An attempt has authenticated its peer."""
-        assert question.attempt is not None
-        job, race = question.attempt.job, question.attempt.job.race
+        attempt = question.attempt
+        assert isinstance(attempt, Attempt)
+        job, race = attempt.job, attempt.job.race
         if job.done or race.over:
             question.answer.put(_too_late())
         elif race.won + len(race.running) >= race.places:
-            race.waiting.append(question)
+            race.waiting.append((attempt, question))
         else:
-            self._answer(question)
+            self._answer(attempt, question)
 
-    def _answer(self, question: Ask) -> None:
-        assert question.attempt is not None
+    def _answer(self, attempt: Attempt, question: Ask) -> None:
         assert question.candidate is not None
         verdict = self._decide(question.candidate)
         if verdict in (Verdict.CHOOSE, Verdict.WAIT):
-            question.attempt.job.race.running.add(question.attempt)
+            attempt.job.race.running.add(attempt)
         question.answer.put(verdict)
 
     def resolved(self, notice: Resolved) -> None:
@@ -271,18 +160,17 @@ class Dialer:
     def _leave_race(self, attempt: Attempt) -> None:
         race = attempt.job.race
         race.running.discard(attempt)
-        race.waiting = deque(question for question in race.waiting if question.attempt is not attempt)
+        race.waiting = deque(pair for pair in race.waiting if pair[0] is not attempt)
         self._let_others_run(race)
 
     def _let_others_run(self, race: Race) -> None:
         """Answer those who wait for a place, as far as places are free."""
         while race.waiting and (race.over or race.won + len(race.running) < race.places):
-            question = race.waiting.popleft()
-            assert question.attempt is not None
-            if race.over or question.attempt.job.done:
+            attempt, question = race.waiting.popleft()
+            if race.over or attempt.job.done:
                 question.answer.put(_too_late())
             else:
-                self._answer(question)
+                self._answer(attempt, question)
 
     def _duplicate(self, attempt: Attempt, peer_id: PeerId) -> None:
         """The peer or we hold another connection with each other, or will in a moment."""

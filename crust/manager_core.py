@@ -11,15 +11,16 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from crust import notices
+from crust import attempts, notices
 from crust.acceptor import Acceptor
+from crust.attempts import Job, Race
 from crust.blacklist import Blacklist
 from crust.bootstrap import Bootstrapper
 from crust.clock import now
 from crust.config import Config
 from crust.connection import Connection, PeerSaid, ReaderEnded, WriterEnded
 from crust.connections import Connections
-from crust.dialing import Dialer, Job, Race
+from crust.dialing import Dialer
 from crust.errors import ManagerStopped
 from crust.event import (
     AnyEvent,
@@ -82,9 +83,9 @@ class ManagerCore:
             Ask: self._on_ask,
             notices.Promoted: self._on_promoted,
             notices.Forsaken: lambda n: self._connections.forsake(n.candidate),
-            notices.AttemptSucceeded: self._on_attempt_succeeded,
-            notices.AttemptFailed: self._on_attempt_failed,
-            notices.Resolved: lambda n: self._dialer.resolved(n),
+            attempts.AttemptSucceeded: self._on_attempt_succeeded,
+            attempts.AttemptFailed: self._on_attempt_failed,
+            attempts.Resolved: lambda n: self._dialer.resolved(n),
             notices.ListenerBroke: lambda n: self._emit(ListenerFailed(n.port, n.reason)),
             notices.Connect: self._on_connect,
             notices.Bootstrap: self._on_bootstrap,
@@ -198,7 +199,7 @@ class ManagerCore:
         if not job.connected:
             self._emit(ConnectionFailed(job.endpoints, job.reasons()))
 
-    def _on_attempt_succeeded(self, notice: notices.AttemptSucceeded) -> None:
+    def _on_attempt_succeeded(self, notice: attempts.AttemptSucceeded) -> None:
         attempt, established = notice.attempt, notice.established
         if self._dialer.succeeded(notice):
             connection = self._go_live(established, attempt.job.bootstrap)
@@ -210,7 +211,7 @@ class ManagerCore:
             established.link.stream.abort()
             established.link.stream.close()
 
-    def _on_attempt_failed(self, notice: notices.AttemptFailed) -> None:
+    def _on_attempt_failed(self, notice: attempts.AttemptFailed) -> None:
         if notice.candidate is not None:
             self._connections.forsake(notice.candidate)
         self._dialer.failed(notice)
@@ -259,7 +260,7 @@ class ManagerCore:
                 item = self.inbox.get_nowait()
             except queue.Empty:
                 return
-            if isinstance(item, notices.Promoted | notices.AttemptSucceeded):
+            if isinstance(item, notices.Promoted | attempts.AttemptSucceeded):
                 item.established.link.stream.abort()
                 item.established.link.stream.close()
             elif isinstance(item, Ask):

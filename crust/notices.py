@@ -3,16 +3,13 @@
 import queue
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crust.clock import Deadline
 from crust.endpoint import Endpoint, Port
 from crust.errors import CrustError, ManagerStopped, TimedOut
 from crust.negotiate import Established
 from crust.peers import Candidate, Verdict
-
-if TYPE_CHECKING:
-    from crust.dialing import Attempt
 
 
 class Inbox(queue.SimpleQueue[Any]):
@@ -27,8 +24,8 @@ class Inbox(queue.SimpleQueue[Any]):
 class Ask:
     """A thread with an authenticated connection asks what becomes of it, and waits for `answer`."""
 
-    attempt: "Attempt | None" = None
-    """The outgoing attempt that asks; ``None`` for an accepted connection."""
+    attempt: object | None = None
+    """The outgoing attempt (`crust.attempts.Attempt`) that asks; ``None`` for an accepted connection."""
     candidate: Candidate | None = None
     answer: "queue.SimpleQueue[Verdict | CrustError]" = field(default_factory=queue.SimpleQueue)
 
@@ -45,31 +42,6 @@ class Forsaken:
     """A candidate that asked came to nothing after all."""
 
     candidate: Candidate
-
-
-@dataclass(slots=True, eq=False)
-class AttemptSucceeded:
-    """An outgoing connection is established and chosen."""
-
-    attempt: "Attempt"
-    established: Established
-
-
-@dataclass(slots=True, eq=False)
-class AttemptFailed:
-    """An outgoing attempt came to nothing."""
-
-    attempt: "Attempt"
-    error: CrustError
-    candidate: Candidate | None
-
-
-@dataclass(slots=True, eq=False)
-class Resolved:
-    """A host name was looked up."""
-
-    attempt: "Attempt"
-    addresses: list[Endpoint]
 
 
 @dataclass(slots=True, eq=False)

@@ -31,6 +31,7 @@ LEVELS: list[tuple[str, str]] = [
     ("what threads tell the manager", "notices"),
     ("threads around streams", "connection acceptor"),
     ("all connections", "connections"),
+    ("one outgoing attempt", "attempts"),
     ("threads that dial", "dialing"),
     ("rounds of dialling", "bootstrap"),
     ("the manager thread", "manager_core"),

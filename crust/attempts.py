@@ -1,0 +1,156 @@
+"""One outgoing attempt (`Attempt`), the ``connect()`` that it belongs to (`Job`), and who may win (`Race`).
+
+An attempt runs on a thread of the dialer's pool and reports exactly one notice; jobs and races belong to the manager
+thread.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol as TypingProtocol
+
+from crust.clock import Deadline
+from crust.config import Config
+from crust.endpoint import Endpoint
+from crust.errors import CrustError, DialFailed
+from crust.identity import PeerId
+from crust.negotiate import Established, Node, negotiate_outgoing
+from crust.notices import Ask, Inbox, ask_manager
+from crust.peers import Candidate
+from crust.timers import Timer
+from crust.transport.tcp import dial, resolve
+
+
+class Abortable(TypingProtocol):
+    """Something in progress that another thread may end."""
+
+    def abort(self) -> None:
+        """End it."""
+        ...
+
+
+class Race:
+    """How many of a set of attempts may win: one of a ``connect()``, ``max_connections`` of a ``bootstrap()``."""
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self.won = 0
+        self.running: set[Attempt] = set()  # have been told to go on
+        self.waiting: deque[tuple[Attempt, Ask]] = deque()
+
+    @property
+    def over(self) -> bool:
+        """Whether every place is taken."""
+        return self.won >= self.places
+
+
+class Attempt:
+    """One address being tried."""
+
+    def __init__(self, job: "Job", given: Endpoint, target: Endpoint) -> None:
+        self.job = job
+        self.given = given
+        self.target = target
+        self._lock = threading.Lock()
+        self._handle: Abortable | None = None
+        self._aborted = False
+
+    def abort(self) -> None:
+        """End it; it will still report that it failed. Any thread may call."""
+        with self._lock:
+            self._aborted = True
+            if self._handle is not None:
+                self._handle.abort()
+
+    def _hold(self, handle: Abortable | None) -> None:
+        with self._lock:
+            self._handle = handle
+            if self._aborted and handle is not None:
+                handle.abort()
+
+    def run(self, node: Node, config: Config, inbox: Inbox) -> None:
+        """Try it; on a thread of the pool. Reports exactly one notice."""
+        question = Ask(self)
+        try:
+            notice = self._try(node, Deadline(config.dial_timeout), inbox, question)
+        except CrustError as error:
+            notice = AttemptFailed(self, error, question.candidate)
+        except Exception as error:
+            inbox.put(AttemptFailed(self, DialFailed(f"an internal error: {error!r}"), question.candidate))
+            raise
+        inbox.put(notice)
+
+    def _try(self, node: Node, deadline: Deadline, inbox: Inbox, question: Ask) -> object:
+        if self._aborted:
+            raise DialFailed("given up")
+        if self.target.is_name:
+            return Resolved(self, resolve(self.target))
+        stream = dial(self.target, deadline, self._hold)
+        self._hold(stream)
+        try:
+            established = negotiate_outgoing(
+                stream, node, deadline, lambda candidate: ask_manager(inbox, question, candidate, deadline)
+            )
+        except BaseException:
+            self._hold(None)
+            stream.close()
+            raise
+        self._hold(None)
+        return AttemptSucceeded(self, established)
+
+
+@dataclass(slots=True, eq=False)
+class AttemptSucceeded:
+    """Notice: an outgoing connection is established and chosen."""
+
+    attempt: Attempt
+    established: Established
+
+
+@dataclass(slots=True, eq=False)
+class AttemptFailed:
+    """Notice: an outgoing attempt came to nothing."""
+
+    attempt: Attempt
+    error: CrustError
+    candidate: Candidate | None
+
+
+@dataclass(slots=True, eq=False)
+class Resolved:
+    """Notice: a host name was looked up."""
+
+    attempt: Attempt
+    addresses: list[Endpoint]
+
+
+class Job:
+    """One ``connect()``: its endpoints, what runs, and why the others failed."""
+
+    def __init__(
+        self, endpoints: tuple[Endpoint, ...], race: Race, ended: Callable[["Job"], None], bootstrap: bool
+    ) -> None:
+        self.endpoints = endpoints
+        self.race = race
+        self.ended = ended
+        self.bootstrap = bootstrap
+        self.done = False
+        self.connected = False
+        # TCP is favoured: it sorts before the other transports; otherwise the caller's order stands.
+        self.queue = deque((e, e) for e in sorted(endpoints, key=lambda e: e.protocol))
+        self.running: set[Attempt] = set()
+        self.expected: dict[PeerId, tuple[Attempt, Timer]] = {}
+        self.retried: set[Endpoint] = set()
+        self.stagger: Timer | None = None
+        self._failures: dict[Endpoint, list[str]] = {endpoint: [] for endpoint in endpoints}
+
+    def failed(self, attempt: Attempt, reason: str) -> None:
+        """Note why an attempt came to nothing."""
+        if attempt.target != attempt.given:
+            reason = f"{attempt.target.host}: {reason}"
+        self._failures[attempt.given].append(reason)
+
+    def reasons(self) -> dict[Endpoint, str]:
+        """For each endpoint given, why it did not work."""
+        return {endpoint: "; ".join(dict.fromkeys(why)) or "not tried" for endpoint, why in self._failures.items()}
