@@ -19,6 +19,7 @@ So the first message can arrive after two and a half round trips of the network 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 from crust.clock import Deadline, now
@@ -36,6 +37,9 @@ log = logging.getLogger("crust.negotiate")
 
 _READ_SIZE: Final = 4096  # bytes; more than a whole handshake message
 MAX_SERIAL: Final = 2**63
+
+# Drawn for each stream when it is established and its handshake is to come; see `Candidate.began`.
+_streams: Final = count(1)
 
 _REFUSALS: Final[dict[Verdict, tuple[str, str]]] = {
     Verdict.DUPLICATE: ("duplicate", "the peer is connected to us already"),
@@ -96,6 +100,7 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
         RemoteError: the stream ended, or the deadline passed.
     """
     stream.set_deadline(deadline)
+    began = next(_streams)
     handshake = Initiator(node.identity, node.keys, node.session, node.ciphers)
     stream.send_all(handshake.start())
     asked_at = now()
@@ -114,7 +119,7 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
         ) from error
     rtt = now() - asked_at
     hello = handshake.peer_hello
-    candidate = Candidate(handshake.peer_id, stream.remote.host, hello.session)
+    candidate = Candidate(handshake.peer_id, stream.remote.host, hello.session, began)
     verdict = ask(candidate)
     if verdict in _REFUSALS:
         raise _refused_here(verdict, candidate)
@@ -140,6 +145,7 @@ def negotiate_incoming(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
         RemoteError: the stream ended, or the deadline passed.
     """
     stream.set_deadline(deadline)
+    began = next(_streams)
     handshake = Responder(node.identity, node.keys, node.session, node.ciphers, is_replay=node.is_replay)
     rtt, answered_at = None, None
     while not handshake.done:
@@ -153,7 +159,7 @@ def negotiate_incoming(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
         rtt = now() - answered_at
     hello = handshake.peer_hello
     candidate = Candidate(
-        handshake.peer_id, stream.remote.host, hello.session, peer_serial=hello.serial, peer_alone=hello.alone
+        handshake.peer_id, stream.remote.host, hello.session, began, peer_serial=hello.serial, peer_alone=hello.alone
     )
     link = _link(stream, handshake)
     verdict = ask(candidate)

@@ -10,16 +10,23 @@ No message travels before the choice, so nothing can be lost on a connection tha
 A peer that lost a connection which we still believe in (it crashed, or moved to another network) must not be refused as
 a duplicate. Each side therefore says three things about itself in every handshake: its `session` (new for each
 manager), a `serial` that grows with every connection it registers, and whether it is `alone`, that is, holds no other
-connection with us, established or in the making. The one we hold is stale when the session is another, or when a peer
-that is alone now knew the one we hold before (its serial there is smaller): then it has given that one up, and the new
-one replaces it. A delayed handshake has a smaller serial and proves nothing; a connection whose serial we have not been
-told yet may not have been known to the peer when it said that it is alone.
+connection with us, established or in the making. The one we hold is stale when the session is a later one, or when a
+peer that is alone now knew the one we hold before (its serial there is smaller): then it has given that one up, and the
+new one replaces it. A delayed handshake has a smaller serial and proves nothing; a connection whose serial we have not
+been told yet may not have been known to the peer when it said that it is alone.
+
+Sessions are random, but connections put them in order. When a stream has been established and its handshake is still to
+come, the peer is alive in the session that the handshake will name. So of two connections with different sessions the
+one that was established later, as seen here (`Candidate.began`), has the later session, however long its handshake took
+to get to us.
+
+The same goes for the one who waits. A CHOOSE may be overtaken by that of a connection which the peer chose later,
+because it had given the first one up. Then the later one, by its session or by the peer's serial, is kept.
 """
 
 import enum
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import count
 
 from crust.identity import PeerId
 
@@ -53,6 +60,8 @@ class Candidate:
     """The peer's IP address, for the bound on connections per address."""
     session: bytes
     """The peer's session, from the handshake."""
+    began: int = 0
+    """When the stream was established, before its handshake, in numbers that grow with each stream of this node."""
     peer_serial: int | None = None
     """The peer's serial of this connection; ``None`` until it said so."""
     peer_alone: bool = False
@@ -73,6 +82,8 @@ class _Peer:
 class PeerTable:
     """The candidates and connections of a node, by peer.
 
+    The bounds count peers, each once, and also those whose connection is still to be chosen: they have a place already.
+
     Args:
         own_id: who we are.
         max_connections: in all.
@@ -84,8 +95,10 @@ class PeerTable:
         self._max_connections = max_connections
         self._max_per_address = max_per_address
         self._peers: dict[PeerId, _Peer] = {}
-        self._serials = count(1)
+        self._latest_serial = 0
         self._chosen = 0
+        # Candidates of a peer at an address, and peers at an address.
+        self._places: Counter[tuple[PeerId, str]] = Counter()
         self._per_address: Counter[str] = Counter()
 
     def register(self, candidate: Candidate) -> tuple[Verdict, Candidate | None]:
@@ -99,25 +112,34 @@ class PeerTable:
             return Verdict.SELF, None
         peer = self._peers.get(candidate.peer_id, _Peer())
         held = peer.chosen
-        candidate.serial = next(self._serials)
+        self._latest_serial += 1
+        candidate.serial = self._latest_serial
         candidate.alone = held is None and not peer.waiting
-        if held is None and not self._has_place_for(candidate):
-            return Verdict.FULL, None
-        if self._own_id < candidate.peer_id:
-            peer.waiting.add(candidate)
-            self._peers[candidate.peer_id] = peer
-            return Verdict.WAIT, None
-        if held is not None and not _is_stale(held, candidate):
+        peer_chooses = self._own_id < candidate.peer_id
+        if held is not None and not peer_chooses and not _is_stale(held, candidate):
             return Verdict.DUPLICATE, None
+        if not self._has_place_for(candidate):
+            return Verdict.FULL, None
         self._peers[candidate.peer_id] = peer
+        self._occupy(candidate)
+        if peer_chooses:
+            peer.waiting.add(candidate)
+            return Verdict.WAIT, None
         self._set_chosen(peer, candidate)
         return Verdict.CHOOSE, held
 
     def chosen_by_peer(self, candidate: Candidate) -> Candidate | None:
-        """The peer chose ``candidate``; what it replaces, if anything. For a candidate that waits."""
-        peer = self._peers[candidate.peer_id]
-        peer.waiting.discard(candidate)
+        """The peer chose ``candidate``, which waited; what it replaces, if anything.
+
+        It is `held` from now on, unless the peer has chosen another one since.
+        """
+        peer = self._peers.get(candidate.peer_id)
+        if peer is None or candidate not in peer.waiting:
+            return None
         held = peer.chosen
+        if held is not None and _was_chosen_before(candidate, held):
+            return None
+        peer.waiting.discard(candidate)
         self._set_chosen(peer, candidate)
         return held
 
@@ -126,11 +148,13 @@ class PeerTable:
         peer = self._peers.get(candidate.peer_id)
         if peer is None:
             return
-        peer.waiting.discard(candidate)
-        if peer.chosen is candidate:
+        if candidate in peer.waiting:
+            peer.waiting.discard(candidate)
+            self._vacate(candidate)
+        elif peer.chosen is candidate:
             peer.chosen = None
             self._chosen -= 1
-            self._count_address(candidate.address, -1)
+            self._vacate(candidate)
         if peer.chosen is None and not peer.waiting:
             del self._peers[candidate.peer_id]
 
@@ -144,29 +168,51 @@ class PeerTable:
         return self._chosen
 
     def _has_place_for(self, candidate: Candidate) -> bool:
-        return self._chosen < self._max_connections and self._per_address[candidate.address] < self._max_per_address
+        if (candidate.peer_id, candidate.address) in self._places:
+            return True
+        is_new = candidate.peer_id not in self._peers
+        return (
+            not (is_new and len(self._peers) >= self._max_connections)
+            and self._per_address[candidate.address] < self._max_per_address
+        )
 
     def _set_chosen(self, peer: _Peer, candidate: Candidate) -> None:
-        if peer.chosen is not None:
-            self._chosen -= 1
-            self._count_address(peer.chosen.address, -1)
+        if peer.chosen is None:
+            self._chosen += 1
+        else:
+            self._vacate(peer.chosen)
         peer.chosen = candidate
-        self._chosen += 1
-        self._count_address(candidate.address, 1)
 
-    def _count_address(self, address: str, change: int) -> None:
-        self._per_address[address] += change
-        if not self._per_address[address]:
-            del self._per_address[address]
+    def _occupy(self, candidate: Candidate) -> None:
+        place = candidate.peer_id, candidate.address
+        if place not in self._places:
+            self._per_address[candidate.address] += 1
+        self._places[place] += 1
+
+    def _vacate(self, candidate: Candidate) -> None:
+        place = candidate.peer_id, candidate.address
+        self._places[place] -= 1
+        if not self._places[place]:
+            del self._places[place]
+            self._per_address[candidate.address] -= 1
+            if not self._per_address[candidate.address]:
+                del self._per_address[candidate.address]
 
 
 def _is_stale(held: Candidate, new: Candidate) -> bool:
     """Whether the peer has given up the connection that we hold, judged by what it said in the new one's handshake."""
     if new.session != held.session:
-        return True
+        return new.began >= held.began
     return (
         new.peer_alone
         and new.peer_serial is not None
         and held.peer_serial is not None
         and held.peer_serial < new.peer_serial
     )
+
+
+def _was_chosen_before(new: Candidate, held: Candidate) -> bool:
+    """Whether the peer, which has told us both serials, chose ``new`` before ``held``; it chooses in their order."""
+    if new.session != held.session:
+        return new.began < held.began
+    return (new.peer_serial or 0) < (held.peer_serial or 0)
