@@ -60,6 +60,7 @@ class _Relay:
         self._line = line
         self._client = client
         self._server: socket.socket | None = None
+        self._early: list[bytes] = []  # due at the same moment as the dialling, and first by a rounding error
         self._opened = time.monotonic()
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         line.schedule.at(self._opened + 3 * line.delay, self._dial)
@@ -72,6 +73,8 @@ class _Relay:
             self.close()
             return
         self._server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for data in self._early:
+            _pass_on(self._server, data)
         self._line.spawn(self._pump, self._server, 0.0, self._to_client)
 
     def _pump(self, source: socket.socket, not_before: float, deliver: Any) -> None:
@@ -86,7 +89,9 @@ class _Relay:
                 return
 
     def _to_server(self, data: bytes) -> None:
-        if self._server is not None:
+        if self._server is None:
+            self._early.append(data)
+        else:
             _pass_on(self._server, data)
 
     def _to_client(self, data: bytes) -> None:

@@ -170,6 +170,19 @@ def test_a_delay_line_delays_the_opening_and_every_byte() -> None:
                 assert accepted.recv(100) == b""
 
 
+def test_what_is_due_when_the_server_is_dialled_is_not_lost() -> None:
+    # The two moments are the same, computed in two ways: by a rounding error either may come first.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for step in range(40):
+            with DelayLine(server.getsockname(), step * 0.0001) as line:
+                with socket.create_connection(line.address) as client:
+                    client.sendall(b"question")
+                    accepted, _ = server.accept()
+                    with accepted:
+                        accepted.settimeout(20)
+                        assert accepted.recv(100) == b"question"
+
+
 @pytest.mark.parametrize("greater", [True, False])
 def test_the_first_data_cannot_come_before_the_handshake_is_done(greater: bool) -> None:
     delay = 0.01
