@@ -28,19 +28,20 @@ class Step(NamedTuple):
 
 
 STEPS: Final = (
-    Step(START, "candidate", "the peer has proved its identity", "manager_core.ManagerCore._decide", ""),
+    Step(START, "candidate", "the peer has proved its identity", "connections.Connections.decide", ""),
     Step("candidate", "chosen", "CHOOSE was said, or came", "peers.PeerTable", ""),
-    Step("candidate", "gone", "refused, or ended", "manager_core.ManagerCore._forsake", ""),
-    Step("chosen", "live", "the manager takes it over", "manager_core.ManagerCore._go_live", "NewConnection"),
-    Step("chosen", "gone", "not wanted any more", "manager_core.ManagerCore._forsake", ""),
-    Step("live", "ending", "drop_node() or stop()", "manager_core.ManagerCore._dismiss", ""),
-    Step("live", "ending", "BYE came", "manager_core.ManagerCore._lose", "LostConnection"),
-    Step("live", "ending", "broken, silent or replaced", "manager_core.ManagerCore._lose", "LostConnection"),
-    Step("ending", "gone", "both threads have ended", "manager_core.ManagerCore._thread_ended", ""),
+    Step("candidate", "gone", "refused, or ended", "connections.Connections.forsake", ""),
+    Step("chosen", "live", "the manager takes it over", "connections.Connections.go_live", "NewConnection"),
+    Step("chosen", "gone", "not wanted any more", "connections.Connections.forsake", ""),
+    Step("live", "ending", "drop_node() or stop()", "connections.Connections._dismiss", ""),
+    Step("live", "ending", "BYE came", "connections.Connections.reader_ended", "LostConnection"),
+    Step("live", "ending", "broken or silent", "connections.Connections._lose", "LostConnection"),
+    Step("live", "ending", "replaced by a new one", "connections.Connections._retire", "LostConnection"),
+    Step("ending", "gone", "both threads have ended", "connections.Connections._thread_ended", ""),
 )
 """Every way from one state to another. docs/threads.md has the same table."""
 
-_WIDTH, _HEIGHT, _GAP, _LEFT, _TOP = 210, 66, 72, 190, 70
+_WIDTH, _HEIGHT, _GAP, _LEFT, _TOP = 210, 66, 84, 190, 70
 
 
 def draw() -> str:
@@ -75,4 +76,4 @@ def _far(picture: Drawing, source: Box, target: Box, steps: list[Step], number: 
     x = _LEFT - 60 - 70 * (1 - number)
     start, end = source.at("left"), target.at("left", 0.35 + 0.3 * (1 - number))
     picture.arrow(start, (x, start[1]), (x, end[1]), end)
-    picture.lines(x + 8, source.y + source.height + 16, [step.cause for step in steps], anchor="start")
+    picture.lines(x + 8, source.y + source.height + 18, [step.cause for step in steps], anchor="start")
