@@ -182,6 +182,20 @@ class Connection:
         self._link.stream.abort()
         self._resume.put(None)
 
+    def retire(self) -> None:
+        """Say goodbye but read on, no further ahead of the user than ever: the peer has given this connection up, and
+        what it sent before is due. Without a goodbye the peer would think us gone and send no more of it."""
+        self.outbox.close()
+
+    def silence(self, at: float) -> float:
+        """Seconds since the last byte was received; 0 while we do not listen ourselves."""
+        return 0.0 if self._paused else at - self._last_received
+
+    @property
+    def started(self) -> bool:
+        """Whether it has threads (which may have ended)."""
+        return bool(self._threads)
+
     def release(self) -> None:
         """Join both threads and free the stream; when both have reported their end, or after `abort`."""
         for thread in self._threads:

@@ -7,6 +7,7 @@ start; and at the end: taken out of the tables, `LostConnection` if it is owed, 
 
 import logging
 from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from crust import notices
 from crust.clock import now, wall_time
@@ -21,6 +22,18 @@ from crust.timers import Timers
 from crust.transport.framing import CHOOSE, CHOSEN, control_frame
 
 log = logging.getLogger("crust.connections")
+
+QUIET: Final = 0.25
+"""Seconds without a byte after which a connection that its peer has replaced holds nothing more for us: what the peer
+sent before it made the new one is on its way for as long as the new one's handshake took, or less."""
+_REPLACED: Final = "the peer has made a new connection in place of this one"
+
+
+class _Heir(NamedTuple):
+    """A connection that waits until the one that it replaces is read to its end."""
+
+    connection: Connection
+    announcement: type[NewConnection] | type[NewBootstrapConnection]
 
 
 class Connections:
@@ -52,6 +65,7 @@ class Connections:
         self._replaces: dict[Candidate, Candidate] = {}
         self._live: dict[Candidate, Connection] = {}
         self._all: set[Connection] = set()
+        self._retired: dict[Connection, _Heir | None] = {}  # replaced, and still being read
         self._stopping = False
 
     @property
@@ -71,14 +85,47 @@ class Connections:
     def forsake(self, candidate: Candidate) -> None:
         """A candidate came to nothing after all."""
         self._table.remove(candidate)
-        self._replace(candidate)
+        self._retire(candidate)
 
-    def _replace(self, candidate: Candidate) -> None:
-        """The peer has given up the connection that ``candidate`` was to replace; whatever became of the candidate."""
+    def _retire(self, candidate: Candidate) -> Connection | None:
+        """The peer has given up the connection that ``candidate`` was to replace, whatever became of the candidate.
+
+        What is still on its way there has to be read first; then `LostConnection` is due, then the new connection.
+        """
         replaced = self._replaces.pop(candidate, None)
         connection = self._live.get(replaced) if replaced is not None else None
-        if connection is not None:
-            self._lose(connection, "the peer has made a new connection in place of this one")
+        if connection is None:
+            return None
+        if not connection.started:
+            return self._disinherit(connection)
+        self._forget(connection)
+        self._retired[connection] = None
+        connection.retire()
+        self._look_after(connection, now() + QUIET)
+        return connection
+
+    def _look_after(self, retired: Connection, at: float) -> None:
+        def look() -> None:
+            if retired in self._retired:
+                left = QUIET - retired.silence(now())
+                if left <= 0:
+                    retired.abort()
+                else:
+                    self._look_after(retired, now() + left)
+
+        self._timers.at(at, look)
+
+    def _disinherit(self, connection: Connection) -> Connection | None:
+        """Give up a connection that was not announced yet; which one it waited for."""
+        self._forget(connection)
+        self._all.discard(connection)
+        connection.abort()
+        connection.release()
+        for retired, heir in self._retired.items():
+            if heir is not None and heir.connection is connection:
+                self._retired[retired] = None
+                return retired
+        return None
 
     def go_live(self, established: Established, bootstrap: bool) -> Connection | None:
         """A chosen connection becomes one that the user knows; ``None`` when it is not wanted any more."""
@@ -87,7 +134,7 @@ class Connections:
             older = self._table.chosen_by_peer(candidate)
             if older is not None:
                 self._replaces[candidate] = older
-        self._replace(candidate)
+        retired = self._retire(candidate)
         endpoint = stream.remote
         holder = self.routes.get(endpoint)
         taken = holder is not None and holder.endpoint == endpoint  # an alias gives way, a connection does not
@@ -104,11 +151,18 @@ class Connections:
         self.routes[endpoint] = connection
         if established.peer_chose:
             connection.outbox.put_control(control_frame(CHOSEN, {"serial": candidate.serial}))
-        kind = NewBootstrapConnection if bootstrap else NewConnection
-        connection.announced = True
-        self._emit(kind(endpoint, candidate.peer_id))
-        self._start(connection)
+        heir = _Heir(connection, NewBootstrapConnection if bootstrap else NewConnection)
+        if retired is None:
+            self._announce(heir)
+        else:
+            self._retired[retired] = heir
         return connection
+
+    def _announce(self, new: _Heir) -> None:
+        connection = new.connection
+        connection.announced = True
+        self._emit(new.announcement(connection.endpoint, connection.peer_id))
+        self._start(connection)
 
     def _start(self, connection: Connection) -> None:
         try:
@@ -145,8 +199,13 @@ class Connections:
     def reader_ended(self, notice: ReaderEnded) -> None:
         """A reader thread has read its last."""
         connection = notice.connection
-        self._lose(connection, notice.reason, orderly=notice.goodbye)
+        retired = connection in self._retired
+        reason = _REPLACED if retired else notice.reason
+        self._lose(connection, reason, orderly=notice.goodbye and not retired)
         self._thread_ended(connection, 1)
+        heir = self._retired.pop(connection, None)
+        if heir is not None:
+            self._announce(heir)
 
     def writer_ended(self, notice: WriterEnded) -> None:
         """A writer thread has written its last."""
@@ -161,6 +220,7 @@ class Connections:
         if connection.announced:
             connection.announced = False
             self._emit(LostConnection(connection.endpoint, connection.peer_id, reason))
+        connection.wanted = False  # its reader may have more, but nothing follows LostConnection
         self._forget(connection)
         if orderly:
             connection.finish()  # what was queued before the goodbye still goes out
@@ -177,6 +237,7 @@ class Connections:
     def dismiss_all(self, linger: float) -> None:
         """End every connection because the manager stops; from now on none goes live."""
         self._stopping = True
+        self._retired.clear()
         for connection in list(self._all):
             self._dismiss(connection, linger)
 
@@ -186,11 +247,15 @@ class Connections:
             connection.abort()
             connection.release()
         self._all.clear()
+        self._retired.clear()
 
     def _dismiss(self, connection: Connection, linger: float) -> None:
         """End a connection by our own wish: nothing is reported, what is queued goes out first."""
+        if not connection.started:
+            self._disinherit(connection)
+            return
         connection.announced = False
-        connection.wanted = self._stopping  # what was on its way to us when we stop is still delivered
+        connection.wanted &= self._stopping  # what was on its way to us when we stop is still delivered
         self._forget(connection)
         connection.finish()
         self._end_later(connection, linger)
