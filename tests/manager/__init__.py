@@ -1,0 +1,1 @@
+"""The promises of the manager, tested through its public face."""

@@ -1,0 +1,160 @@
+"""Promise 2, continued: who comes back replaces their own stale connection, and nothing in transit is lost (T-56)."""
+
+from pathlib import Path
+
+import pytest
+
+from crust import Endpoint, Event, Identity
+from crust.transport.framing import BYE
+from crust.transport.hello import SESSION_SIZE
+from tests.manager.conftest import CAPACITIES
+from tests.manager.helpers import Node, Nodes, in_parallel, join, two_identities
+from tests.manager.proxy import Proxy
+from tests.manager.wire import WirePeer, raw_socket
+from tests.processes import Process
+
+PEER = str(Path(__file__).with_name("scripted_peer.py"))
+
+
+def ordered(who: str) -> tuple[Identity, Identity]:
+    """Identities of (the one who stays, the one who comes back); ``who`` has the greater id."""
+    lesser, greater = two_identities()
+    return (greater, lesser) if who == "stays" else (lesser, greater)
+
+
+def assert_replaced(node: Node, old: Endpoint, new: Endpoint) -> None:
+    """The events about the two connections, in order: New(old), Lost(old), New(new)."""
+    story = [
+        (type(event).__name__, event.endpoint)
+        for event in node.log
+        if isinstance(event, Event.NewConnection | Event.LostConnection)
+    ]
+    assert story == [("NewConnection", old), ("LostConnection", old), ("NewConnection", new)]
+
+
+@pytest.mark.parametrize("greater", ["stays", "comes back"])
+@pytest.mark.parametrize("dials_again", ["the one who comes back", "the one who stays"])
+def test_a_frozen_connection_is_replaced_when_its_peer_comes_back(nodes: Nodes, greater: str, dials_again: str) -> None:
+    """The old process is gone, but nothing on the network said so; the new one has the same identity."""
+    stays_id, back_id = ordered(greater)
+    stays, gone = nodes.make(identity=stays_id), nodes.make(identity=back_id)
+    with Proxy(stays.endpoint) as way:
+        gone.connect(way.endpoint)
+        old = stays.link(gone)
+        gone.link(stays)
+        way.freeze()
+        gone.stop(0.0)
+        assert stays.count["LostConnection"] == 0, "the proxy did not freeze"
+        back = nodes.make(identity=back_id)
+        if dials_again == "the one who comes back":
+            back.connect(stays)
+        else:
+            stays.connect(back)
+        back.send(stays, b"here I am again")
+        stays.wait(lambda node: node.heard[back_id.peer_id] == [b"here I am again"])
+        new = stays.link(back)
+        assert_replaced(stays, old, new)
+        assert "new connection in place of this one" in stays.losses(back)[0].reason
+        stays.send(new, b"welcome back")
+        back.expect_messages(stays, [b"welcome back"])
+        assert [info.endpoint for info in stays.manager.connections()] == [new]
+
+
+@pytest.mark.parametrize("greater", ["stays", "comes back"])
+def test_the_same_run_of_a_peer_may_come_back_as_well(nodes: Nodes, greater: str) -> None:
+    """Its address changed, say: it gave the old connection up, and the other side does not know."""
+    stays_id, back_id = ordered(greater)
+    stays, mover = nodes.make(identity=stays_id), nodes.make(identity=back_id)
+    with Proxy(stays.endpoint) as way:
+        mover.connect(way.endpoint)
+        old = stays.link(mover)
+        mover.send(stays, b"before")
+        stays.send(old, b"heard you")
+        mover.expect_messages(stays, [b"heard you"])  # and with it our serial, if the other one chose
+        way.freeze()
+        mover.drop(mover.link(stays))
+        mover.connect(stays)
+        mover.expect(Event.NewConnection, 2)
+        mover.send(stays, b"after")
+        stays.expect_messages(mover, [b"before", b"after"])
+        assert_replaced(stays, old, stays.link(mover))
+
+
+@pytest.mark.parametrize("greater", ["stays", "comes back"])
+def test_a_killed_process_that_comes_back_is_welcome_at_once(nodes: Nodes, tmp_path: Path, greater: str) -> None:
+    stays_id, back_id = ordered(greater)
+    stays = nodes.make(identity=stays_id)
+    arguments = (PEER, back_id.private_key.hex(), str(stays.endpoint))
+    for life in (1, 2, 3):
+        with Process(*arguments) as process:
+            process.expect("connected")
+            stays.expect(Event.NewConnection, life)
+            stays.send(stays.link(back_id.peer_id), b"life %d" % life)
+            process.expect(f"heard life {life}")
+        # The end of "with" kills it: no goodbye.
+    stays.expect(Event.LostConnection, 3)
+    assert {event.reason for event in stays.losses(back_id.peer_id)} <= {
+        "the peer ended without a goodbye (it crashed, was killed, or the network was cut)",
+        "Connection reset by peer: the peer or a box on the way reset the connection",
+        "the peer has made a new connection in place of this one",
+    }
+
+
+@pytest.mark.parametrize(
+    ("serial", "alone", "why"),
+    [(2, False, "it still has the first one"), (0, True, "its handshake is older than the first one's")],
+)
+def test_a_second_connection_does_not_replace_a_good_one(nodes: Nodes, serial: int, alone: bool, why: str) -> None:
+    """The same run of a peer, which has given nothing up."""
+    lesser, greater = two_identities()
+    hub = nodes.make(identity=greater)
+    session = bytes(SESSION_SIZE)
+    with (
+        WirePeer(raw_socket(hub.endpoint), identity=lesser, session=session) as first,
+        WirePeer(raw_socket(hub.endpoint), identity=lesser, session=session) as second,
+    ):
+        first.prove(serial=1)
+        first.settle()
+        hub.link(lesser.peer_id)
+        second.prove(serial, alone)
+        ((kind, content),) = second.read_controls()
+        assert (kind, content["reason"]) == (BYE, "duplicate"), why
+        first.send_messages(b"still here")
+        hub.expect_messages(lesser.peer_id, [b"still here"])
+        assert hub.count["NewConnection"] == 1
+
+
+@pytest.mark.parametrize("capacity", CAPACITIES, indirect=True)
+def test_what_both_send_at_once_upon_the_first_event_all_arrives(nodes: Nodes) -> None:
+    """Both dial at once, so there are two connections to choose from, and both talk as soon as they may (T-56)."""
+    for _ in range(15):
+        pair = nodes.make(), nodes.make()
+        words = [b"%d" % number for number in range(50)]
+
+        def talk(node: Node, other: Node, words: list[bytes] = words) -> None:
+            node.connect(other)
+            for word in words:
+                node.send(other, word)
+
+        in_parallel([lambda a=a, b=b: talk(a, b) for a, b in (pair, pair[::-1])])
+        for node, other in (pair, pair[::-1]):
+            node.expect_messages(other, words)
+        in_parallel([node.stop for node in pair])
+        assert [node.count["NewConnection"] for node in pair] == [1, 1]
+
+
+@pytest.mark.parametrize("capacity", CAPACITIES, indirect=True)
+@pytest.mark.parametrize("greater", ["stays", "comes back"])
+def test_what_was_sent_before_a_drop_arrives_although_a_new_connection_follows(nodes: Nodes, greater: str) -> None:
+    """``send``, ``drop_node``, ``connect``: the old connection is still delivering when the new one comes up."""
+    stays_id, back_id = ordered(greater)
+    stays, mover = nodes.make(identity=stays_id), nodes.make(identity=back_id)
+    join(mover, stays)
+    before = [b"%d" % number + bytes(100_000) for number in range(30)]
+    for word in before:
+        mover.send(stays, word)
+    mover.drop(mover.link(stays))
+    mover.connect(stays)
+    mover.expect(Event.NewConnection, 2)
+    mover.send(stays, b"after")
+    stays.expect_messages(mover, [*before, b"after"])
