@@ -161,7 +161,9 @@ def test_make_targets_and_modules_that_are_named_exist() -> None:
 
 def test_there_is_a_place_for_the_figures() -> None:
     text = section("README.md", "Figures")
-    assert len(re.findall(r"^<!-- figures:begin -->\n.*?^<!-- figures:end -->$", text, re.MULTILINE | re.DOTALL)) == 1
+    for name in ("figures", "connections"):
+        place = rf"^<!-- {name}:begin -->\n.*?^<!-- {name}:end -->$"
+        assert len(re.findall(place, text, re.MULTILINE | re.DOTALL)) == 1
 
 
 def test_pictures_are_what_their_scripts_draw(tmp_path: Path) -> None:
