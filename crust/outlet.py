@@ -211,21 +211,24 @@ class _QueueTarget(_Target):
         self._watcher: threading.Thread | None = None
 
     def put(self, events: Sequence[AnyEvent]) -> int:
-        for done, event in enumerate(events):
-            try:
-                self._queue.put_nowait(event)
-            except queue.Full:
-                return done
-        return len(events)
+        with self._queue.mutex:
+            room = self.maxsize - self._queue._qsize() if self.maxsize > 0 else len(events)
+            return self._put_locked(events[: max(room, 0)] if room < len(events) else events)
 
     def force(self, events: Sequence[AnyEvent]) -> None:
         # Past maxsize on purpose: the alternative at the very end is to lose events or to wait for a reader who has
         # left.
         with self._queue.mutex:
-            for event in events:
-                self._queue._put(event)
-                self._queue.unfinished_tasks += 1
-                self._queue.not_empty.notify()
+            self._put_locked(events)
+
+    def _put_locked(self, events: Sequence[AnyEvent]) -> int:
+        """What ``Queue.put`` does for each item, with one lock and one wake-up for the batch. The mutex is held."""
+        put = self._queue._put
+        for event in events:
+            put(event)
+        self._queue.unfinished_tasks += len(events)
+        self._queue.not_empty.notify(len(events))
+        return len(events)
 
     def call_when(self, low: int) -> None:
         if self._watcher is None:

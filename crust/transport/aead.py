@@ -162,6 +162,8 @@ class FastAead:
         "_nonce",
         "_nonce_at",
         "_null",
+        "_out",
+        "_out_base",
         "_set_counter",
         "_size",
         "tag_size",
@@ -184,6 +186,9 @@ class FastAead:
         self._nonce = bytearray(facts.nonce_size)
         self._nonce_at = self._from_buffer(self._nonce)
         self._set_counter = functools.partial(struct.Struct("<Q").pack_into, self._nonce, facts.nonce_size - 8)
+        # The pointers stay right because nobody can resize a bytearray that has one.
+        self._out: bytearray | None = None
+        self._out_base: Any = None
         self._buffer: bytearray | None = None
         self._base: Any = None
         self._size = 0
@@ -194,7 +199,10 @@ class FastAead:
         if not 0 <= length <= len(plaintext) or offset < ad_size or offset + length + self.tag_size > len(out):
             raise ValueError("a message does not fit its buffers")
         self._set_counter(counter)
-        at = self._from_buffer(self._bytes_type, out, True) + offset
+        if out is not self._out:
+            self._out_base = self._from_buffer(self._bytes_type, out, True)
+            self._out = out
+        at = self._out_base + offset
         source = self._from_buffer(plaintext)
         null = self._null
         self._encrypt(at, null, source, length, at - ad_size, ad_size, null, self._nonce_at, self._key_at)

@@ -59,7 +59,9 @@ MAX_CONTROL: Final = 4096
 _MAX_COUNT: Final = 0xFFFF
 _LENGTH_SIZE: Final = 2
 _BATCH_BUDGET: Final = MAX_BATCH - _COUNT.size
-_BLOCK: Final = 64  # messages of equal length that one struct takes apart at a time
+_KEPT_PARTIAL: Final = 1024 * 1024
+"""Bytes of the buffer for large messages that a connection keeps when there is none in the making."""
+_BLOCK: Final = 16  # messages of equal length that one struct takes apart at a time
 
 Chunk = bytes | memoryview
 
@@ -177,7 +179,9 @@ class Decoder:
         self._messages: list[bytes] = []
         self._bytes = 0
         self._controls: list[tuple[int, dict[str, Any]]] = []
-        self._pieces: list[bytes] = []
+        # A large message in the making: one buffer, kept from message to message while it is of a usual size.
+        self._partial = bytearray()
+        self._have = 0
         self._missing = 0
 
     def feed(self, plaintext: Chunk) -> None:
@@ -250,9 +254,9 @@ class Decoder:
         (total,) = _TOTAL.unpack_from(body)
         if not FRAGMENT_SIZE < total <= self._max:
             raise Malformed(f"a message of {total} bytes in pieces; allowed are {FRAGMENT_SIZE + 1} to {self._max}")
-        # What the peer promises is not allocated: only what has come takes memory.
-        self._pieces = [bytes(body[_TOTAL.size :])]
-        self._missing = total - FRAGMENT_SIZE
+        self._have = 0
+        self._missing = total
+        self._take_piece(body[_TOTAL.size :])
 
     def _next(self, body: memoryview) -> None:
         if not self._missing:
@@ -260,13 +264,24 @@ class Decoder:
         # Full-size pieces only: a thousand times as many tiny ones would cost a thousand times their size.
         if len(body) != min(self._missing, FRAGMENT_SIZE):
             raise Malformed(f"a piece of {len(body)} bytes where {min(self._missing, FRAGMENT_SIZE)} were due")
-        self._pieces.append(bytes(body))
-        self._missing -= len(body)
+        self._take_piece(body)
         if not self._missing:
-            message = b"".join(self._pieces)
-            self._pieces = []
-            self._messages.append(message)
-            self._bytes += len(message)
+            with memoryview(self._partial) as whole, whole[: self._have] as message:
+                self._messages.append(bytes(message))
+            self._bytes += self._have
+            if len(self._partial) > _KEPT_PARTIAL:
+                self._partial = bytearray()
+
+    def _take_piece(self, piece: memoryview) -> None:
+        end = self._have + len(piece)
+        if end > len(self._partial):
+            # What the peer promises is not allocated: the buffer is never more than twice what has come.
+            size = min(2 * end, self._have + self._missing)
+            self._partial.extend(bytes(size - len(self._partial)))
+        with memoryview(self._partial) as buffer:  # assigning to a slice of the bytearray would copy the piece twice
+            buffer[self._have : end] = piece
+        self._have = end
+        self._missing -= len(piece)
 
     def take_messages(self) -> tuple[list[bytes], int]:
         """The whole messages that came since the last call, and their bytes together."""

@@ -109,7 +109,10 @@ class RecordWriter:
         """See `FrameWriter.add`."""
         needed = self._used + len(plaintext) + RECORD_OVERHEAD
         if needed > len(self._out):
-            self._out.extend(bytes(min(4 * needed, FLUSH_BYTES + MAX_RECORD) - len(self._out)))
+            # Replaced, not resized: the cipher keeps a pointer to the one that it wrote to last.
+            larger = bytearray(min(4 * needed, FLUSH_BYTES + MAX_RECORD))
+            larger[: self._used] = self._out[: self._used]
+            self._out = larger
         self._used = self.sealer.seal_into(self._out, self._used, plaintext, len(plaintext))
         if self._used < FLUSH_BYTES:
             return False

@@ -126,7 +126,8 @@ class Sealer(_Direction):
         """Write one record to ``out[offset:]``.
 
         Args:
-            out: where to; `RECORD_OVERHEAD` bytes more than ``length`` suffice. It is not resized.
+            out: where to; `RECORD_OVERHEAD` bytes more than ``length`` suffice. It cannot be resized
+                any more until another one is used: a pointer to it is kept.
             offset: bytes, from 0.
             plaintext: contiguous bytes, outside of ``out``.
             length: how many bytes of ``plaintext``, from its start; 0 to `MAX_RECORD_PLAINTEXT`.

@@ -276,10 +276,16 @@ def test_too_long_even_for_a_large_buffer() -> None:
         Sealer(KEY, CHACHA20).seal(bytes(MAX_RECORD_PLAINTEXT + 1))
 
 
-def test_the_output_can_be_resized_afterwards() -> None:
-    sealer, out = Sealer(KEY, AEGIS256), bytearray(100)
-    sealer.seal_into(out, 0, b"text", 4)
-    out.extend(b"more")
+def test_the_output_can_be_replaced_and_is_never_resized_under_the_pointer_to_it() -> None:
+    sealer, outputs = Sealer(KEY, AEGIS256), [bytearray(100), bytearray(50), bytearray(100)]
+    stream = b""
+    for number, out in enumerate(outputs):
+        end = sealer.seal_into(out, 0, b"text%d" % number, 5)
+        stream += out[:end]
+    with pytest.raises(BufferError):
+        outputs[-1].extend(b"more")
+    outputs[0].extend(b"more")  # nothing points to an older one
+    assert fed(stream, [], AEGIS256) == [b"text0", b"text1", b"text2"]
 
 
 @pytest.mark.parametrize(
