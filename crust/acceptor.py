@@ -64,6 +64,7 @@ class HalfOpen:
         self._sock = sock
         self._lock = threading.Lock()
         self._stream: TcpStream | None = None
+        self._begun = False
         self._thrown_out = False
 
     def throw_out(self) -> None:
@@ -72,6 +73,8 @@ class HalfOpen:
             self._thrown_out = True
             if self._stream is not None:
                 self._stream.abort()
+            elif not self._begun:
+                self._sock.close()  # at once: under a flood its turn may come late
 
     def run(self) -> None:
         """Do the handshake; on a thread of the acceptor's pool."""
@@ -87,8 +90,8 @@ class HalfOpen:
     def _open(self) -> TcpStream | None:
         with self._lock:
             if self._thrown_out:
-                self._sock.close()
                 return None
+            self._begun = True
             self._stream = TcpStream(self._sock, self.remote)
             return self._stream
 
@@ -234,10 +237,13 @@ class Acceptor:
         self.inbox.put(ListenerBroke(port, explain(error)))
 
     def _take_a_breather(self) -> None:
-        """Wait a moment, but wake at once when it is time to stop."""
-        with selectors.DefaultSelector() as only_wake:
-            only_wake.register(self._wake_receive, selectors.EVENT_READ)
-            only_wake.select(BREATHER)
+        """Wait a moment, but wake at once when it is time to stop. Needs no descriptor: there are none left."""
+        serving = [listener for listener in self._listeners if listener in self._selector.get_map()]
+        for listener in serving:
+            self._selector.unregister(listener)
+        self._selector.select(BREATHER)
+        for listener in serving:
+            self._selector.register(listener, selectors.EVENT_READ)
 
     def _admit(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
         try:

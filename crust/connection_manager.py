@@ -275,8 +275,10 @@ class ConnectionManager:
         core = self._core
         connection = None if core is None else core.routes.get(endpoint)
         if core is not None and connection is not None:
-            connection.outbox.close()  # send() refuses from now on
+            # In this order: once the outbox is closed the peer may be gone before we get to the next line, and then
+            # its end must not look like a loss.
             core.inbox.put(notices.Drop(endpoint))
+            connection.outbox.close()  # send() refuses from now on
 
     def peer_id(self, endpoint: Endpoint) -> PeerId:
         """Who is at the other end of a connection.
@@ -344,8 +346,9 @@ def _wait_for(core: ManagerCore, linger: float) -> None:
 def _abandon(core: ManagerCore) -> None:
     """A manager was forgotten without `stop`: end it without waiting (this may run inside the garbage collector)."""
     if not core.stopped.is_set():
-        warnings.warn("a ConnectionManager was dropped without stop()", ResourceWarning, stacklevel=2)
         core.inbox.put(notices.Stop(_LAST_RESORT_LINGER))
+        # Last, because it raises where warnings are errors.
+        warnings.warn("a ConnectionManager was dropped without stop()", ResourceWarning, stacklevel=2)
 
 
 @atexit.register

@@ -83,6 +83,9 @@ class Dialer:
         """Give up every job, silently."""
         for job in list(self._jobs):
             self._end(job, call=False)
+            for _, question in job.race.waiting:
+                question.answer.put(_too_late())
+            job.race.waiting.clear()
         self._pool.close()
 
     def join(self, timeout: float | None) -> bool:

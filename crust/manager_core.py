@@ -29,7 +29,7 @@ from crust.event import (
     Stopped,
 )
 from crust.limits import MAX_WAITING_CONNECTS
-from crust.negotiate import Established, Node
+from crust.negotiate import Established, Node, Refused
 from crust.notices import Ask
 from crust.outlet import Outlet
 from crust.peers import Candidate, Verdict
@@ -79,6 +79,7 @@ class ManagerCore:
         self._bootstrapper = Bootstrapper(config, self._dialer, self._timers)
         self._stopping = False
         self._unread = 0  # messages that came during stop() and found no reader
+        self._cut_off: set[Connection] = set()  # of these some were not delivered
         self._handlers: dict[type, Callable[[Any], None]] = {
             Ask: self._on_ask,
             notices.Promoted: self._on_promoted,
@@ -150,8 +151,10 @@ class ManagerCore:
     def _on_messages(self, connection: Connection, events: Sequence[AnyEvent], weight: int) -> None:
         if not connection.wanted:
             connection.delivered(weight)  # dropped by the user meanwhile
-        elif self._stopping and self._outlet.congested:
-            # Nobody reads events, and the stream is read on only to let our own last messages arrive.
+        elif self._stopping and (self._outlet.congested or connection in self._cut_off):
+            # Nobody reads events, and the stream is read on only to let our own last messages arrive. Even if somebody
+            # begins to read: there must be no gap between the messages of a connection.
+            self._cut_off.add(connection)
             self._unread += len(events)
             connection.delivered(weight)
         else:
@@ -203,8 +206,12 @@ class ManagerCore:
         attempt, established = notice.attempt, notice.established
         if self._dialer.succeeded(notice):
             connection = self._go_live(established, attempt.job.bootstrap)
-            if connection is not None:
-                self._connections.add_aliases(connection, {attempt.given, attempt.target})
+            if connection is None:
+                text = "another connection with that peer, or of that name, took its place"
+                error = Refused(text, established.candidate.peer_id, duplicate=True)
+                self._dialer.failed(attempts.AttemptFailed(attempt, error, None))
+                return
+            self._connections.add_aliases(connection, {attempt.given, attempt.target})
             self._dialer.connected(attempt.job)
         else:
             self._connections.forsake(established.candidate)
@@ -228,13 +235,12 @@ class ManagerCore:
     # --- the end of everything --------------------------------------------------------------------
 
     def _on_stop(self, notice: notices.Stop) -> None:
-        if self._stopping:
-            return
-        self._stopping = True
-        self._bootstrapper.stop()
-        self._dialer.stop()
-        self._acceptor.stop()
-        self._connections.dismiss_all(notice.linger)
+        if not self._stopping:
+            self._stopping = True
+            self._bootstrapper.stop()
+            self._dialer.stop()
+            self._acceptor.stop()
+        self._connections.dismiss_all(notice.linger)  # a second stop() may be less patient than the first
 
     def _is_quiet(self) -> bool:
         return self._connections.all_gone and self.inbox.empty()
