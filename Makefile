@@ -52,7 +52,7 @@ lab: $(VENV)/.for-dev ## tests in network namespaces with routers and NATs (need
 	@echo "They need root, iproute2 and nftables, and touch nothing outside these namespaces."
 	$(BIN)/python -m pytest -m lab
 
-docs: $(VENV)/.for-bench ## draw the pictures in img/ again
+docs: $(VENV)/.for-cli ## draw the pictures in img/ again
 	$(BIN)/python img/make_pictures.py
 
 clean: ## remove everything that was made, .venv too

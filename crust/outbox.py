@@ -99,17 +99,19 @@ class Outbox:
         """Stand in for the sleeping writer, for one message."""
         assert self._send_now is not None
         self.express = False
+        flushed = False
         try:
             flushed = self._send_now(data)
         except ConnectionLost:
-            flushed = False  # the writer will find the same, and report it
-        self.sent(size)
-        with self._lock:
-            if self._messages or self._controls or self.closed or not flushed:
-                self._unflushed = not flushed
-                self._wake.put(None)
-            else:
-                self._writer_sleeps = True
+            pass  # the writer will find the same, and report it
+        finally:  # whatever happened, the writer's work is the writer's again
+            self.sent(size)
+            with self._lock:
+                if self._messages or self._controls or self.closed or not flushed:
+                    self._unflushed = not flushed
+                    self._wake.put(None)
+                else:
+                    self._writer_sleeps = True
 
     def put_control(self, frame: bytes) -> bool:
         """Queue a control frame ahead of all messages; ``False`` when it was dropped. Any thread may call, none
