@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import crust
-from crust import Config, ConnectionManager, Endpoint, Event, Identity, PeerId
+from crust import Config, ConnectionManager, Endpoint, Event, Identity, PeerId, SendQueueFull
 from crust.blacklist import Entry
 from crust.connection import ConnectionInfo
 from crust.event import AnyEvent
@@ -246,6 +246,16 @@ def join(first: Node, second: Node) -> None:
     first.connect(second)
     first.link(second)
     second.link(first)
+
+
+def fill_send_queue(node: Node, endpoint: Endpoint, size: int = 1_000_000) -> int:
+    """Send until there is no room any more, to a peer that does not read; how many messages there was room for."""
+    for number in itertools.count():
+        try:
+            node.manager.send(endpoint, number.to_bytes(4, "big") * (size // 4))
+        except SendQueueFull:
+            return number
+    raise AssertionError("unreachable")
 
 
 def in_parallel(calls: Iterable[Callable[[], object]]) -> None:

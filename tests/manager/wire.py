@@ -117,7 +117,7 @@ class WirePeer:
         if self._greater:
             self.send_frame(control_frame(CHOOSE, {"serial": 1}))
         else:
-            assert CHOOSE in [kind for kind, _ in self.read_controls()]
+            self.await_control(CHOOSE)
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -144,6 +144,14 @@ class WirePeer:
         while not (controls := self._decoder.take_controls()) and self._fill():
             pass
         return controls
+
+    def await_control(self, kind: int) -> dict[str, Any]:
+        """Read on to a control frame of that kind; what it says."""
+        while controls := self.read_controls():
+            for found, content in controls:
+                if found == kind:
+                    return content
+        raise ConnectionError(f"the node ended without a frame of kind 0x{kind:02x}")
 
     def read_messages(self, count: int) -> list[bytes]:
         """That many messages (fewer when the other side ends before)."""

@@ -1,0 +1,87 @@
+"""Programs of a few lines that the tests run as processes: ``scripts.py NAME ENDPOINT``. Their ends are what is tested."""
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import crust
+from crust import Config, ConnectionManager, Endpoint, Event
+
+CONFIG = Config(listen_addresses=("127.0.0.1",), beacon_port=None, utp_port=None, upnp=False)
+_kept: list[Any] = []  # what a script "forgets" must live to the end of the program, not to the end of a function
+
+
+def say(line: str) -> None:
+    """One line for the test."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def connected(endpoint: Endpoint) -> tuple[ConnectionManager, Any]:
+    """A manager that is connected to ``endpoint``, and its events."""
+    events = crust.channel()
+    manager = ConnectionManager(events, CONFIG)
+    manager.connect(endpoint)
+    assert isinstance(events.get(), Event.NewConnection)
+    return manager, events
+
+
+def send_and_stop(endpoint: Endpoint) -> None:
+    """The short script of the promise."""
+    manager, _ = connected(endpoint)
+    for number in range(1000):
+        manager.send(endpoint, b"%d" % number)
+    manager.stop()
+    say(f"threads left: {[t.name for t in threading.enumerate() if t is not threading.main_thread()]}")
+
+
+def send_and_forget(endpoint: Endpoint) -> None:
+    """No stop(): the program just ends."""
+    manager, _ = connected(endpoint)
+    for number in range(1000):
+        manager.send(endpoint, b"%d" % number)
+    _kept.append(manager)
+
+
+def send_and_lose_the_manager(endpoint: Endpoint) -> None:
+    """No stop(), and the manager is collected before the program ends."""
+    manager, _ = connected(endpoint)
+    for number in range(1000):
+        manager.send(endpoint, b"%d" % number)
+
+
+def fail(endpoint: Endpoint) -> None:
+    """The program dies of an exception inside the with statement."""
+    events = crust.channel()
+    with ConnectionManager(events, CONFIG) as manager:
+        manager.connect(endpoint)
+        events.get()
+        for number in range(1000):
+            manager.send(endpoint, b"%d" % number)
+        raise ValueError("the program is wrong")
+
+
+def wait_for_interrupt(endpoint: Endpoint) -> None:
+    """Loops on its events until Ctrl-C."""
+    events = crust.channel()
+    try:
+        with ConnectionManager(events, CONFIG) as manager:
+            manager.connect(endpoint)
+            for event in events:
+                if isinstance(event, Event.NewConnection):
+                    for number in range(1000):
+                        manager.send(endpoint, b"%d" % number)
+                    say("ready")
+    except KeyboardInterrupt:
+        say("interrupted")
+    say(f"last event: {list(events)[-1]!r}")
+
+
+SCRIPTS: dict[str, Callable[[Endpoint], None]] = {
+    script.__name__: script
+    for script in (send_and_stop, send_and_forget, send_and_lose_the_manager, fail, wait_for_interrupt)
+}
+
+if __name__ == "__main__":
+    SCRIPTS[sys.argv[1]](Endpoint.parse(sys.argv[2]))
