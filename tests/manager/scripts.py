@@ -1,4 +1,4 @@
-"""Programs of a few lines that the tests run as processes: ``scripts.py NAME ENDPOINT``. Their ends are what is tested."""
+"""Programs of a few lines that the tests run as processes: ``scripts.py NAME ENDPOINT``. Their ends are tested."""
 
 import sys
 import threading
