@@ -90,11 +90,13 @@ class Outbox:
                     if not self._writer_sleeps:
                         self._messages.append(data)
                         return
-                    self._writer_sleeps = False
-                    self._stood_in_for = express = self.express and size <= MAX_EXPRESS
-                    if not express:
+                    express = self.express and size <= MAX_EXPRESS
+                    if express:
+                        self._stood_in_for = True
+                    else:
                         self._messages.append(data)
                         self._wake.put(None)
+                    self._writer_sleeps = False
                 finally:
                     self._release()
                 break
@@ -120,13 +122,13 @@ class Outbox:
         with self._lock:
             if not self._stood_in_for:
                 return
-            self._stood_in_for = False
-            self._make_room(size)
             if self._messages or self._controls or self.closed or not flushed:
                 self._unflushed = not flushed
                 self._wake.put(None)
             else:
                 self._writer_sleeps = True
+            self._stood_in_for = False
+            self._make_room(size)
 
     def put_control(self, frame: bytes) -> bool:
         """Queue a control frame ahead of all messages; ``False`` when it was dropped. Any thread may call, none
@@ -135,9 +137,7 @@ class Outbox:
             if self.closed or len(self._controls) >= MAX_WAITING_CONTROLS:
                 return False
             self._controls.append(frame)
-            if self._writer_sleeps:
-                self._writer_sleeps = False
-                self._wake.put(None)
+            self._wake_writer()
             return True
 
     def close(self, *, discard: bool = False) -> None:
@@ -150,9 +150,13 @@ class Outbox:
                 self._messages = []
                 self._controls.clear()
             self._room.notify_all()
-            if self._writer_sleeps:
-                self._writer_sleeps = False
-                self._wake.put(None)
+            self._wake_writer()
+
+    def _wake_writer(self) -> None:
+        if self._writer_sleeps:
+            # In this order: if a Ctrl-C comes between, the writer is woken once too often.
+            self._wake.put(None)
+            self._writer_sleeps = False
 
     @property
     def waiting_bytes(self) -> int:
@@ -183,16 +187,21 @@ class Outbox:
         empty."""
         while True:
             with self._lock:
-                if self._messages or self._controls or self._unflushed:
-                    self._unflushed = False
-                    controls = list(self._controls)
-                    self._controls.clear()
-                    messages, self._messages = self._messages, []
-                    return controls, messages
-                if self.closed:
-                    return None
-                self._writer_sleeps = True
+                if not self._stood_in_for:
+                    self._writer_sleeps = False
+                    if self._messages or self._controls or self._unflushed:
+                        return self._take_all()
+                    if self.closed:
+                        return None
+                    self._writer_sleeps = True
             self._wake.get()
+
+    def _take_all(self) -> tuple[list[bytes], list[bytes]]:
+        self._unflushed = False
+        controls = list(self._controls)
+        self._controls.clear()
+        messages, self._messages = self._messages, []
+        return controls, messages
 
     def take_controls(self) -> list[bytes]:
         """The control frames that wait, if any; never blocks. They may pass between the pieces of a large message."""
