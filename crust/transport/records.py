@@ -31,8 +31,8 @@ MAX_RECORD: Final = MAX_RECORD_PLAINTEXT + RECORD_OVERHEAD
 REKEY_RECORDS: Final = 2**20
 """Records under one key: 64 GiB at most, far below any limit of either cipher; then both sides take the next key."""
 
-RECEIVE_CAPACITY: Final = 512 * 1024
-"""Bytes that a busy connection's receive buffer grows to: seven of the largest records for one system call."""
+RECEIVE_CAPACITY: Final = 1024 * 1024
+"""Bytes that a busy connection's receive buffer grows to: fifteen of the largest records for one system call."""
 _FIRST_CAPACITY: Final = 16 * 1024
 """Bytes of a receive buffer that nothing has filled yet: idle connections are many."""
 _QUIET_READS: Final = 32
