@@ -390,6 +390,25 @@ def test_the_writer_is_never_at_work_beside_one_who_stands_in() -> None:
     assert outbox.waiting_bytes == 0
 
 
+def test_a_writer_that_is_woken_for_nothing_lets_the_stand_in_work() -> None:
+    lane = Lane()
+    outbox = Outbox("peer", ROOM, lane)
+    taking = writing(outbox)
+
+    def meanwhile() -> None:
+        outbox._wake.put(None)  # as an interrupted sender may leave it
+        until(outbox._wake.empty)
+        for _ in range(100):
+            with outbox._lock:
+                assert not outbox._writer_sleeps, "the next sender would stand in as well"
+
+    lane.meanwhile = meanwhile
+    outbox.express = True
+    outbox.put(b"answer")
+    outbox.put(b"next")
+    assert taking.result() == ([], [b"next"])
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that sends signals")
 @pytest.mark.parametrize("express", [False, True])
 def test_an_interrupt_of_a_sender_hangs_nobody(express: bool) -> None:
