@@ -5,12 +5,12 @@ thread.
 """
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol as TypingProtocol
 
-from crust.clock import Deadline
+from crust.clock import Deadline, now
 from crust.config import Config
 from crust.endpoint import Endpoint
 from crust.errors import CrustError, DialFailed
@@ -52,6 +52,8 @@ class Attempt:
         self.job = job
         self.given = given
         self.target = target
+        self.began = now()
+        """When it had a thread, as `crust.clock.now` counts."""
         self._lock = threading.Lock()
         self._handle: Abortable | None = None
         self._aborted = False
@@ -72,6 +74,7 @@ class Attempt:
     def run(self, node: Node, config: Config, inbox: Inbox) -> None:
         """Try it; on a thread of the pool. Reports exactly one notice."""
         question = Ask(self)
+        self.began = now()
         try:
             notice = self._try(node, Deadline(config.dial_timeout), inbox, question)
         except CrustError as error:
@@ -142,6 +145,8 @@ class Job:
         self.running: set[Attempt] = set()
         self.expected: dict[PeerId, tuple[Attempt, Timer]] = {}
         self.retried: set[Endpoint] = set()
+        self.cut_short: Counter[Endpoint] = Counter()
+        self.pauses: set[Timer] = set()  # before what was cut short is tried again
         self.stagger: Timer | None = None
         self._failures: dict[Endpoint, list[str]] = {endpoint: [] for endpoint in endpoints}
 

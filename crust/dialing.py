@@ -6,6 +6,7 @@ other than "wait", so that two attempts of one ``connect()`` can never both beco
 """
 
 import logging
+import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -18,7 +19,7 @@ from crust.endpoint import Endpoint, Protocol
 from crust.errors import CrustError, DialFailed
 from crust.identity import PeerId
 from crust.limits import DIAL_STAGGER
-from crust.negotiate import Node, Refused
+from crust.negotiate import CutShort, Node, Refused
 from crust.notices import Ask, Inbox
 from crust.peers import Candidate, Verdict
 from crust.timers import Timers
@@ -26,6 +27,14 @@ from crust.workers import WorkerPool
 
 log = logging.getLogger("crust.dialing")
 
+CUT_EARLY: Final = 1.0
+"""Seconds; an attempt that was cut short sooner than this may have met a node that was overrun: it throws out the
+oldest handshake when there are too many. (One that does not know us is silent for longer, as a rule.)"""
+MAX_CUT_SHORT: Final = 4
+"""Times that an endpoint is tried again for that reason."""
+CUT_SHORT_PAUSE: Final = 0.1
+"""Seconds before the first such try, doubled for each further one, with jitter: those thrown out together must not come
+back together."""
 DIALABLE: Final = frozenset({Protocol.TCP})
 """The transports that can be dialled."""
 
@@ -135,6 +144,8 @@ class Dialer:
             self._duplicate(attempt, error.peer_id)
         else:
             job.failed(attempt, str(error))
+            if isinstance(error, CutShort) and now() - attempt.began < CUT_EARLY:
+                self._try_again_later(job, attempt)
         self._go_on(job)
 
     def succeeded(self, notice: AttemptSucceeded) -> bool:
@@ -193,6 +204,21 @@ class Dialer:
         self._end(job)
         self._let_others_run(job.race)
 
+    def _try_again_later(self, job: Job, attempt: Attempt) -> None:
+        """The other node had too many handshakes at once and threw ours out, perhaps."""
+        tries = job.cut_short[attempt.target]
+        if tries >= MAX_CUT_SHORT:
+            return
+        job.cut_short[attempt.target] += 1
+
+        def again() -> None:
+            job.pauses.discard(timer)
+            job.queue.append((attempt.given, attempt.target))
+            self._go_on(job)
+
+        timer = self._timers.at(now() + CUT_SHORT_PAUSE * 2**tries * random.uniform(0.5, 1.5), again)
+        job.pauses.add(timer)
+
     def _expected_in_vain(self, job: Job, peer_id: PeerId) -> None:
         attempt, _ = job.expected.pop(peer_id)
         if attempt.target in job.retried:
@@ -215,7 +241,7 @@ class Dialer:
             pass
         if job.queue:
             job.stagger = self._timers.at(now() + DIAL_STAGGER, lambda: self._go_on(job))
-        elif not job.running and not job.expected:
+        elif not (job.running or job.expected or job.pauses):
             self._end(job)
 
     def _start_next(self, job: Job) -> bool:
@@ -255,7 +281,7 @@ class Dialer:
         self._jobs.discard(job)
         if job.stagger is not None:
             job.stagger.cancel()
-        for _, timer in job.expected.values():
+        for timer in (*job.pauses, *(timer for _, timer in job.expected.values())):
             timer.cancel()
         for attempt in job.running:
             attempt.abort()

@@ -64,6 +64,10 @@ class Refused(HandshakeFailed):
         self.duplicate = duplicate
 
 
+class CutShort(HandshakeFailed):
+    """Whoever answered ended the connection before the handshake was done; a busy node may do so to an honest peer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """What every handshake of a node needs; shared by its threads, never changed."""
@@ -96,21 +100,22 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
 
     Raises:
         Refused: one side does not want this connection.
+        CutShort: the stream ended before the choice.
         HandshakeFailed: whoever answered is not a peer that we can talk to.
-        RemoteError: the stream ended, or the deadline passed.
+        RemoteError: the deadline passed, or the peer broke the protocol.
     """
     stream.set_deadline(deadline)
     began = next(_streams)
     handshake = Initiator(node.identity, node.keys, node.session, node.ciphers)
-    stream.send_all(handshake.start())
-    asked_at = now()
     try:
+        stream.send_all(handshake.start())
+        asked_at = now()
         while not handshake.receive(_receive(stream)):
             pass
     except ConnectionLost as error:
-        raise HandshakeFailed(
-            f"the connection ended during the handshake ({error}): not a Crust peer, or one of another network "
-            "(check network and network_key on both sides)"
+        raise CutShort(
+            f"the connection ended during the handshake ({error}): not a Crust peer, one of another network "
+            "(check network and network_key on both sides), or one too busy"
         ) from error
     except TimedOut as error:
         raise HandshakeFailed(
@@ -125,13 +130,16 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
         raise _refused_here(verdict, candidate)
     parting = handshake.finish(candidate.serial, candidate.alone)
     link = _link(stream, handshake)
-    if verdict is Verdict.CHOOSE:
-        # In one piece with the third message: the choice costs no round trip of its own.
-        sealer = _sealer_of(link)
-        stream.send_all(parting + sealer.seal(control_frame(CHOOSE, {"serial": candidate.serial})))
-    else:
-        stream.send_all(parting)
-        _await_choice(link, candidate)
+    try:
+        if verdict is Verdict.CHOOSE:
+            # In one piece with the third message: the choice costs no round trip of its own.
+            sealer = _sealer_of(link)
+            stream.send_all(parting + sealer.seal(control_frame(CHOOSE, {"serial": candidate.serial})))
+        else:
+            stream.send_all(parting)
+            _await_choice(link, candidate)
+    except ConnectionLost as error:
+        raise CutShort(f"the peer ended the connection before it was chosen ({error}); it may be too busy") from error
     stream.set_deadline(None)
     return Established(candidate, link, rtt, peer_chose=verdict is Verdict.WAIT)
 
@@ -240,7 +248,7 @@ def _await_choice(link: Link, candidate: Candidate) -> None:
             if controls and _is_choice(controls, candidate):
                 return
         if not link.reader.fill():
-            raise ConnectionLost("the peer ended the connection instead of choosing it")
+            raise ConnectionLost("without a reason")
 
 
 def _is_choice(controls: list[tuple[int, dict[str, Any]]], candidate: Candidate) -> bool:
