@@ -29,7 +29,7 @@ log = logging.getLogger("crust.dialing")
 
 CUT_EARLY: Final = 1.0
 """Seconds; an attempt that was cut short sooner than this may have met a node that was overrun: it throws out the
-oldest handshake when there are too many. (One that does not know us is silent for longer, as a rule.)"""
+oldest handshake when there are too many. (One of another network keeps silent for longer, as a rule.)"""
 MAX_CUT_SHORT: Final = 4
 """Times that an endpoint is tried again for that reason."""
 CUT_SHORT_PAUSE: Final = 0.1
@@ -144,7 +144,7 @@ class Dialer:
             self._duplicate(attempt, error.peer_id)
         else:
             job.failed(attempt, str(error))
-            if isinstance(error, CutShort) and now() - attempt.began < CUT_EARLY:
+            if isinstance(error, CutShort) and (error.proved or now() - attempt.began < CUT_EARLY):
                 self._try_again_later(job, attempt)
         self._go_on(job)
 

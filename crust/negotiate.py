@@ -65,7 +65,16 @@ class Refused(HandshakeFailed):
 
 
 class CutShort(HandshakeFailed):
-    """Whoever answered ended the connection before the handshake was done; a busy node may do so to an honest peer."""
+    """Whoever answered ended the connection before it was chosen; a busy node may do so to an honest peer.
+
+    Args:
+        text: why, for people.
+        proved: whether they had proved to be a node of our network.
+    """
+
+    def __init__(self, text: str, *, proved: bool) -> None:
+        super().__init__(text)
+        self.proved = proved
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +124,8 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
     except ConnectionLost as error:
         raise CutShort(
             f"the connection ended during the handshake ({error}): not a Crust peer, one of another network "
-            "(check network and network_key on both sides), or one too busy"
+            "(check network and network_key on both sides), or one too busy",
+            proved=False,
         ) from error
     except TimedOut as error:
         raise HandshakeFailed(
@@ -139,7 +149,8 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
             stream.send_all(parting)
             _await_choice(link, candidate)
     except ConnectionLost as error:
-        raise CutShort(f"the peer ended the connection before it was chosen ({error}); it may be too busy") from error
+        text = f"the peer ended the connection before it was chosen ({error}); it may be too busy"
+        raise CutShort(text, proved=True) from error
     stream.set_deadline(None)
     return Established(candidate, link, rtt, peer_chose=verdict is Verdict.WAIT)
 
