@@ -7,19 +7,22 @@ out when the user has taken some:
 * a `Channel` calls back from the consumer's thread;
 * a ``queue.Queue`` notifies its ``not_full`` condition at every ``get()``; a small thread waits on that, only while
   events wait;
-* anything else that has ``qsize()`` (``queue.SimpleQueue``) is looked at again after a short pause, only while events
-  wait;
+* anything else that has ``qsize()`` (``queue.SimpleQueue``, or a ``queue.Queue`` with a ``put()`` of its own) is looked
+  at again after a short pause, only while events wait;
 * an object with ``put()`` alone cannot tell; it is given everything at once and must look after itself.
+
+If ``put()`` raises ``queue.Full``, the event waits; after any other exception that one event is lost, and the log says
+so.
 """
 
 import logging
 import queue
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from crust import limits
 from crust.channel import Channel
 from crust.event import AnyEvent
 from crust.workers import start_thread
@@ -43,6 +46,11 @@ class _Waiting:
         self.delivered = delivered
         self.taken = 0
 
+    def done(self) -> None:
+        """All of it is in the user's queue."""
+        if self.delivered is not None:
+            self.delivered(self.weight)
+
 
 class Outlet:
     """Delivers events in order. All methods belong to the manager thread.
@@ -56,7 +64,7 @@ class Outlet:
 
     def __init__(self, events: Any, max_events: int, max_bytes: int, room_made: Callable[[], None]) -> None:
         self._target = _target_for(events, room_made)
-        self._most = min(max_events, self._target.maxsize or max_events)
+        self._most = min(max_events, self._target.maxsize) if self._target.maxsize > 0 else max_events
         self._max_bytes = max_bytes
         self._waiting: deque[_Waiting] = deque()
         self._put_total = 0
@@ -96,11 +104,14 @@ class Outlet:
 
     def finish(self, last: AnyEvent) -> None:
         """Put everything that waits and the last event, whatever the bounds: nothing more will follow."""
-        for waiting in self._waiting:
-            self._target.force(waiting.events[waiting.taken :])
-        self._waiting.clear()
-        self._target.force([last])
-        self._target.close()
+        try:
+            while self._waiting:
+                waiting = self._waiting.popleft()
+                self._target.force(waiting.events[waiting.taken :])
+                waiting.done()
+            self._target.force([last])
+        finally:
+            self._target.close()
 
     def _room(self) -> int:
         """How many events may be put now."""
@@ -108,7 +119,7 @@ class Outlet:
         if not size:  # nothing waits there, or it cannot be told
             self._ledger.clear()
             self._ledger_bytes = 0
-            return self._most
+            return sys.maxsize if size is None else self._most
         taken = self._put_total - size
         ledger = self._ledger
         while ledger and ledger[0][0] <= taken:
@@ -131,8 +142,7 @@ class Outlet:
             waiting.taken += self._count(put, 0)
             return False
         self._count(put, waiting.weight)
-        if waiting.delivered is not None:
-            waiting.delivered(waiting.weight)
+        waiting.done()
         return True
 
     def _count(self, put: int, weight: int) -> int:
@@ -150,23 +160,35 @@ class Outlet:
 class _Target:
     """A queue that has ``put`` and maybe ``qsize``."""
 
-    maxsize = 0
-    must_retry = True
-
     def __init__(self, events: Any) -> None:
         self._events = events
         self._qsize: Callable[[], int] | None = getattr(events, "qsize", None)
+        maxsize = getattr(events, "maxsize", 0)
+        self.maxsize = maxsize if isinstance(maxsize, int) else 0
+        self.must_retry = True
 
     def size(self) -> int | None:
-        return None if self._qsize is None else self._qsize()
+        try:
+            return None if self._qsize is None else self._qsize()
+        except NotImplementedError:  # multiprocessing.Queue on macOS
+            return None
 
     def put(self, events: Sequence[AnyEvent]) -> int:
-        for event in events:
-            self._events.put(event)
+        """Put what finds room; how many those were."""
+        for done, event in enumerate(events):
+            try:
+                self._events.put(event)
+            except queue.Full:
+                return done
+            except Exception:
+                log.exception("put() of the events channel raised; this event is lost: %r", event)
         return len(events)
 
     def force(self, events: Sequence[AnyEvent]) -> None:
-        self.put(events)
+        """Put them whatever the bounds."""
+        left = len(events) - self.put(events)
+        if left:
+            log.error("the events channel is full: %d of the last events are lost", left)
 
     def call_when(self, low: int) -> None:
         """Arrange for a call when no more than ``low`` events wait; nothing can be arranged here."""
@@ -176,13 +198,11 @@ class _Target:
 
 
 class _ChannelTarget(_Target):
-    must_retry = False
-
     def __init__(self, events: Channel[AnyEvent], room_made: Callable[[], None]) -> None:
         super().__init__(events)
         self._channel = events
         self._room_made = room_made
-        self.maxsize = events.maxsize
+        self.must_retry = False
         events.attach()
 
     def put(self, events: Sequence[AnyEvent]) -> int:
@@ -196,17 +216,24 @@ class _ChannelTarget(_Target):
         self._channel.detach()
 
 
-class _QueueTarget(_Target):
-    """A ``queue.Queue`` (or one of its kin): its ``not_full`` condition tells of every ``get``."""
+_watched: set[int] = set()
+_watched_lock = threading.Lock()
 
-    must_retry = False
+
+class _QueueTarget(_Target):
+    """A ``queue.Queue`` (or one of its kin): its ``not_full`` condition tells of every ``get``.
+
+    Others may wait on that condition as well, to put something. A notification that the watcher takes may have been
+    theirs, so it passes every one on. Two watchers would pass them to each other for ever: a queue has one at the most.
+    """
 
     def __init__(self, events: "queue.Queue[AnyEvent]", room_made: Callable[[], None]) -> None:
         super().__init__(events)
         self._queue = events
         self._room_made = room_made
-        self.maxsize = events.maxsize
+        self.must_retry = False
         self._wanted: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._asked = False
         self._closed = False
         self._watcher: threading.Thread | None = None
 
@@ -223,44 +250,68 @@ class _QueueTarget(_Target):
 
     def _put_locked(self, events: Sequence[AnyEvent]) -> int:
         """What ``Queue.put`` does for each item, with one lock and one wake-up for the batch. The mutex is held."""
-        put = self._queue._put
+        put, lost = self._queue._put, 0
         for event in events:
-            put(event)
-        self._queue.unfinished_tasks += len(events)
-        self._queue.not_empty.notify(len(events))
+            try:
+                put(event)
+            except Exception:  # such as events that a PriorityQueue cannot compare
+                log.exception("the events channel cannot hold it; this event is lost: %r", event)
+                lost += 1
+        self._queue.unfinished_tasks += len(events) - lost
+        self._queue.not_empty.notify(len(events) - lost)
         return len(events)
 
     def call_when(self, low: int) -> None:
-        if self._watcher is None:
+        if self._watcher is None and not self.must_retry:
+            self._start_watcher()
+        if self._watcher is not None and not self._asked:
+            self._asked = True
+            self._wanted.put(low)
+
+    def _start_watcher(self) -> None:
+        with _watched_lock:
+            self.must_retry = id(self._queue) in _watched
+            if self.must_retry:
+                return
+            _watched.add(id(self._queue))
+        try:
             self._watcher = start_thread("events-watch", self._watch)
-        self._wanted.put(low)
+        except RuntimeError as error:
+            log.warning("no thread could be made to watch the events channel (%s); it is polled instead", error)
+            self._stop_watching()
+            self.must_retry = True
+
+    def _stop_watching(self) -> None:
+        with _watched_lock:
+            _watched.discard(id(self._queue))
 
     def _watch(self) -> None:
         while (low := self._wanted.get()) is not None:
             with self._queue.not_full:
-                while self._queue._qsize() > low and not self._closed:
+                # At most as many times as would do if nobody else put anything: others could keep it full for ever.
+                for _ in range(self._queue._qsize() - low):
+                    if self._queue._qsize() <= low or self._closed:
+                        break
                     self._queue.not_full.wait()
-                self._queue.not_full.notify()  # the notification may have been meant for somebody who waits to put
+                    self._queue.not_full.notify()
+            self._asked = False
             if not self._closed:
                 self._room_made()
 
     def close(self) -> None:
         self._closed = True
+        if self._watcher is None:
+            return
         self._wanted.put(None)
         with self._queue.not_full:
             self._queue.not_full.notify_all()
-        if self._watcher is not None:
-            self._watcher.join()
+        self._watcher.join()
+        self._stop_watching()
 
 
 def _target_for(events: Any, room_made: Callable[[], None]) -> _Target:
     if isinstance(events, Channel):
         return _ChannelTarget(events, room_made)
-    if isinstance(events, queue.Queue):
+    if isinstance(events, queue.Queue) and type(events).put is queue.Queue.put:
         return _QueueTarget(events, room_made)
     return _Target(events)
-
-
-def weight_of(count: int, size: int) -> int:
-    """What ``count`` messages of ``size`` bytes together count against the bounds."""
-    return size + count * limits.MESSAGE_OVERHEAD
