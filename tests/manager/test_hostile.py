@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from crust import Config, Event, Identity
+from crust import Config, Event, NotConnected
 from crust.limits import MIB
 from crust.transport.framing import BYE, CHOOSE, FIRST, MESSAGE, MESSAGES, NEXT, PING, PONG, control_frame
 from tests.manager.helpers import LOOPBACK, PATIENCE, SCALE, Node, Nodes, join, two_identities, wait_until
@@ -296,13 +296,16 @@ def test_a_bit_flipped_on_the_way_ends_the_connection_and_delivers_nothing_wrong
         second.stop()
 
 
-def test_a_bit_flipped_during_the_handshake_prevents_the_connection(nodes: Nodes) -> None:
-    """Wherever in the first 300 bytes of each direction."""
+def test_a_bit_flipped_during_the_handshake_prevents_the_connection(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever in the first message of each direction."""
+    monkeypatch.setattr("crust.dialing.CUT_EARLY", 0.0)  # no second tries
     hub = nodes.make(handshake_timeout=SOON)
     dice = random.Random(8)
-    for position in range(0, 300, 20):
+    for position in range(0, 130, 9):
         outbound = bool(dice.getrandbits(1))
-        limit = 90 if outbound else 200  # bytes that are there for sure
+        limit = 66 if outbound else 130  # bytes of the shortest handshake messages
 
         def spoil(data: bytes, at: int, way: bool, position: int = position % limit, out: bool = outbound) -> bytes:
             index = position - at
@@ -319,19 +322,25 @@ def test_a_bit_flipped_during_the_handshake_prevents_the_connection(nodes: Nodes
     assert hub.log == [Event.Stopped()]
 
 
-def test_a_connection_cut_at_any_byte_of_the_handshake_is_a_failure_or_a_loss(nodes: Nodes) -> None:
+def test_a_connection_cut_at_any_byte_of_the_handshake_is_a_failure_or_a_loss(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crust.dialing.CUT_SHORT_PAUSE", 0.001)
     hub = nodes.make(handshake_timeout=SOON)
     for cut_at in range(0, 1200, 60):
 
         def cut(data: bytes, position: int, _: bool, cut_at: int = cut_at) -> bytes | None:
             return None if position + len(data) > cut_at else data
 
-        guest = nodes.make(listen=False, identity=Identity(), dial_timeout=2 * SOON)
+        guest = nodes.make(listen=False, dial_timeout=2 * SOON)
         with Proxy(hub.endpoint, cut) as way:
             guest.connect(way.endpoint)
             guest.wait(lambda node: node.log)
             if guest.count["NewConnection"]:
-                guest.send(guest.link(hub), bytes(2000))
+                try:
+                    guest.send(guest.link(hub), bytes(2000))
+                except NotConnected:
+                    pass  # it is cut already
                 guest.expect(Event.LostConnection)
         guest.stop()
     assert_serves(hub, nodes)

@@ -177,7 +177,8 @@ def test_a_dead_address_among_good_ones_is_no_failure(nodes: Nodes) -> None:
     assert first.count == {"NewConnection": 1, "Stopped": 1}
 
 
-def test_why_each_address_failed_is_told(nodes: Nodes) -> None:
+def test_why_each_address_failed_is_told(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crust.dialing.CUT_EARLY", 0.0)  # no second tries
     node, other_network = nodes.make(handshake_timeout=0.6, dial_timeout=0.6), nodes.make(network="another")
     closed = nodes.make()
     nobody = closed.endpoint
@@ -194,10 +195,13 @@ def test_why_each_address_failed_is_told(nodes: Nodes) -> None:
 @pytest.mark.parametrize(
     "settings", [{"network": "other"}, {"network_key": b"k" * 32}, {"network": "other", "network_key": b"k" * 32}]
 )
-def test_nodes_of_other_networks_cannot_talk(nodes: Nodes, settings: dict[str, object]) -> None:
+def test_nodes_of_other_networks_cannot_talk(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]
+) -> None:
     """Both ways; and neither sees the other in its events (T-36)."""
-    ours = nodes.make(handshake_timeout=0.5, dial_timeout=2.0)
-    theirs = nodes.make(handshake_timeout=0.5, dial_timeout=2.0, **settings)
+    monkeypatch.setattr("crust.dialing.CUT_EARLY", 0.0)  # no second tries
+    ours = nodes.make(handshake_timeout=0.6, dial_timeout=2.0)
+    theirs = nodes.make(handshake_timeout=0.6, dial_timeout=2.0, **settings)
     ours.connect(theirs)
     theirs.connect(ours)
     for node in (ours, theirs):
