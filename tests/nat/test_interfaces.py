@@ -1,0 +1,58 @@
+"""`crust.nat.interfaces`: which addresses are worth telling others."""
+
+import ipaddress
+import socket
+
+import pytest
+
+from crust.nat.interfaces import interface_addresses, reachable_addresses
+
+OWN = ["127.0.0.1", "192.0.2.5", "169.254.7.7", "::1", "2001:db8::5", "fe80::5", "10.1.2.3"]
+
+
+def test_loopback_is_among_the_addresses_of_this_machine() -> None:
+    addresses = interface_addresses()
+    assert "127.0.0.1" in addresses
+    assert len(addresses) == len(set(addresses))
+    for address in addresses:
+        assert ipaddress.ip_address(address)
+        assert "%" not in address
+
+
+def test_listening_everywhere_means_every_address_of_that_family() -> None:
+    assert reachable_addresses(["0.0.0.0"], OWN) == ["192.0.2.5", "10.1.2.3"]
+    assert reachable_addresses(["::"], OWN) == ["2001:db8::5"]
+    assert reachable_addresses(["0.0.0.0", "::"], OWN) == ["192.0.2.5", "10.1.2.3", "2001:db8::5"]
+
+
+def test_an_address_that_is_listened_on_is_told_whatever_it_is() -> None:
+    for address in ("127.0.0.1", "::1", "fe80::5%lo", "169.254.7.7", "198.51.100.1"):
+        assert reachable_addresses([address], OWN) == [address]
+    assert reachable_addresses(["127.0.0.1", "::"], OWN) == ["127.0.0.1", "2001:db8::5"]
+
+
+def test_each_address_is_told_once() -> None:
+    assert reachable_addresses(["192.0.2.5", "0.0.0.0"], [*OWN, "192.0.2.5"]) == ["192.0.2.5", "10.1.2.3"]
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        (["127.0.0.1", "::1"], ["127.0.0.1", "::1"]),
+        (["127.0.0.1", "169.254.7.7", "fe80::5"], ["127.0.0.1"]),
+        (["0.0.0.0", "::", "224.0.0.1", "ff02::1"], []),
+        ([], []),
+    ],
+)
+def test_loopback_is_better_than_nothing(own: list[str], expected: list[str]) -> None:
+    assert reachable_addresses(["0.0.0.0", "::"], own) == expected
+
+
+def test_not_listening_means_not_reachable() -> None:
+    assert reachable_addresses([], OWN) == []
+
+
+def test_what_is_told_can_be_listened_on() -> None:
+    for address in reachable_addresses(["0.0.0.0"], interface_addresses()):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.bind((address, 0))
