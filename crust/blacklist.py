@@ -34,7 +34,7 @@ class Blacklist:
             return
         try:
             host = entry.host if isinstance(entry, Endpoint) else str(entry)
-            self._networks.append(ipaddress.ip_network(host.partition("%")[0], strict=False))
+            self._networks.append(_network(host.partition("%")[0]))
             return
         except ValueError:
             pass
@@ -58,7 +58,21 @@ class Blacklist:
         if not self._networks:
             return False
         try:
-            address = ipaddress.ip_address(host.partition("%")[0])
+            address = _network(host.partition("%")[0]).network_address
         except ValueError:
             return False
         return any(address in network for network in self._networks)
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network, or a single address as one; IPv4 inside IPv6 (``::ffff:192.0.2.1``) is IPv4.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    network = ipaddress.ip_network(text, strict=False)
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+    return network

@@ -51,6 +51,7 @@ class Timers:
         return heap[0][0] if heap else None
 
     def run_due(self, now: float) -> None:
-        """Fire every timer that is due at ``now``, soonest first."""
-        while (when := self.next_deadline()) is not None and when <= now:
+        """Fire every timer that is due at ``now``, soonest first; those that they add wait for the next call."""
+        first_new = next(self._order)
+        while (when := self.next_deadline()) is not None and when <= now and self._heap[0][1] < first_new:
             heapq.heappop(self._heap)[2].fire()

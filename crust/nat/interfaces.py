@@ -18,7 +18,8 @@ def reachable_addresses(listening_on: Iterable[str], own: Iterable[str]) -> list
     """The addresses under which a listener can be reached.
 
     Unspecified addresses stand for all addresses of their family. Loopback and link-local addresses mean nothing to
-    other hosts: they are left out unless a listener is bound to one of them, or there is nothing else.
+    other hosts: they are left out unless a listener is bound to one of them; loopback ones also stay where there is
+    nothing else.
 
     Args:
         listening_on: addresses that listeners are bound to.
@@ -36,7 +37,7 @@ def reachable_addresses(listening_on: Iterable[str], own: Iterable[str]) -> list
             explicit.add(host)
     candidates = list(dict.fromkeys(candidates))
     useful = [host for host in candidates if host in explicit or _means_something_elsewhere(host)]
-    return useful or [host for host in candidates if not ipaddress.ip_address(host).is_link_local]
+    return useful or [host for host in candidates if ipaddress.ip_address(host).is_loopback]
 
 
 def _means_something_elsewhere(host: str) -> bool:
