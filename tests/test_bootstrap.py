@@ -1,0 +1,316 @@
+"""The rounds of ``bootstrap()``, with a dialer made of paper and a clock that is set by hand."""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import cast
+
+import pytest
+
+from crust import bootstrap
+from crust.attempts import Attempt, Job, Race
+from crust.bootstrap import Bootstrapper, backoff
+from crust.config import Config
+from crust.dialing import Dialer
+from crust.endpoint import Endpoint
+from crust.limits import BOOTSTRAP_PARALLEL
+from crust.timers import Timers
+
+SHORTEST, LONGEST = 1.0, 8.0
+CONFIG = Config(bootstrap_backoff_min=SHORTEST, bootstrap_backoff_max=LONGEST)
+
+
+def contacts(count: int) -> tuple[Endpoint, ...]:
+    return tuple(Endpoint.tcp((f"192.0.2.{number}", 5483)) for number in range(1, count + 1))
+
+
+class PaperDialer:
+    """Keeps what it is asked for; the test says how each job ends."""
+
+    def __init__(self) -> None:
+        self.running: list[Job] = []
+        self.tried: list[Endpoint] = []
+        self.most = 0
+        self.at_once: Callable[[Endpoint], bool | None] = lambda endpoint: None
+        """Whether a job succeeds before connect() returns; ``None``: it does not end there."""
+
+    def connect(
+        self, endpoints: Iterable[Endpoint], race: Race, ended: Callable[[Job], None], bootstrap: bool = False
+    ) -> Job:
+        assert bootstrap
+        job = Job(tuple(endpoints), race, ended, bootstrap)
+        (endpoint,) = job.endpoints
+        self.tried.append(endpoint)
+        self.running.append(job)
+        self.most = max(self.most, len(self.running))
+        outcome = self.at_once(endpoint)
+        if outcome is not None:
+            self.end(job, outcome)
+        return job
+
+    def end(self, job: Job, connected: bool) -> None:
+        """What the real one does at the end of a job."""
+        self.running.remove(job)
+        job.done = True
+        job.connected = connected
+        if connected:
+            job.race.won += 1
+        else:
+            job.failed(Attempt(job, job.endpoints[0], job.endpoints[0]), "nobody there")
+        job.ended(job)
+
+    def fail_all(self) -> None:
+        while self.running:
+            self.end(self.running[0], connected=False)
+
+
+class World:
+    """A bootstrapper and all that it depends on."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.dialer = PaperDialer()
+        self.timers = Timers()
+        self.bootstrapper = Bootstrapper(CONFIG, cast(Dialer, self.dialer), self.timers)
+        self.start = self.bootstrapper.start
+
+    def pause(self) -> float:
+        """Go to the next timer; how long that takes."""
+        due = self.timers.next_deadline()
+        assert due is not None, "there is no next round"
+        passed, self.time = due - self.time, due
+        self.timers.run_due(due)
+        return passed
+
+    @property
+    def over(self) -> bool:
+        return not self.bootstrapper.running and not self.dialer.running and self.timers.next_deadline() is None
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    made = World()
+    monkeypatch.setattr(bootstrap, "now", lambda: made.time)
+    yield made
+    assert made.dialer.most <= BOOTSTRAP_PARALLEL
+
+
+# --- pauses -----------------------------------------------------------------------------------------------------------
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    pauses = [backoff(number, 1.0, 60.0, lambda: 0.5) for number in range(1, 10)]
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_pauses_stay_bounded_for_ever() -> None:
+    assert backoff(10**9, 0.001, 60.0, lambda: 0.5) == 60.0
+    assert backoff(10**9, 0.001, 86400.0, lambda: 1.0) == 108000.0
+
+
+def test_pauses_differ_from_node_to_node() -> None:
+    assert backoff(1, 4.0, 60.0, lambda: 0.0) == 3.0
+    assert backoff(1, 4.0, 60.0, lambda: 1.0) == 5.0
+    assert len({backoff(1, 4.0, 60.0) for _ in range(20)}) > 1
+    assert all(3.0 <= backoff(1, 4.0, 60.0) <= 5.0 for _ in range(200))
+
+
+# --- a round ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, BOOTSTRAP_PARALLEL, BOOTSTRAP_PARALLEL + 1, 3 * BOOTSTRAP_PARALLEL + 2])
+def test_a_round_tries_every_contact_once_and_few_at_a_time(world: World, count: int) -> None:
+    world.start(contacts(count), 1)
+    assert len(world.dialer.running) == min(count, BOOTSTRAP_PARALLEL)
+    while world.dialer.running:
+        assert len(world.dialer.running) == min(
+            BOOTSTRAP_PARALLEL, count - len(world.dialer.tried) + len(world.dialer.running)
+        )
+        world.dialer.end(random.choice(world.dialer.running), connected=False)
+    assert Counter(world.dialer.tried) == Counter(contacts(count))
+
+
+def test_nobody_is_always_first(world: World) -> None:
+    """Else everybody's first contact would be overrun."""
+    orders = set()
+    for _ in range(3):
+        world.start(contacts(12), 1)
+        world.dialer.fail_all()
+        orders.add(tuple(world.dialer.tried))
+        world.dialer.tried.clear()
+        world.bootstrapper.stop()
+    assert len(orders) > 1  # the same by chance: once in 10**17
+    assert {frozenset(order) for order in orders} == {frozenset(contacts(12))}
+
+
+def test_enough_connections_end_the_round_early(world: World) -> None:
+    world.start(contacts(40), 2)
+    world.dialer.end(world.dialer.running[0], connected=True)
+    assert world.bootstrapper.running
+    world.dialer.end(world.dialer.running[0], connected=True)
+    assert not world.bootstrapper.running
+    tried = len(world.dialer.tried)
+    assert tried == BOOTSTRAP_PARALLEL + 1
+    world.dialer.fail_all()  # those that were under way
+    assert world.over
+    assert len(world.dialer.tried) == tried
+
+
+def test_one_connection_is_enough_when_there_are_no_more_contacts(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "crust.bootstrap")
+    world.start(contacts(20), 5)
+    world.dialer.end(world.dialer.running[3], connected=True)
+    assert world.bootstrapper.running
+    world.dialer.fail_all()
+    assert len(world.dialer.tried) == 20
+    assert world.over
+    assert "bootstrap is done: 1 connected in round 1" in caplog.text
+
+
+def test_it_goes_on_until_somebody_is_there(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "crust.bootstrap")
+    world.start(contacts(3), 1)
+    for expected in (1, 2, 4, 8, 8, 8):
+        assert len(world.dialer.running) == 3
+        world.dialer.fail_all()
+        assert world.bootstrapper.running
+        assert 0.75 * expected <= world.pause() <= 1.25 * expected
+    world.dialer.fail_all()
+    world.pause()
+    world.dialer.end(world.dialer.running[1], connected=True)
+    world.dialer.fail_all()
+    assert world.over
+    assert len(world.dialer.tried) == 3 * 8
+    assert "tcp://192.0.2.2:5483: nobody there" in caplog.text
+    assert "bootstrap round 7 reached nobody; the next begins in" in caplog.text
+    assert "bootstrap is done: 1 connected in round 8" in caplog.text
+
+
+def test_nothing_is_tried_during_a_pause(world: World) -> None:
+    world.start(contacts(3), 1)
+    world.dialer.fail_all()
+    world.timers.run_due(world.time + 0.74 * SHORTEST)
+    assert not world.dialer.running
+    world.timers.run_due(world.time + 1.26 * SHORTEST)
+    assert len(world.dialer.running) == 3
+
+
+def test_a_new_bootstrap_begins_with_short_pauses_again(world: World) -> None:
+    world.start(contacts(1), 1)
+    for _ in range(5):
+        world.dialer.fail_all()
+        world.pause()
+    world.dialer.end(world.dialer.running[0], connected=True)
+    world.start(contacts(1), 1)
+    world.dialer.fail_all()
+    assert world.pause() <= 1.25 * SHORTEST
+
+
+# --- jobs that end before connect() returns ---------------------------------------------------------------------------
+
+
+def test_all_jobs_fail_at_once(world: World) -> None:
+    """A blacklist may refuse them all; no recursion as deep as the list is long."""
+    world.dialer.at_once = lambda endpoint: False
+    many = tuple(Endpoint.tcp(("192.0.2.1", port)) for port in range(1, 5001))
+    world.start(many, 1)
+    assert Counter(world.dialer.tried) == Counter(many)
+    assert world.dialer.most == 1
+    assert 0.75 <= world.pause() <= 1.25
+    assert len(world.dialer.tried) == 2 * len(many)
+
+
+def test_a_job_succeeds_at_once(world: World) -> None:
+    """It is connected already."""
+    world.dialer.at_once = lambda endpoint: True
+    world.start(contacts(5), 2)
+    assert len(world.dialer.tried) == 2
+    assert world.over
+
+
+def test_some_jobs_end_at_once_and_others_do_not(world: World) -> None:
+    slow = contacts(60)[::2]
+    world.dialer.at_once = lambda endpoint: None if endpoint in slow else False
+    world.start(contacts(60), 1)
+    while world.dialer.running:
+        world.dialer.end(world.dialer.running[0], connected=False)
+    assert Counter(world.dialer.tried) == Counter(contacts(60))
+    assert world.bootstrapper.running
+    world.pause()
+    world.dialer.end(world.dialer.running[0], connected=True)
+    world.dialer.fail_all()
+    assert world.over
+
+
+# --- calls while it runs ----------------------------------------------------------------------------------------------
+
+
+def test_a_second_call_raises_the_aim(world: World) -> None:
+    world.start(contacts(10), 1)
+    world.start(contacts(10), 3)
+    world.start(contacts(10), 2)  # never lowers it
+    for _ in range(2):
+        world.dialer.end(world.dialer.running[0], connected=True)
+        assert world.bootstrapper.running
+    world.dialer.end(world.dialer.running[0], connected=True)
+    assert not world.bootstrapper.running
+    assert len(world.dialer.tried) == 10
+
+
+def test_a_second_call_brings_contacts_for_the_next_round(world: World) -> None:
+    world.start(contacts(2), 1)
+    world.start(contacts(3), 1)
+    world.start((), 1)
+    assert len(world.dialer.tried) == 2
+    world.dialer.fail_all()
+    world.pause()
+    assert Counter(world.dialer.tried[2:]) == Counter(contacts(3))
+
+
+def test_a_call_during_a_pause_starts_nothing_twice(world: World) -> None:
+    world.start(contacts(2), 1)
+    world.dialer.fail_all()
+    world.start(contacts(2), 4)
+    world.pause()
+    assert len(world.dialer.running) == 2
+    assert world.timers.next_deadline() is None
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+def test_stop_during_a_round(world: World) -> None:
+    world.start(contacts(40), 1)
+    world.bootstrapper.stop()
+    assert not world.bootstrapper.running
+    world.dialer.fail_all()
+    assert len(world.dialer.tried) == BOOTSTRAP_PARALLEL
+    assert world.over
+
+
+def test_stop_during_a_pause(world: World) -> None:
+    world.start(contacts(3), 1)
+    world.dialer.fail_all()
+    world.bootstrapper.stop()
+    world.bootstrapper.stop()
+    assert world.over
+    world.timers.run_due(world.time + 2 * LONGEST)
+    assert len(world.dialer.tried) == 3
+
+
+def test_stop_before_anything(world: World) -> None:
+    world.bootstrapper.stop()
+    assert world.over
+
+
+def test_nobody_to_try(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.start((), 1)
+    assert world.over
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "bootstrap() knows nobody to try: give fallback_endpoints" in record.getMessage()
+    world.start(contacts(1), 1)
+    assert len(world.dialer.running) == 1
