@@ -1,0 +1,444 @@
+"""`crust.negotiate`: both sides of the handshake and of the choice, and peers that do otherwise."""
+
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from crust import Config, Identity, negotiate
+from crust.clock import Deadline
+from crust.errors import ConnectionLost, CrustError, HandshakeFailed, Malformed, RemoteError, TimedOut
+from crust.negotiate import CutShort, Established, Node, Refused, negotiate_incoming, negotiate_outgoing
+from crust.peers import Candidate, PeerTable, Verdict
+from crust.transport.framing import BYE, CHOOSE, PING, Decoder, control_frame, message_frame
+from crust.transport.handshake import Initiator, Responder
+from tests.manager.helpers import two_identities
+from tests.manager.wire import WirePeer, read_to_end
+from tests.streams import Pair, RecordedStream, node
+from tests.together import PATIENCE, Running
+
+UNKNOWN = 0x5F  # a kind of control frame that this version does not know
+Side = Callable[..., Established]
+either_dials = pytest.mark.parametrize("we_dial", [True, False], ids=["we dial", "they dial"])
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    with Pair() as made:
+        yield made
+
+
+def table_of(own: Node) -> Callable[[Candidate], Verdict]:
+    """What a manager with room answers."""
+    table = PeerTable(own.identity.peer_id, 8, 8)
+    return lambda candidate: table.register(candidate)[0]
+
+
+def start(
+    side: Side,
+    stream: RecordedStream,
+    own: Node,
+    ask: Callable[[Candidate], Verdict] | None = None,
+    deadline: Deadline | None = None,
+) -> Running[Established]:
+    """One side on a thread; it closes the stream when it fails, as its callers do."""
+
+    def run() -> Established:
+        try:
+            return side(stream, own, deadline or Deadline(PATIENCE), ask or table_of(own))
+        except CrustError:
+            stream.close()
+            raise
+
+    return Running(run)
+
+
+class Lazy(Deadline):
+    """A deadline that comes when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.come = False
+
+    def remaining(self) -> float:
+        """A moment, once it was told to."""
+        return 0.02 if self.come else PATIENCE
+
+
+# --- between honest nodes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("initiator_is_greater", [True, False], ids=["initiator chooses", "responder chooses"])
+def test_the_greater_id_chooses(pair: Pair, initiator_is_greater: bool) -> None:
+    lesser, greater = two_identities()
+    dialer = node(greater if initiator_is_greater else lesser)
+    listener = node(lesser if initiator_is_greater else greater)
+    out, into = pair.stream(pair.ours), pair.stream(pair.theirs)
+    responding = start(negotiate_incoming, into, listener)
+    outgoing = start(negotiate_outgoing, out, dialer).result()
+    incoming = responding.result()
+
+    assert (outgoing.peer_chose, incoming.peer_chose) == (not initiator_is_greater, initiator_is_greater)
+    assert outgoing.candidate.peer_id == listener.identity.peer_id
+    assert incoming.candidate.peer_id == dialer.identity.peer_id
+    assert (outgoing.candidate.session, incoming.candidate.session) == (listener.session, dialer.session)
+    assert incoming.candidate.peer_serial == outgoing.candidate.serial == 1
+    assert incoming.candidate.peer_alone
+    assert outgoing.candidate.address == "127.0.0.1"
+    for end in (outgoing, incoming):
+        assert end.rtt is not None
+        assert 0 <= end.rtt < PATIENCE
+    # Where the initiator chooses, the choice is in one piece with its third message.
+    assert (len(out.sent), len(into.sent)) == ((2, 1) if initiator_is_greater else (2, 2))
+
+
+def test_what_is_said_after_the_choice_is_read_on_the_link(pair: Pair) -> None:
+    lesser, greater = two_identities()
+    responding = start(negotiate_incoming, pair.stream(pair.theirs), node(lesser))
+    outgoing = start(negotiate_outgoing, pair.stream(pair.ours), node(greater)).result()
+    incoming = responding.result()
+    for sender, receiver in ((outgoing, incoming), (incoming, outgoing)):
+        sender.link.writer.add(message_frame(b"hello"))
+        sender.link.writer.flush()
+        assert frames(receiver)[0] == [b"hello"]
+
+
+def test_no_deadline_is_left_on_the_stream(pair: Pair) -> None:
+    out, into = pair.stream(pair.ours), pair.stream(pair.theirs)
+    responding = start(negotiate_incoming, into, node())
+    start(negotiate_outgoing, out, node()).result()
+    responding.result()
+    assert (pair.ours.gettimeout(), pair.theirs.gettimeout()) == (None, None)
+    assert (out._deadline, into._deadline) == (None, None)
+
+
+def test_a_later_stream_has_a_later_number() -> None:
+    numbers = []
+    for _ in range(3):
+        with Pair() as pair:
+            responding = start(negotiate_incoming, pair.stream(pair.theirs), node())
+            numbers.append(start(negotiate_outgoing, pair.stream(pair.ours), node()).result().candidate.began)
+            responding.result()
+    assert numbers == sorted(set(numbers))
+
+
+def frames(end: Established) -> tuple[list[bytes], list[tuple[int, dict[str, Any]]]]:
+    """The next record: its messages and control frames."""
+    while (plaintext := end.link.reader.next()) is None:
+        assert end.link.reader.fill(), "it ended"
+    decoder = Decoder(1000)
+    decoder.feed(plaintext)
+    return decoder.take_messages()[0], decoder.take_controls()
+
+
+# --- refusals -----------------------------------------------------------------------------------------
+
+REFUSALS = [
+    (Verdict.DUPLICATE, "connected to us already", "connected to that peer already"),
+    (Verdict.SELF, "this node itself", "this node itself"),
+    (Verdict.FULL, "as many connections as it allows", "max_connections"),
+    (Verdict.REFUSED, "refuses to talk", "blacklist"),
+]
+
+
+@pytest.mark.parametrize(("verdict", "told", "here"), REFUSALS)
+def test_the_responder_refuses(pair: Pair, verdict: Verdict, told: str, here: str) -> None:
+    lesser, greater = two_identities()
+    responding = start(negotiate_incoming, pair.stream(pair.theirs), node(greater), lambda _: verdict)
+    dialing = start(negotiate_outgoing, pair.stream(pair.ours), node(lesser))
+    with pytest.raises(Refused, match=told) as there:
+        dialing.result()
+    with pytest.raises(Refused, match=here) as refused:
+        responding.result()
+    assert there.value.duplicate == refused.value.duplicate == (verdict is Verdict.DUPLICATE)
+    assert (there.value.peer_id, refused.value.peer_id) == (greater.peer_id, lesser.peer_id)
+
+
+@pytest.mark.parametrize(("verdict", "_told", "here"), REFUSALS)
+def test_the_initiator_refuses_without_a_word(pair: Pair, verdict: Verdict, _told: str, here: str) -> None:
+    out = pair.stream(pair.ours)
+    responding = start(negotiate_incoming, pair.stream(pair.theirs), node())
+    dialing = start(negotiate_outgoing, out, node(), lambda _: verdict)
+    with pytest.raises(Refused, match=here) as refused:
+        dialing.result()
+    assert refused.value.duplicate == (verdict is Verdict.DUPLICATE)
+    with pytest.raises(ConnectionLost):
+        responding.result()
+    assert len(out.sent) == 1
+
+
+def test_refused_after_the_initiator_has_chosen_it_finds_the_reason_on_the_link(pair: Pair) -> None:
+    lesser, greater = two_identities()
+    out = pair.stream(pair.ours)
+    responding = start(negotiate_incoming, pair.stream(pair.theirs), node(lesser), lambda _: Verdict.FULL)
+    outgoing = start(negotiate_outgoing, out, node(greater)).result()
+    ((kind, content),) = frames(outgoing)[1]
+    assert (kind, content["reason"]) == (BYE, "full")
+    assert not outgoing.link.reader.fill()
+    out.close()
+    with pytest.raises(Refused):
+        responding.result()
+
+
+def test_a_refused_peer_that_does_not_wait_for_the_reason(pair: Pair) -> None:
+    """It resets the connection: we have refused it all the same."""
+    with WirePeer(pair.ours) as peer:
+        into = pair.stream(pair.theirs)
+
+        def refuse(_: Candidate) -> Verdict:
+            into.abort()
+            return Verdict.REFUSED
+
+        responding = start(negotiate_incoming, into, node(), refuse)
+        peer.prove()
+        with pytest.raises(Refused):
+            responding.result()
+
+
+@either_dials
+def test_a_manager_that_has_no_answer(pair: Pair, we_dial: bool) -> None:
+    def too_late(_: Candidate) -> Verdict:
+        raise TimedOut("no place was free in time")
+
+    sides: list[Side] = [negotiate_outgoing, negotiate_incoming]
+    lesser, greater = two_identities()
+    there = start(sides[we_dial], pair.stream(pair.theirs), node(lesser))
+    with pytest.raises(TimedOut, match="no place"):
+        start(sides[not we_dial], pair.stream(pair.ours), node(greater), too_late).result()
+    with pytest.raises(RemoteError):
+        there.result()
+
+
+# --- strangers ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "config", [Config(network="another"), Config(network_key=bytes(32))], ids=["another network", "another key"]
+)
+def test_a_stranger_gets_no_byte(pair: Pair, config: Config) -> None:
+    stranger = node(config=config)
+    into = pair.stream(pair.theirs)
+    responding = start(negotiate_incoming, into, node())
+    pair.ours.sendall(Initiator(stranger.identity, stranger.keys, stranger.session, stranger.ciphers).start())
+    pair.ours.shutdown(socket.SHUT_WR)
+    with pytest.raises((HandshakeFailed, ConnectionLost)):
+        responding.result()
+    assert read_to_end(pair.ours) == b""
+    assert into.sent == []
+
+
+def test_a_replay_gets_no_byte(pair: Pair) -> None:
+    tokens: list[bytes] = []
+
+    def seen(token: bytes) -> bool:
+        tokens.append(token)
+        return True
+
+    peer = node()
+    into = pair.stream(pair.theirs)
+    responding = start(negotiate_incoming, into, node(is_replay=seen))
+    pair.ours.sendall(Initiator(peer.identity, peer.keys, peer.session, peer.ciphers).start())
+    with pytest.raises(HandshakeFailed, match="copy of an earlier one"):
+        responding.result()
+    assert [len(token) for token in tokens] == [32]
+    assert into.sent == []
+
+
+def test_an_answer_that_is_not_from_our_network(pair: Pair) -> None:
+    dialing = start(negotiate_outgoing, pair.stream(pair.ours), node())
+    pair.theirs.recv(4096)
+    pair.theirs.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 100)
+    with pytest.raises(HandshakeFailed, match="not from our network"):
+        dialing.result()
+
+
+def test_silence_of_the_dialed_one_is_explained(pair: Pair) -> None:
+    with pytest.raises(HandshakeFailed, match=r"no valid answer came in time.*network_key"):
+        start(negotiate_outgoing, pair.stream(pair.ours), node(), deadline=Deadline(0.02)).result()
+
+
+def test_silence_of_the_one_who_dialed(pair: Pair) -> None:
+    into = pair.stream(pair.theirs)
+    with pytest.raises(TimedOut):
+        start(negotiate_incoming, into, node(), deadline=Deadline(0.02)).result()
+    assert into.sent == []
+
+
+@pytest.mark.parametrize("side", ["Initiator", "Responder"])
+def test_another_version_is_explained_on_both_sides(pair: Pair, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    newer: Any = partial({"Initiator": Initiator, "Responder": Responder}[side], version=2)
+    monkeypatch.setattr(negotiate, side, newer)
+    responding = start(negotiate_incoming, pair.stream(pair.theirs), node())
+    dialing = start(negotiate_outgoing, pair.stream(pair.ours), node())
+    upgrade = {"Initiator": ("the peer", "this node"), "Responder": ("this node", "the peer")}[side]
+    for running, who in zip((dialing, responding), upgrade, strict=True):
+        with pytest.raises(HandshakeFailed, match=rf"speaks version \d .* version \d: upgrade {who}"):
+            running.result()
+
+
+# --- peers that end or are silent in between ------------------------------------------------------------
+
+
+def test_the_dialed_one_closes_before_it_proves_anything(pair: Pair) -> None:
+    dialing = start(negotiate_outgoing, pair.stream(pair.ours), node())
+    pair.theirs.recv(4096)
+    pair.theirs.close()
+    with pytest.raises(CutShort, match="network_key") as cut:
+        dialing.result()
+    assert not cut.value.proved
+
+
+def test_the_proved_one_closes_before_it_chooses(pair: Pair) -> None:
+    lesser, greater = two_identities()
+    dialing = start(negotiate_outgoing, pair.stream(pair.ours), node(lesser))
+    with WirePeer(pair.theirs, dials=False, identity=greater) as peer:
+        peer.prove()
+        peer.sock.close()
+        with pytest.raises(CutShort, match="before it was chosen") as cut:
+            dialing.result()
+    assert cut.value.proved
+
+
+@pytest.mark.parametrize("proves", [False, True])
+def test_the_one_who_dialed_closes(pair: Pair, proves: bool) -> None:
+    lesser, greater = two_identities()
+    responding = start(negotiate_incoming, pair.stream(pair.theirs), node(lesser))
+    with WirePeer(pair.ours, identity=greater) as peer:
+        if proves:
+            peer.prove()
+    with pytest.raises(ConnectionLost):
+        responding.result()
+
+
+@either_dials
+def test_silence_instead_of_the_choice(pair: Pair, we_dial: bool) -> None:
+    deadline = Lazy()
+
+    def ask(_: Candidate) -> Verdict:
+        deadline.come = True
+        return Verdict.WAIT
+
+    with waiting_for(pair, we_dial, ask, deadline) as (running, _), pytest.raises(TimedOut):
+        running.result()
+
+
+# --- instead of the choice ------------------------------------------------------------------------------
+
+
+class waiting_for:
+    """One of us who waits for the choice of a peer that is proved and does what the test likes."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        we_dial: bool,
+        ask: Callable[[Candidate], Verdict] | None = None,
+        deadline: Deadline | None = None,
+    ) -> None:
+        lesser, greater = two_identities()
+        side: Side = negotiate_outgoing if we_dial else negotiate_incoming
+        self._running = start(side, pair.stream(pair.ours), node(lesser), ask, deadline)
+        self._peer = WirePeer(pair.theirs, dials=not we_dial, identity=greater)
+
+    def __enter__(self) -> tuple[Running[Established], WirePeer]:
+        self._peer.prove()
+        return self._running, self._peer
+
+    def __exit__(self, *_: object) -> None:
+        self._peer.sock.close()
+
+
+@either_dials
+@pytest.mark.parametrize("message", [b"", b"early"])
+def test_a_message_before_the_choice(pair: Pair, we_dial: bool, message: bytes) -> None:
+    with waiting_for(pair, we_dial) as (running, peer):
+        peer.send_messages(message)
+        with pytest.raises(Malformed, match="message"):
+            running.result()
+
+
+@either_dials
+@pytest.mark.parametrize(
+    ("content", "text", "duplicate"),
+    [
+        ({"reason": "duplicate"}, "connected to us already", True),
+        ({"reason": "self"}, "this node itself", False),
+        ({"reason": "full"}, "as many connections", False),
+        ({"reason": "refused"}, "refuses", False),
+        ({"reason": "something new"}, "refuses", False),
+        ({"reason": ["duplicate"]}, "refuses", False),
+        ({"text": "\x1b[2Jboo"}, "refuses", False),
+    ],
+)
+def test_goodbye_instead_of_the_choice(
+    pair: Pair, we_dial: bool, content: dict[str, Any], text: str, duplicate: bool
+) -> None:
+    with waiting_for(pair, we_dial) as (running, peer):
+        peer.send_frame(control_frame(BYE, content))
+        with pytest.raises(Refused, match=text) as refused:
+            running.result()
+        assert refused.value.duplicate is duplicate
+        assert refused.value.peer_id == peer.id
+        assert str(refused.value).isprintable()
+
+
+@either_dials
+def test_other_control_frames_are_passed_over(pair: Pair, we_dial: bool) -> None:
+    with waiting_for(pair, we_dial) as (running, peer):
+        peer.send_frame(control_frame(UNKNOWN, {"a": [1]}), control_frame(PING, {"t": 1}))
+        peer.send_frame(control_frame(UNKNOWN, {}), control_frame(CHOOSE, {"serial": 77}))
+        assert running.result().candidate.peer_serial == 77
+
+
+@either_dials
+@pytest.mark.parametrize("serial", [0, 2**63 - 1])
+def test_the_bounds_of_a_serial(pair: Pair, we_dial: bool, serial: int) -> None:
+    with waiting_for(pair, we_dial) as (running, peer):
+        peer.send_frame(control_frame(CHOOSE, {"serial": serial}))
+        assert running.result().candidate.peer_serial == serial
+
+
+@either_dials
+@pytest.mark.parametrize("content", [{"serial": bad} for bad in (-1, 2**63, True, 1.0, "1", None, [1])] + [{}])
+def test_a_hostile_serial(pair: Pair, we_dial: bool, content: dict[str, Any]) -> None:
+    with waiting_for(pair, we_dial) as (running, peer):
+        peer.send_frame(control_frame(CHOOSE, content))
+        with pytest.raises(Malformed, match="serial"):
+            running.result()
+
+
+@either_dials
+@pytest.mark.parametrize("after", [message_frame(b"x"), control_frame(PING, {"t": 1})])
+def test_frames_in_the_record_of_the_choice(pair: Pair, we_dial: bool, after: bytes) -> None:
+    """What followed would be lost: whoever reads on reads records."""
+    with waiting_for(pair, we_dial) as (running, peer):
+        peer.send_frame(control_frame(CHOOSE, {"serial": 1}), after)
+        with pytest.raises(Malformed):
+            running.result()
+
+
+@either_dials
+def test_a_record_in_one_piece_with_the_choice_is_kept(pair: Pair, we_dial: bool) -> None:
+    with waiting_for(pair, we_dial) as (running, peer):
+        choice, message = control_frame(CHOOSE, {"serial": 1}), message_frame(b"at once")
+        peer.sock.sendall(peer.seal(choice) + peer.seal(message))
+        assert frames(running.result())[0] == [b"at once"]
+
+
+@either_dials
+def test_a_forged_record_instead_of_the_choice(pair: Pair, we_dial: bool) -> None:
+    with waiting_for(pair, we_dial) as (running, peer):
+        record = bytearray(peer.seal(control_frame(CHOOSE, {"serial": 1})))
+        record[-1] ^= 1
+        peer.sock.sendall(record)
+        with pytest.raises(Malformed, match="authenticate"):
+            running.result()
+
+
+def test_both_are_failures_of_a_handshake() -> None:
+    refused = Refused("no", Identity().peer_id)
+    assert isinstance(refused, HandshakeFailed)
+    assert not refused.duplicate
+    assert isinstance(CutShort("cut", proved=True), HandshakeFailed)
