@@ -129,7 +129,7 @@ class RecordWriter:
 
     def _note_use(self, used: int) -> None:
         self._small = self._small + 1 if used * 16 < len(self._out) else 0
-        if self._small >= _SMALL_FLUSHES and len(self._out) > _FIRST_OUT:
+        if self._small >= _SMALL_FLUSHES and len(self._out) > _FIRST_OUT and not self._used:
             self._out = bytearray(_FIRST_OUT)
             self._small = 0
 
@@ -142,6 +142,8 @@ class RecordWriter:
         if left:
             self._out[:left] = self._out[sent : self._used]
         self._used = left
+        if sent and len(self._out) > _FIRST_OUT:
+            self._note_use(sent)
         return not left
 
 

@@ -269,7 +269,9 @@ def test_memory_grows_with_what_is_sent_and_has_a_bound() -> None:
     assert len(seen) <= 3, "it is not copied again and again"
 
 
-def test_a_quiet_writer_gives_its_memory_back() -> None:
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_quiet_writer_gives_its_memory_back(waiting: bool) -> None:
+    """Also one whose small messages all take the way that never blocks, and not while that has left something over."""
     stream = FakeStream()
     target = writer(stream)
     target.add(FULL)
@@ -279,10 +281,27 @@ def test_a_quiet_writer_gives_its_memory_back() -> None:
     rooms = []
     for text in texts:
         target.add(text)
-        target.flush()
+        if waiting:
+            assert target.flush_waiting()
+        else:
+            target.flush()
         rooms.append(room(target))
     assert rooms == [large] * (link._SMALL_FLUSHES - 1) + [link._FIRST_OUT] * 6
     assert read_all(FakeStream(bytes(stream.sent))) == [FULL, *texts]
+
+
+def test_what_is_left_over_is_not_given_back_with_the_memory() -> None:
+    """A stream that takes one byte at a time makes every flush a small one."""
+    stream = FakeStream(takes=itertools.repeat(1, 3 * link._SMALL_FLUSHES))
+    target = writer(stream)
+    target.add(FULL)
+    target.flush()
+    target.add(bytes(1000))
+    for _ in range(3 * link._SMALL_FLUSHES):
+        assert not target.flush_waiting()
+    assert target.flush_waiting()
+    assert bytes(stream.sent) == sealed([FULL, bytes(1000)])
+    assert room(target) == link._FIRST_OUT
 
 
 def test_a_busy_writer_keeps_its_memory() -> None:
