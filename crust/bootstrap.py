@@ -80,6 +80,16 @@ class Bootstrapper:
         if self._pause is not None:
             self._pause.cancel()
 
+    def turned_away(self, race: Race) -> None:
+        """The peer of a connection that had won in ``race`` refused it at once, so it does not count.
+
+        (Who has the greater id has chosen before it can hear the answer.)
+        """
+        race.won -= 1
+        if self._race is None and not race.won:
+            self._race = race
+            self._fill()
+
     def _begin_round(self) -> None:
         self._rounds += 1
         self._queue = deque(random.sample(self._contacts, len(self._contacts)))

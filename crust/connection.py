@@ -59,6 +59,8 @@ class ReaderEnded:
     connection: "Connection"
     reason: str
     goodbye: bool
+    refused: bool = False
+    """Whether the goodbye was the peer's answer to being chosen."""
 
 
 @dataclass(slots=True, eq=False)
@@ -121,6 +123,7 @@ class Connection:
         self._last_received = self._last_sent = now()
         self._messages_received = self._messages_sent = 0
         self._goodbye: str | None = None
+        self._refused = False
         self._ending = False
         self._pings: OrderedDict[int, float] = OrderedDict()
         self._ping_count = 0
@@ -235,7 +238,7 @@ class Connection:
         except Exception as error:
             self._inbox.put(ReaderEnded(self, f"an internal error: {error!r}", False))
             raise
-        self._inbox.put(ReaderEnded(self, reason, self._goodbye is not None))
+        self._inbox.put(ReaderEnded(self, reason, self._goodbye is not None, self._refused))
 
     def _read(self) -> str:
         reader = self._link.reader
@@ -291,6 +294,7 @@ class Connection:
                     self.rtt = now() - asked
             elif kind == BYE:
                 self._goodbye = _goodbye_text(content)
+                self._refused = content.get("reason") in ("full", "refused") and not self._messages_received
                 return
             else:
                 self._inbox.put(PeerSaid(self, kind, content))

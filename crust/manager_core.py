@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from crust import attempts, notices
 from crust.acceptor import Acceptor
@@ -78,6 +79,7 @@ class ManagerCore:
         )
         self._bootstrapper = Bootstrapper(config, self._dialer, self._timers)
         self._stopping = False
+        self._bootstrapped: WeakKeyDictionary[Connection, Race] = WeakKeyDictionary()
         self._unread = 0  # messages that came during stop() and found no reader
         self._cut_off: set[Connection] = set()  # of these some were not delivered
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -94,7 +96,7 @@ class ManagerCore:
             notices.Drop: lambda n: self._connections.drop(n.endpoint),
             notices.Stop: self._on_stop,
             notices.RoomMade: lambda _: self._outlet.flush(),
-            ReaderEnded: self._connections.reader_ended,
+            ReaderEnded: self._on_reader_ended,
             WriterEnded: self._connections.writer_ended,
             PeerSaid: self._connections.peer_said,
         }
@@ -212,11 +214,19 @@ class ManagerCore:
                 self._dialer.failed(attempts.AttemptFailed(attempt, error, None))
                 return
             self._connections.add_aliases(connection, {attempt.given, attempt.target})
+            if attempt.job.bootstrap:
+                self._bootstrapped[connection] = attempt.job.race
             self._dialer.connected(attempt.job)
         else:
             self._connections.forsake(established.candidate)
             established.link.stream.abort()
             established.link.stream.close()
+
+    def _on_reader_ended(self, notice: ReaderEnded) -> None:
+        self._connections.reader_ended(notice)
+        race = self._bootstrapped.pop(notice.connection, None)
+        if race is not None and notice.refused and not self._stopping:
+            self._bootstrapper.turned_away(race)
 
     def _on_attempt_failed(self, notice: attempts.AttemptFailed) -> None:
         if notice.candidate is not None:
