@@ -103,7 +103,7 @@ class WirePeer:
         keys = self._handshake.keys
         self._sealer = Sealer(keys.send_key, keys.cipher)
         self._opener = Opener(keys.receive_key, keys.cipher)
-        self._opener.feed(self._handshake.unused)
+        self._open(self._handshake.unused)
         self._greater = self.id > self._handshake.peer_id
 
     def _receive(self) -> bytes:
@@ -172,7 +172,10 @@ class WirePeer:
             data = self.sock.recv(65536)
         except ConnectionError:
             data = b""
+        self._open(data)
+        return bool(data)
+
+    def _open(self, data: bytes) -> None:
         self._opener.feed(data)
         while (plaintext := self._opener.open_next()) is not None:
             self._decoder.feed(plaintext)
-        return bool(data)
