@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import selectors
 import socket
 import struct
 import threading
@@ -16,14 +17,19 @@ from crust.limits import LISTEN_BACKLOG
 
 log = logging.getLogger("crust.tcp")
 
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+_RESET_ON_CLOSE: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 _DONT_WAIT: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)  # Windows has none
+
+_CONNECTING: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
+# Not the default one: epoll takes a descriptor for each wait, and select() none above 1023.
+_Selector: Final[type[selectors.BaseSelector]] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 _ADVICE: Final[dict[int, str]] = {
     errno.ECONNREFUSED: "nothing listens on that port; is the peer running, and is the port right?",
     errno.ECONNRESET: "the peer or a box on the way reset the connection",
     errno.EPIPE: "the peer has closed the connection",
+    errno.ENOTCONN: "the peer or a box on the way ended the connection at once",
     errno.ETIMEDOUT: "no answer; the host is off, or a firewall drops what we send",
     errno.EHOSTUNREACH: "there is no way to that host from here",
     errno.ENETUNREACH: "there is no route to that network from here (for an IPv6 address: has this host IPv6?)",
@@ -94,9 +100,9 @@ class TcpStream:
             if self._deadline is not None:
                 self._arm()
             return self._sock.recv_into(buffer)
-        except TimeoutError as error:
-            raise TimedOut("the peer did not answer in time") from error
         except OSError as error:
+            if _deadline_passed(error):
+                raise TimedOut("the peer did not answer in time") from error
             raise self._lost(error) from error
 
     def receive_waiting(self, buffer: memoryview) -> int:
@@ -116,9 +122,9 @@ class TcpStream:
             if self._deadline is not None:
                 self._arm()
             self._sock.sendall(data)
-        except TimeoutError as error:
-            raise TimedOut("the peer did not take what we sent in time") from error
         except OSError as error:
+            if _deadline_passed(error):
+                raise TimedOut("the peer did not take what we sent in time") from error
             raise self._lost(error) from error
 
     def send_waiting(self, data: bytes | bytearray | memoryview) -> int:
@@ -170,6 +176,11 @@ class TcpStream:
                 self._sock.close()
 
 
+def _deadline_passed(error: OSError) -> bool:
+    """Whether it was our own deadline; a connection on which the system gave up (ETIMEDOUT) is lost."""
+    return isinstance(error, TimeoutError) and error.errno is None
+
+
 def resolve(endpoint: Endpoint) -> list[Endpoint]:
     """The endpoints that a host name stands for (the endpoint itself when it is an address).
 
@@ -215,11 +226,9 @@ def dial(endpoint: Endpoint, deadline: Deadline, started: Callable[["PendingDial
     try:
         if started is not None:
             started(pending)
-        remaining = deadline.remaining()
-        if remaining == 0.0:
+        if deadline.expired:
             raise DialFailed("no time was left to try it")
-        sock.settimeout(remaining)
-        sock.connect(address)
+        _connect(sock, address, deadline, pending)
         # A connect() to a free local port may meet itself: TCP allows that simultaneous open.
         if sock.getsockname() == sock.getpeername():
             raise DialFailed("that is the very socket that dials: nothing listens on that port of this host")
@@ -234,7 +243,28 @@ def dial(endpoint: Endpoint, deadline: Deadline, started: Callable[["PendingDial
     if not pending.finish():
         sock.close()
         raise DialFailed("given up")
-    return TcpStream(sock, endpoint)
+    try:
+        return TcpStream(sock, endpoint)
+    except ConnectionLost as error:
+        raise DialFailed(str(error)) from error
+
+
+def _connect(sock: socket.socket, address: Any, deadline: Deadline, pending: "PendingDial") -> None:
+    """What ``sock.connect`` does, so that `PendingDial.abort` ends it whenever it comes."""
+    sock.setblocking(False)
+    code = sock.connect_ex(address)
+    if code in _CONNECTING:
+        # An abort() from now on wakes us; one that came before has left no trace on the socket.
+        if not pending.aborted:
+            with _Selector() as selector:
+                selector.register(sock, selectors.EVENT_WRITE)
+                if not selector.select(deadline.remaining()):
+                    raise TimeoutError
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if pending.aborted:
+        raise ConnectionAbortedError
+    if code:
+        raise OSError(code, os.strerror(code))
 
 
 class PendingDial:
@@ -251,7 +281,7 @@ class PendingDial:
             self.aborted = True
             if self._sock is not None:
                 try:
-                    self._sock.shutdown(socket.SHUT_RDWR)  # wakes connect() on Linux; elsewhere it ends at its deadline
+                    self._sock.shutdown(socket.SHUT_RDWR)  # wakes it on Linux; elsewhere it ends at its deadline
                 except OSError as error:
                     log.debug("an attempt was aborted before it began: %s", error)
 
