@@ -231,6 +231,7 @@ def dial(endpoint: Endpoint, deadline: Deadline, started: Callable[["PendingDial
         _connect(sock, address, deadline, pending)
         # A connect() to a free local port may meet itself: TCP allows that simultaneous open.
         if sock.getsockname() == sock.getpeername():
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)  # or the port is taken for a minute
             raise DialFailed("that is the very socket that dials: nothing listens on that port of this host")
     except OSError as error:
         pending.finish()
