@@ -1,0 +1,261 @@
+"""Every parser of what strangers write: valid inputs to begin with, and what has to hold for any other input."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from crust.cli import bench_protocol, transfer_wire
+from crust.config import Config
+from crust.endpoint import Endpoint
+from crust.errors import ConfigError, EndpointError, Malformed
+from crust.identity import PeerId
+from crust.transport import framing, records
+from crust.transport.aead import AEGIS256, CHACHA20
+from crust.transport.hello import Hello
+from crust.transport.masking import Unmasker, envelope, network_keys
+
+KEY = bytes(range(32))
+LIMIT = 200_000  # bytes of a message
+
+
+@dataclass(frozen=True)
+class Parser:
+    """A parser to be tried."""
+
+    name: str
+    seeds: list[bytes]
+    """Valid inputs."""
+    check: Callable[[bytes], None]
+    """Raises whatever an input must not lead to; the documented error is caught in it."""
+
+
+def pieces(data: bytes) -> list[bytes]:
+    """Byte by byte."""
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def _endpoint(data: bytes) -> None:
+    try:
+        found = Endpoint.parse(_text(data))
+    except EndpointError:
+        return
+    assert Endpoint.parse(str(found)) == found
+
+
+def _peer_id(data: bytes) -> None:
+    try:
+        found = PeerId.parse(_text(data))
+    except EndpointError:
+        return
+    assert PeerId.parse(found.hex()) == found
+
+
+def _config(data: bytes) -> None:
+    try:
+        found = Config.parse(_text(data))
+    except ConfigError:
+        return
+    assert Config.parse(found.dump()) == found
+
+
+_ENDPOINTS = ["tcp://192.0.2.7:5483", "utp://[2001:db8::7]:1", "tracer://host.example:65535", "tcp://[fe80::1%eth0]:9"]
+_CONFIGS = [
+    "tcp_port: 5483\nutp_port: null\nlisten_addresses: ['0.0.0.0', '::']\nnetwork: name\n",
+    "hard_coded_contacts:\n  - tcp://192.0.2.7:5483\n  - 'utp://[2001:db8::7]:1'\nupnp: false\nlinger: 0.5\n",
+    "network_key: 'hex:00112233445566778899aabbccddeeff'\nmax_message_size: 1_000\ndial_timeout: 1e1\n",
+    '{tcp_port: 0, stun_servers: [stun.example:3478], cache_file: "a\\x41\\u00e9b", relay: yes}\n',
+    "identity_file: |\n  a\n  b\nkeepalive_interval: 20\ndead_after: 60 # seconds\n",
+]
+
+
+# --- frames and records -----------------------------------------------------------------------------------------------
+
+
+def _decoded(parts: list[bytes]) -> tuple[list[bytes], list[tuple[int, str]], bool]:
+    """Messages, control frames (as text: NaN is not equal to itself), and whether all parts were right."""
+    decoder = framing.Decoder(LIMIT)
+    good = True
+    try:
+        for part in parts:
+            decoder.feed(part)
+    except Malformed:
+        good = False
+    messages, size = decoder.take_messages()
+    assert size == sum(map(len, messages)) <= sum(map(len, parts))
+    return messages, [(kind, repr(content)) for kind, content in decoder.take_controls()], good
+
+
+def _frames(data: bytes) -> list[bytes]:
+    """Cut before every frame; what is no whole frame is the last piece."""
+    found, at = [], 0
+    while at < len(data):
+        size = framing.HEADER.size + int.from_bytes(data[at + 1 : at + 4], "little")
+        found.append(data[at : at + size])
+        at += size
+    return found or [data]
+
+
+def _decoder(data: bytes) -> None:
+    assert _decoded([data]) == _decoded(_frames(data))
+
+
+def _control(data: bytes) -> None:
+    try:
+        found = framing.parse_control(data)
+    except Malformed:
+        return
+    assert isinstance(found, dict)
+
+
+def _frame_seeds() -> list[bytes]:
+    small = [b"", b"one", b"three" * 9, *[b"equal"] * 40]
+    large = [b"x" * (framing.FRAGMENT_SIZE + 20), b"after"]
+    controls = [framing.control_frame(kind, {"t": 1, "serial": 2}) for kind in (framing.PING, framing.CHOOSE, 0x55)]
+    streams = [[b"".join(part) for part, _, _ in framing.encode_messages(which)] for which in (small, large)]
+    streams += [controls, [streams[1][0], controls[0], *streams[1][1:]], [framing.message_frame(b"alone")]]
+    return [b"".join(stream) for stream in streams]
+
+
+_TEXTS = [b"first", b"", b"third" * 20, *[bytes([number]) for number in range(5)]]
+
+
+def _opener(cipher: str) -> Callable[[bytes], None]:
+    def opened(parts: list[bytes]) -> tuple[list[bytes], str]:
+        opener, found = records.Opener(KEY, cipher, rekey_records=4), []
+        try:
+            for part in parts:
+                room = opener.writable()
+                room[: len(part)] = part
+                opener.received(len(part))
+                while (plaintext := opener.open_next()) is not None:
+                    found.append(bytes(plaintext))
+        except Malformed as error:
+            return found, str(error)
+        return found, ""
+
+    def check(data: bytes) -> None:
+        data = data[:4000]  # what surely fits into one read
+        whole = opened([data])
+        assert whole == opened(pieces(data))
+        assert whole[0] == _TEXTS[: len(whole[0])], "something forged was opened"
+
+    return check
+
+
+def _record_seeds(cipher: str) -> list[bytes]:
+    sealer = records.Sealer(KEY, cipher, rekey_records=4)
+    return [b"".join(map(sealer.seal, _TEXTS))]
+
+
+# --- before the records -----------------------------------------------------------------------------------------------
+
+_MASK_KEY = network_keys("fuzz", None).mask_key
+
+
+def _unmasked(parts: list[bytes], number: int, mask_key: bytes | None) -> tuple[bytes | None, bytes] | str:
+    unmasker, message = Unmasker(mask_key, number), None
+    try:
+        for part in parts:
+            message = unmasker.feed(part)
+    except Malformed as error:
+        return str(error)
+    return message, unmasker.unused
+
+
+def _unmasker(data: bytes) -> None:
+    for number in (1, 2, 3):
+        for mask_key in (_MASK_KEY, None):
+            assert _unmasked([data], number, mask_key) == _unmasked(pieces(data) or [b""], number, mask_key)
+
+
+def _hello(data: bytes) -> None:
+    try:
+        found = Hello.parse(data)
+    except Malformed:
+        return
+    try:
+        again = found.encode()
+    except ValueError:  # JSON with escapes is longer than UTF-8
+        return
+    assert Hello.parse(again) == replace(found, agent=found.agent or None)
+
+
+HELLOS = [
+    Hello().encode(9),
+    Hello(session=b"sessions", ciphers=(AEGIS256, CHACHA20), agent="crust").encode(),
+    Hello(session=b"sessions", cipher=CHACHA20, serial=2**40, alone=True).encode(200),
+    b'{"version":1,"session":null,"ciphers":[],"agent":"\xc3\xa9","new":{"x":[1.5]}}',
+]
+_ENVELOPES = [envelope(mask, number, bytes(120)) + b"rest" for number in (1, 2, 3) for mask in (_MASK_KEY, None)]
+
+
+# --- programs ---------------------------------------------------------------------------------------------------------
+
+
+def _transfer(data: bytes) -> None:
+    try:
+        found = transfer_wire.parse_untrusted(data)
+    except Malformed:
+        return
+    assert transfer_wire.parse_untrusted(transfer_wire.encode(found)) == found
+
+
+def _bench(data: bytes) -> None:
+    """A server answers or drops, whatever comes; it raises nothing."""
+    server: bench_protocol.Server[str] = bench_protocol.Server(LIMIT)
+    server.joined("peer")
+    for _ in range(2):  # the second flood is refused
+        server.message("peer", data, 1.0)
+    try:
+        fields = bench_protocol.parse_control(data)
+    except Malformed:
+        return
+    for name in fields:
+        try:
+            assert 0 <= bench_protocol.number(fields, name, 0, 10) <= 10
+        except Malformed:
+            pass
+
+
+_ID, _HASH = bytes(range(16)), bytes(range(32))
+_TRANSFER = [
+    transfer_wire.encode(message)
+    for message in (
+        transfer_wire.Offer(_ID, 2**33, 7, "nämé.txt"),
+        transfer_wire.Have(_ID, 5),
+        transfer_wire.Proof(_ID, 5, _HASH),
+        transfer_wire.Chunk(_ID, 5, memoryview(b"content")),
+        transfer_wire.Finish(_ID, 5, _HASH),
+        transfer_wire.Saved(_ID, True, _HASH, "name"),
+        transfer_wire.Refused(_ID, transfer_wire.Code.BUSY, "busy"),
+        transfer_wire.Cancel(_ID, "why"),
+        transfer_wire.End(),
+    )
+]
+_BENCH = [
+    bench_protocol.control(do="hello", version=1),
+    bench_protocol.control(do="flood", size=100, seconds=1.5),
+    bench_protocol.control(do="total"),
+    bench_protocol.PING + b"time",
+    bench_protocol.bulk(20),
+]
+
+PARSERS = [
+    Parser("endpoint", [text.encode() for text in _ENDPOINTS], _endpoint),
+    Parser("peer id", [KEY.hex().encode(), KEY.hex().upper().encode()], _peer_id),
+    Parser("config", [text.encode() for text in _CONFIGS], _config),
+    Parser("frames", _frame_seeds(), _decoder),
+    Parser("control frames", [json.dumps({"t": 1, "reason": "bye", "text": "é"}).encode(), b'{"t":1.5}'], _control),
+    *(Parser(f"records {cipher}", _record_seeds(cipher), _opener(cipher)) for cipher in (AEGIS256, CHACHA20)),
+    Parser("unmasker", _ENVELOPES, _unmasker),
+    Parser("hello", HELLOS, _hello),
+    Parser("transfer", _TRANSFER, _transfer),
+    Parser("bench", _BENCH, _bench),
+]
