@@ -1,0 +1,379 @@
+"""`crust.acceptor`: strangers, floods, failing listeners and the end; over loopback, without a manager."""
+
+import errno
+import selectors
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from crust import Config, Port, acceptor
+from crust.acceptor import Acceptor, ReplayFilter
+from crust.clock import now
+from crust.errors import CrustError, TimedOut
+from crust.notices import Ask, Forsaken, Inbox, ListenerBroke, Promoted
+from crust.peers import Verdict
+from crust.transport.tcp import listen
+from tests.manager.helpers import two_identities
+from tests.manager.wire import WirePeer, read_to_end
+from tests.streams import node
+from tests.together import PATIENCE, Running, until
+
+LOCAL = "127.0.0.1"
+
+
+class Listening:
+    """An acceptor with one listener, and the test in place of the manager."""
+
+    def __init__(self, refuses: Callable[[str], bool] = lambda host: False, **settings: Any) -> None:
+        self.lesser, self.greater = two_identities()
+        self.inbox = Inbox()
+        self.acceptor = Acceptor(node(self.lesser), Config(**settings), self.inbox, refuses)
+        self.listener = listen(LOCAL, 0)
+        self.address: tuple[str, int] = self.listener.getsockname()
+        self._sockets: list[socket.socket] = []
+        self._stopped = False
+
+    def start(self, listener: Any = None) -> None:
+        """Serve the listener, or what stands for it."""
+        self.acceptor.listen([listener or self.listener])
+
+    def connect(self, source: str = LOCAL) -> socket.socket:
+        """Somebody connects."""
+        sock = socket.create_connection(self.address, timeout=PATIENCE, source_address=(source, 0))
+        self._sockets.append(sock)
+        return sock
+
+    def crowd(self, sources: list[str]) -> list[socket.socket]:
+        """So many, who enter in this order and keep silent."""
+        crowd = []
+        for source in sources:
+            before = set(self.acceptor._half_open)
+            crowd.append(self.connect(source))
+            until(lambda before=before: set(self.acceptor._half_open) - before, "it is accepted")  # type: ignore[misc]
+        return crowd
+
+    def next(self) -> Any:
+        """The next notice."""
+        return self.inbox.get(timeout=PATIENCE)
+
+    def answer(self, verdict: Verdict | CrustError) -> Ask:
+        """Answer the next notice, which is a question."""
+        question = self.next()
+        assert isinstance(question, Ask)
+        question.answer.put(verdict)
+        return question
+
+    def stop(self) -> None:
+        """End it; every thread is gone then."""
+        if not self._stopped:
+            self._stopped = True
+            self.acceptor.stop()
+            assert self.acceptor.join(PATIENCE)
+
+    def close(self) -> None:
+        """End it and everybody who connected."""
+        self.stop()
+        self.listener.close()
+        for sock in self._sockets:
+            sock.close()
+
+
+Make = Callable[..., Listening]
+
+
+@pytest.fixture
+def idle() -> Iterator[Make]:
+    """Makes acceptors that do not listen yet."""
+    made: list[Listening] = []
+
+    def make(**arguments: Any) -> Listening:
+        made.append(Listening(**arguments))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def serving(idle: Make) -> Make:
+    """Makes acceptors that listen."""
+
+    def make(**arguments: Any) -> Listening:
+        one = idle(**arguments)
+        one.start()
+        return one
+
+    return make
+
+
+# --- the replay filter ----------------------------------------------------------------------------------
+
+
+def test_a_token_is_a_replay_the_second_time() -> None:
+    seen = ReplayFilter()
+    assert [seen(b"a"), seen(b"b"), seen(b"a"), seen(b"b"), seen(b"c")] == [False, False, True, True, False]
+
+
+def test_the_oldest_tokens_are_forgotten() -> None:
+    seen = ReplayFilter(limit=3)
+    assert not any(seen(b"%d" % number) for number in range(1000))
+    assert len(seen._seen) == 3
+    assert [seen(b"%d" % number) for number in (997, 998, 999)] == [True] * 3
+    assert not seen(b"996")
+
+
+# --- honest peers ---------------------------------------------------------------------------------------
+
+
+def test_a_chosen_connection_is_handed_over(serving: Make) -> None:
+    here = serving()
+    with WirePeer(here.connect(), identity=here.greater) as peer:
+        peer.prove()
+        question = here.answer(Verdict.WAIT)
+        peer.settle()
+        promoted = here.next()
+        assert isinstance(promoted, Promoted)
+        assert promoted.established.candidate is question.candidate
+        assert promoted.established.candidate.peer_id == peer.id
+        assert here.acceptor.half_open == 0
+        promoted.established.link.stream.close()
+    assert here.inbox.empty()
+
+
+def test_a_candidate_that_comes_to_nothing_is_reported(serving: Make) -> None:
+    here = serving()
+    with WirePeer(here.connect(), identity=here.greater) as peer:
+        peer.prove()
+        question = here.answer(Verdict.WAIT)
+    forsaken = here.next()
+    assert isinstance(forsaken, Forsaken)
+    assert forsaken.candidate is question.candidate
+    until(lambda: here.acceptor.half_open == 0)
+
+
+@pytest.mark.parametrize("answer", [Verdict.FULL, TimedOut("no place was free in time")])
+def test_a_candidate_that_is_not_wanted(serving: Make, answer: Verdict | CrustError) -> None:
+    here = serving()
+    with WirePeer(here.connect(), identity=here.greater) as peer:
+        peer.prove()
+        question = here.answer(answer)
+        peer.read_until_closed()
+    assert here.next().candidate is question.candidate
+    assert here.inbox.empty()
+
+
+def test_who_is_not_welcome_is_not_heard(serving: Make) -> None:
+    asked: list[str] = []
+    here = serving(refuses=lambda host: asked.append(host) or True)  # type: ignore[func-returns-value]
+    assert read_to_end(here.connect()) == b""
+    assert asked == [LOCAL]
+    assert here.acceptor.half_open == 0
+
+
+# --- strangers ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("latest", [False, True])
+def test_a_stranger_gets_no_byte_and_an_end_that_tells_nothing(
+    serving: Make, monkeypatch: pytest.MonkeyPatch, latest: bool
+) -> None:
+    here = serving(handshake_timeout=0.6)
+    drawn_from: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        drawn_from.append((low, high))
+        return high if latest else low
+
+    monkeypatch.setattr("crust.acceptor.random.uniform", uniform)
+    began = now()
+    sock = here.connect()
+    sock.sendall(b"GET / HTTP/1.1\r\n\r\n" * 200)  # more than any first message, so that it fails at once
+    assert read_to_end(sock) == b""
+    silence = now() - began
+    ((low, high),) = drawn_from
+    assert low == min(acceptor.SHORTEST_SILENCE, high)
+    assert 0 < high <= 0.6
+    assert silence > (high if latest else low) - 0.05
+    assert here.inbox.empty()
+    until(lambda: here.acceptor.half_open == 0)
+
+
+def test_who_ends_at_once_is_forgotten_at_once(serving: Make) -> None:
+    here = serving(handshake_timeout=60.0)
+    (sock,) = here.crowd([LOCAL])
+    sock.close()
+    until(lambda: here.acceptor.half_open == 0)
+    assert not here.acceptor._by_address
+
+
+# --- floods ---------------------------------------------------------------------------------------------
+
+
+def test_too_many_from_one_address_throw_out_its_oldest(serving: Make) -> None:
+    here = serving(max_half_open=10, max_half_open_per_address=2)
+    other, first, second = here.crowd(["127.0.0.2", LOCAL, LOCAL])
+    third = here.crowd([LOCAL])[0]
+    assert read_to_end(first) == b""
+    assert here.acceptor.half_open == 3
+    assert still_open(other, second, third)
+
+
+def test_too_many_in_all_throw_out_the_oldest(serving: Make) -> None:
+    here = serving(max_half_open=3, max_half_open_per_address=3)
+    first, second, third = here.crowd(["127.0.0.2", "127.0.0.3", "127.0.0.4"])
+    fourth = here.crowd(["127.0.0.5"])[0]
+    assert read_to_end(first) == b""
+    assert here.acceptor.half_open == 3
+    assert still_open(second, third, fourth)
+
+
+def test_an_honest_peer_gets_through_a_flood(serving: Make) -> None:
+    here = serving(max_half_open=4, max_half_open_per_address=4)
+    here.crowd([LOCAL] * 12)
+    with WirePeer(here.connect(), identity=here.greater) as peer:
+        peer.prove()
+        here.answer(Verdict.FULL)
+        peer.read_until_closed()
+    assert isinstance(here.next(), Forsaken)
+
+
+def still_open(*sockets: socket.socket) -> bool:
+    """Whether nobody has ended them."""
+    with selectors.DefaultSelector() as selector:
+        for sock in sockets:
+            selector.register(sock, selectors.EVENT_READ)
+        return not selector.select(0)
+
+
+def test_without_threads_a_connection_is_closed(
+    serving: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = serving()
+
+    def submit(job: Callable[[], None]) -> bool:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(here.acceptor._pool, "submit", submit)
+    assert read_to_end(here.connect()) == b""
+    assert here.acceptor.half_open == 0
+    assert "ulimit -u" in caplog.text
+
+
+# --- listeners that fail --------------------------------------------------------------------------------
+
+
+class Failing(socket.socket):
+    """A listening socket, in place of another, whose accept() fails as often as there are errors."""
+
+    def __init__(self, listener: socket.socket, *errors: int) -> None:
+        super().__init__(fileno=listener.detach())
+        self.setblocking(False)
+        self.errors = list(errors)
+        self.accepts = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Fail, or accept."""
+        self.accepts += 1
+        if self.errors:
+            raise OSError(self.errors.pop(0), "made up")
+        return super().accept()
+
+
+def test_a_listener_that_fails_is_reported_once(idle: Make) -> None:
+    here = idle()
+    failing = Failing(here.listener, errno.EINVAL, errno.EINVAL)
+    here.start(failing)
+    here.connect()
+    broke = here.next()
+    assert isinstance(broke, ListenerBroke)
+    assert broke.port == Port.tcp(here.address[1])
+    assert "made up" in broke.reason
+    here.connect()
+    here.stop()
+    assert failing.accepts == 1
+    assert here.inbox.empty()
+
+
+def test_out_of_descriptors_it_takes_a_breather(
+    idle: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(acceptor, "BREATHER", 0.01)
+    here = idle()
+    failing = Failing(here.listener)
+    here.start(failing)
+    oldest = here.crowd([LOCAL])[0]
+    failing.errors += [errno.EMFILE, errno.ENFILE]
+    with WirePeer(here.connect(), identity=here.greater) as peer:
+        peer.prove()  # so it was accepted in the end
+        here.answer(Verdict.FULL)
+        peer.read_until_closed()
+    assert read_to_end(oldest) == b""  # it gave its descriptor back
+    assert isinstance(here.next(), Forsaken)
+    assert "too many files open" in caplog.text
+
+
+def test_a_breather_ends_when_it_is_time_to_stop(idle: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    breathing = threading.Event()
+    monkeypatch.setattr(acceptor, "BREATHER", 10 * PATIENCE)
+    here = idle()
+    take_a_breather = here.acceptor._take_a_breather
+
+    def breathe() -> None:
+        breathing.set()
+        take_a_breather()
+
+    monkeypatch.setattr(here.acceptor, "_take_a_breather", breathe)
+    here.start(Failing(here.listener, errno.EMFILE))
+    here.connect()
+    assert breathing.wait(PATIENCE)
+    Running(here.stop).result()
+
+
+def test_a_peer_that_left_before_it_was_accepted(idle: Make) -> None:
+    here = idle()
+    here.start(Failing(here.listener, errno.ECONNABORTED))
+    here.crowd([LOCAL])
+    assert here.inbox.empty()
+
+
+# --- the end --------------------------------------------------------------------------------------------
+
+
+def test_stop_wakes_everything(serving: Make) -> None:
+    here = serving(handshake_timeout=10 * PATIENCE)
+    silent = here.crowd([LOCAL, LOCAL])
+    with WirePeer(here.connect(), identity=here.greater) as peer:
+        peer.prove()
+        question = here.next()
+        question.answer.put(Verdict.WAIT)  # it waits for a choice that never comes
+        Running(here.stop).result()
+        peer.read_until_closed()
+    assert [read_to_end(sock) for sock in silent] == [b"", b""]
+    assert isinstance(here.next(), Forsaken)
+    with pytest.raises(OSError, match="refused"):
+        here.connect()
+
+
+def test_stop_closes_what_nobody_has_begun(serving: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = serving()
+    waiting: list[Callable[[], None]] = []
+
+    def submit(job: Callable[[], None]) -> bool:
+        waiting.append(job)
+        return True
+
+    monkeypatch.setattr(here.acceptor._pool, "submit", submit)
+    (sock,) = here.crowd([LOCAL])
+    until(lambda: waiting)
+    monkeypatch.setattr(here.acceptor._pool, "close", lambda: waiting)
+    here.stop()
+    assert read_to_end(sock) == b""
+    assert here.acceptor.half_open == 0
+
+
+def test_stop_without_listening(idle: Make) -> None:
+    idle().stop()
