@@ -314,3 +314,65 @@ def test_nobody_to_try(world: World, caplog: pytest.LogCaptureFixture) -> None:
     assert "bootstrap() knows nobody to try: give fallback_endpoints" in record.getMessage()
     world.start(contacts(1), 1)
     assert len(world.dialer.running) == 1
+
+
+# --- turned away after the choice -------------------------------------------------------------------------------------
+
+
+def test_a_contact_that_turns_us_away_does_not_count(world: World) -> None:
+    """It was connected for a moment: the rest of the round is tried, then there is a pause as after any failure."""
+    world.start(contacts(BOOTSTRAP_PARALLEL + 3), 1)
+    job = world.dialer.running[0]
+    world.dialer.end(job, connected=True)
+    world.dialer.fail_all()
+    assert world.over
+    world.bootstrapper.turned_away(job.race)
+    assert world.bootstrapper.running
+    world.dialer.fail_all()
+    assert Counter(world.dialer.tried) == Counter(contacts(BOOTSTRAP_PARALLEL + 3))
+    assert 0.75 <= world.pause() <= 1.25
+    assert len(world.dialer.running) == BOOTSTRAP_PARALLEL
+
+
+def test_the_only_contact_turns_us_away_again_and_again(world: World) -> None:
+    """Pauses grow as if it had not answered."""
+    world.start(contacts(1), 1)
+    for expected in (1, 2, 4, 8, 8):
+        (job,) = world.dialer.running
+        world.dialer.end(job, connected=True)
+        world.bootstrapper.turned_away(job.race)
+        assert not world.dialer.running
+        assert 0.75 * expected <= world.pause() <= 1.25 * expected
+
+
+def test_turned_away_by_one_of_several(world: World) -> None:
+    """One connection is enough to be in the network."""
+    world.start(contacts(2), 2)
+    jobs = list(world.dialer.running)
+    for job in jobs:
+        world.dialer.end(job, connected=True)
+    world.bootstrapper.turned_away(jobs[0].race)
+    assert world.over
+
+
+def test_turned_away_while_others_are_tried(world: World) -> None:
+    world.start(contacts(2), 2)
+    first, second = world.dialer.running
+    world.dialer.end(first, connected=True)
+    world.bootstrapper.turned_away(first.race)
+    assert world.bootstrapper.running
+    world.dialer.end(second, connected=False)
+    assert 0.75 <= world.pause() <= 1.25
+    assert len(world.dialer.running) == 2
+
+
+def test_turned_away_when_a_new_bootstrap_is_under_way(world: World) -> None:
+    world.start(contacts(1), 1)
+    (old,) = world.dialer.running
+    world.dialer.end(old, connected=True)
+    world.start(contacts(2), 1)
+    world.bootstrapper.turned_away(old.race)
+    assert len(world.dialer.running) == 2
+    world.dialer.end(world.dialer.running[0], connected=True)
+    world.dialer.fail_all()
+    assert world.over
