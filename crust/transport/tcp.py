@@ -107,7 +107,7 @@ class TcpStream:
 
     def receive_waiting(self, buffer: memoryview) -> int:
         """See `Stream.receive_waiting`."""
-        if not _DONT_WAIT:
+        if not self._can_look():
             return 0
         try:
             return self._sock.recv_into(buffer, 0, _DONT_WAIT)
@@ -129,7 +129,7 @@ class TcpStream:
 
     def send_waiting(self, data: bytes | bytearray | memoryview) -> int:
         """See `Stream.send_waiting`."""
-        if not _DONT_WAIT:
+        if not self._can_look():
             return 0
         try:
             return self._sock.send(data, _DONT_WAIT)
@@ -137,6 +137,10 @@ class TcpStream:
             return 0
         except OSError as error:
             raise self._lost(error) from error
+
+    def _can_look(self) -> bool:
+        # A Python socket with a timeout waits that long, whatever the flags say.
+        return bool(_DONT_WAIT) and self._deadline is None
 
     def _lost(self, error: OSError) -> ConnectionLost:
         return ConnectionLost("the connection was ended here" if self._aborted else explain(error))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from crust.clock import Deadline
+from crust.clock import Deadline, now
 from crust.endpoint import Endpoint
 from crust.errors import ConnectionLost, DialFailed, ListenFailed, TimedOut
 from crust.transport import tcp
@@ -153,6 +153,20 @@ def test_a_system_without_such_calls_does_without(
     assert other.receive_waiting(memoryview(bytearray(10))) == 0
     assert one.send_waiting(b"abc") == 0
     assert read(other, 4) == b"here"
+
+
+def test_a_deadline_makes_nothing_wait_that_must_not(pair: tuple[TcpStream, TcpStream]) -> None:
+    """A socket with a timeout would wait, and the end of the wait would look like the end of the connection."""
+    one, _ = pair
+    one.set_deadline(Deadline(PATIENCE))
+    one.send_all(b"here")  # the socket has its timeout now
+    began = now()
+    assert one.receive_waiting(memoryview(bytearray(10))) == 0
+    while one.send_waiting(MUCH[: 2**20]):
+        pass
+    assert now() - began < PATIENCE / 2
+    one.set_deadline(None)
+    assert one.send_waiting(b"x") == 1
 
 
 # --- deadlines ------------------------------------------------------------------------------------------
