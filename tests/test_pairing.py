@@ -13,6 +13,10 @@ ELSEWHERE = {
     "cli.version": "cli/test_main.py",
     "config_checks": "test_config.py",
     "config_yaml": "test_config.py",
+    # The manager's own thread: what it does shows only with peers, and its tests are about what a user sees.
+    "connection_manager": "manager/test_events.py",
+    "connections": "manager/test_one_connection.py",
+    "manager_core": "manager/test_stop.py",
     "nat": "test_layers.py",
     "transport": "test_layers.py",
 }
