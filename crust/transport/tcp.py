@@ -259,15 +259,14 @@ def _connect(sock: socket.socket, address: Any, deadline: Deadline, pending: "Pe
     sock.setblocking(False)
     code = sock.connect_ex(address)
     if code in _CONNECTING:
-        # An abort() from now on wakes us; one that came before has left no trace on the socket.
-        if not pending.aborted:
-            with _Selector() as selector:
-                selector.register(sock, selectors.EVENT_WRITE)
-                if not selector.select(deadline.remaining()):
-                    raise TimeoutError
+        # An abort() from now on wakes us; one that came before may have left no trace on the socket.
+        if pending.aborted:
+            raise ConnectionAbortedError
+        with _Selector() as selector:
+            selector.register(sock, selectors.EVENT_WRITE)
+            if not selector.select(deadline.remaining()):
+                raise TimeoutError
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if pending.aborted:
-        raise ConnectionAbortedError
     if code:
         raise OSError(code, os.strerror(code))
 
