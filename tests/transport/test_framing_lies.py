@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crust.errors import Malformed
-from crust.limits import MESSAGE_SIZE_CEILING
+from crust.limits import MAX_MESSAGE_SIZE
 from crust.transport import framing
 from crust.transport.framing import (
     CHOOSE,
@@ -119,9 +119,9 @@ def test_the_limit_of_a_message(limit: int) -> None:
 
 
 def test_what_is_only_promised_is_not_allocated() -> None:
-    """The greatest promise, and little that comes of it: the buffer is at most twice what came."""
-    decoder = Decoder(MESSAGE_SIZE_CEILING)
-    decoder.feed(first(MESSAGE_SIZE_CEILING))
+    """A great promise, and little that comes of it: the buffer is at most twice what came."""
+    decoder = Decoder(MAX_MESSAGE_SIZE)
+    decoder.feed(first(MAX_MESSAGE_SIZE))
     assert len(decoder._partial) <= 2 * FRAGMENT_SIZE
     for came in range(2, 40):
         decoder.feed(frame(NEXT, bytes(FRAGMENT_SIZE)))
