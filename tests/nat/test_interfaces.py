@@ -2,7 +2,10 @@
 
 import ipaddress
 import socket
+from types import SimpleNamespace
+from typing import Any
 
+import ifaddr
 import pytest
 
 from crust.nat.interfaces import interface_addresses, reachable_addresses
@@ -17,6 +20,22 @@ def test_loopback_is_among_the_addresses_of_this_machine() -> None:
     for address in addresses:
         ipaddress.ip_address(address)  # it can be understood
         assert "%" not in address
+
+
+def adapter(*addresses: Any) -> SimpleNamespace:
+    return SimpleNamespace(ips=[SimpleNamespace(ip=address) for address in addresses])
+
+
+def test_every_interface_counts_and_no_address_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the system's order; IPv6 addresses come as tuples, and a link-local one may be on several interfaces."""
+    adapters = [
+        adapter(("::1", 0, 0), "127.0.0.1"),
+        adapter(),
+        adapter("192.0.2.7", ("fe80::7", 0, 2), "192.0.2.8"),
+        adapter("192.0.2.7", ("fe80::7", 0, 3)),
+    ]
+    monkeypatch.setattr(ifaddr, "get_adapters", lambda: adapters)
+    assert interface_addresses() == ["::1", "127.0.0.1", "192.0.2.7", "fe80::7", "192.0.2.8"]
 
 
 def test_listening_everywhere_means_every_address_of_that_family() -> None:
