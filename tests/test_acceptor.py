@@ -50,10 +50,15 @@ class Listening:
         """So many, who enter in this order and keep silent."""
         crowd = []
         for source in sources:
-            before = set(self.acceptor._half_open)
             crowd.append(self.connect(source))
-            until(lambda before=before: set(self.acceptor._half_open) - before, "it is accepted")  # type: ignore[misc]
+            port = crowd[-1].getsockname()[1]
+            until(lambda port=port: port in self.ports(), "it is accepted")  # type: ignore[misc]
         return crowd
+
+    def ports(self) -> list[int]:
+        """The half-open connections, by the port of who connected."""
+        with self.acceptor._lock:
+            return [half_open.remote.port for half_open in self.acceptor._half_open]
 
     def next(self) -> Any:
         """The next notice."""
