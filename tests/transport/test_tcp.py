@@ -431,8 +431,9 @@ def test_an_attempt_is_given_up_before_it_begins(
 
     if not leaves_a_trace:
         monkeypatch.setattr(socket.socket, "shutdown", no_trace, raising=False)
+    dialling = Running(dial, silent, Deadline(None), PendingDial.abort)
     with pytest.raises(DialFailed, match="given up"):
-        dial(silent, Deadline(PATIENCE), PendingDial.abort)
+        dialling.result()
 
 
 def test_an_attempt_is_given_up_at_any_moment(silent: Endpoint) -> None:
