@@ -1,8 +1,8 @@
 """Accepting connections: one listener thread, and a bounded number of handshakes beside it.
 
 The listener thread only accepts and hands over, so no stranger can delay another. A handshake runs on a thread of its
-own with a deadline. When there are too many (in all, or from one address) the oldest gives way: an honest peer needs
-milliseconds, so under a flood of silent strangers it is they who are thrown out.
+own with a deadline. When there are too many (in all, or from one address) the most overdue gives way: an honest peer
+needs milliseconds, so under a flood of silent strangers it is they who are thrown out.
 """
 
 import logging
@@ -11,10 +11,10 @@ import selectors
 import socket
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from crust.clock import Deadline
+from crust.clock import Deadline, now
 from crust.config import Config
 from crust.endpoint import Endpoint, Port
 from crust.errors import CrustError, HandshakeFailed, RemoteError
@@ -31,6 +31,12 @@ BREATHER: Final = 0.2
 """Seconds without accepting after the machine ran out of descriptors: at once it would be out of them again."""
 MAX_REPLAY_TOKENS: Final = 65_536
 """First messages remembered to recognise a replay, a few megabytes; the oldest are forgotten."""
+STRANGER_ALLOWANCE: Final = 0.1
+"""Seconds that an honest peer may need to say its first word, and we to read it, before a place is worth more to
+somebody else."""
+MEMBER_ALLOWANCE: Final = 1.0
+"""The same from when a peer has proved to be of our network until the end of the handshake: a round trip of the
+network. If it dialled and has the greater id it may be sending already, so it is thrown out last."""
 SHORTEST_SILENCE: Final = 0.5
 """Seconds; a stranger's socket is closed at a random moment between this and the handshake's deadline, so that the
 moment says nothing about how far its message got."""
@@ -106,6 +112,7 @@ class HalfOpen:
                 acceptor.node,
                 deadline,
                 lambda candidate: ask_manager(acceptor.inbox, question, candidate, deadline),
+                lambda: acceptor.answered(self),
             )
         except HandshakeFailed as error:
             log.info("%s: %s", self.remote, error)
@@ -140,6 +147,37 @@ class HalfOpen:
             log.debug("%s: silence ended: %s", self.remote, error)
 
 
+class _Crowd:
+    """Half-open connections, and who of them has to go when there are too many: whoever is overdue for longest."""
+
+    def __init__(self) -> None:
+        # When each is due. Both are in this order, because all of one kind are allowed the same time.
+        self._strangers: OrderedDict[HalfOpen, float] = OrderedDict()
+        self._members: OrderedDict[HalfOpen, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._strangers) + len(self._members)
+
+    def __iter__(self) -> Iterator[HalfOpen]:
+        yield from self._strangers
+        yield from self._members
+
+    def add(self, stranger: HalfOpen) -> None:
+        self._strangers[stranger] = now() + STRANGER_ALLOWANCE
+
+    def prove(self, member: HalfOpen) -> None:
+        if self._strangers.pop(member, None) is not None:
+            self._members[member] = now() + MEMBER_ALLOWANCE
+
+    def discard(self, one: HalfOpen) -> None:
+        self._strangers.pop(one, None)
+        self._members.pop(one, None)
+
+    def most_overdue(self) -> HalfOpen | None:
+        first = [next(iter(kind.items())) for kind in (self._strangers, self._members) if kind]
+        return min(first, key=lambda one_and_due: one_and_due[1])[0] if first else None
+
+
 class Acceptor:
     """Owns the listening sockets, the listener thread and the half-open connections.
 
@@ -157,8 +195,8 @@ class Acceptor:
         self._refuses = refuses
         self._pool = WorkerPool("handshake", config.max_half_open)
         self._lock = threading.Lock()
-        self._half_open: OrderedDict[HalfOpen, None] = OrderedDict()
-        self._by_address: dict[str, OrderedDict[HalfOpen, None]] = {}
+        self._half_open = _Crowd()
+        self._by_address: dict[str, _Crowd] = {}
         self._selector = selectors.DefaultSelector()
         # Wakes the listener thread without a connection to ourselves.
         self._wake_send, self._wake_receive = socket.socketpair()
@@ -229,7 +267,7 @@ class Acceptor:
     def _accept_failed(self, listener: socket.socket, error: OSError) -> None:
         if error.errno in OUT_OF_RESOURCES:
             log.error("cannot accept connections: %s", explain(error))
-            self._throw_out_oldest()
+            self._throw_one_out()
             self._take_a_breather()
             return
         self._selector.unregister(listener)
@@ -257,7 +295,8 @@ class Acceptor:
             sock.close()
             return
         half_open = HalfOpen(self, sock, remote)
-        for other in self._make_place(half_open):
+        other = self._make_place(half_open)
+        if other is not None:
             other.throw_out()
         try:
             accepted = self._pool.submit(half_open.run)
@@ -269,28 +308,35 @@ class Acceptor:
             self.forget(half_open)
             sock.close()
 
-    def _make_place(self, new: HalfOpen) -> list[HalfOpen]:
+    def _make_place(self, new: HalfOpen) -> HalfOpen | None:
         """Enter ``new``; who has to go for it."""
-        leaving = []
+        leaving = None
         with self._lock:
-            own = self._by_address.setdefault(new.remote.host, OrderedDict())
+            own = self._by_address.get(new.remote.host, _Crowd())
             if len(own) >= self.config.max_half_open_per_address:
-                leaving.append(next(iter(own)))
+                leaving = own.most_overdue()
             elif len(self._half_open) >= self.config.max_half_open:
-                leaving.append(next(iter(self._half_open)))
-            for one in leaving:
-                self._remove(one)
-            self._half_open[new] = None
-            self._by_address.setdefault(new.remote.host, own)[new] = None
+                leaving = self._half_open.most_overdue()
+            if leaving is not None:
+                self._remove(leaving)
+            self._half_open.add(new)
+            self._by_address.setdefault(new.remote.host, own).add(new)
         return leaving
 
-    def _throw_out_oldest(self) -> None:
+    def _throw_one_out(self) -> None:
         with self._lock:
-            oldest = next(iter(self._half_open), None)
-            if oldest is not None:
-                self._remove(oldest)
-        if oldest is not None:
-            oldest.throw_out()
+            one = self._half_open.most_overdue()
+            if one is not None:
+                self._remove(one)
+        if one is not None:
+            one.throw_out()
+
+    def answered(self, half_open: HalfOpen) -> None:
+        """The peer has proved to be of our network. Any thread may call."""
+        with self._lock:
+            self._half_open.prove(half_open)
+            if half_open.remote.host in self._by_address:
+                self._by_address[half_open.remote.host].prove(half_open)
 
     def forget(self, half_open: HalfOpen) -> None:
         """A handshake is over. Idempotent; any thread may call."""
@@ -298,9 +344,9 @@ class Acceptor:
             self._remove(half_open)
 
     def _remove(self, half_open: HalfOpen) -> None:
-        self._half_open.pop(half_open, None)
+        self._half_open.discard(half_open)
         own = self._by_address.get(half_open.remote.host)
         if own is not None:
-            own.pop(half_open, None)
+            own.discard(half_open)
             if not own:
                 del self._by_address[half_open.remote.host]

@@ -35,12 +35,12 @@ MAX_CONNECTIONS: Final = 2048
 wrong."""
 MAX_CONNECTIONS_PER_ADDRESS: Final = 512
 """Connections with one IP address: a whole office behind one NAT fits; one host cannot take every place."""
-MAX_HALF_OPEN: Final = 128
+MAX_HALF_OPEN: Final = 256
 """Accepted sockets whose handshake is not done. Each holds a thread for at most ``handshake_timeout``; when all are
-taken the oldest gives way, so that a flood of silent strangers cannot keep an honest peer (done in milliseconds)
+taken the most overdue gives way, so that a flood of silent strangers cannot keep an honest peer (done in milliseconds)
 out."""
-MAX_HALF_OPEN_PER_ADDRESS: Final = 32
-"""The same for one IP address."""
+MAX_HALF_OPEN_PER_ADDRESS: Final = 128
+"""The same for one IP address: a crowd behind one NAT that comes back all at once still gets in."""
 MAX_DIALS: Final = 32
 """Outgoing attempts in progress at a time; others wait their turn. The original ran out of descriptors without it."""
 MAX_WAITING_CONNECTS: Final = 4096

@@ -155,8 +155,10 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
     return Established(candidate, link, rtt, peer_chose=verdict is Verdict.WAIT)
 
 
-def negotiate_incoming(stream: Stream, node: Node, deadline: Deadline, ask: Ask) -> Established:
-    """Run the responder's side.
+def negotiate_incoming(
+    stream: Stream, node: Node, deadline: Deadline, ask: Ask, answered: Callable[[], None] = lambda: None
+) -> Established:
+    """Run the responder's side; ``answered`` is called when the other side has proved to be of our network.
 
     Raises:
         Refused: one side does not want this connection.
@@ -172,6 +174,7 @@ def negotiate_incoming(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
         if answer:
             stream.send_all(answer)
             answered_at = now()
+            answered()
         if handshake.failure is not None:  # the peer learns why from our answer
             raise handshake.failure
     if answered_at is not None:
