@@ -17,11 +17,13 @@ Every frame is a 4-byte header and a body; a record holds one or more whole fram
     CHOSEN   0x13   control: {"serial": number}          the other one's answer
     BYE      0x14   control: {"reason": word, "text": for people}   the last frame of its direction
 
-Control frames carry one JSON object of at most 4 KiB; 0x10 to 0x7f are control frames, and those that a version does
-not know are ignored. Between FIRST and the last NEXT only control frames may come.
+Control frames carry one JSON object of at most 4 KiB in UTF-8, with no key twice, at most 8 levels deep, and integers
+of at most 64 bits; 0x10 to 0x7f are control frames, and those that a version does not know are ignored. Between FIRST
+and the last NEXT only control frames may come.
 """
 
 import json
+import math
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
@@ -56,6 +58,10 @@ MAX_BATCH: Final = FRAGMENT_SIZE
 """Bytes of messages and lengths in one MESSAGES frame."""
 MAX_CONTROL: Final = 4096
 """Bytes of a control frame's body: enough for any of them, little to parse."""
+MAX_CONTROLS: Final = 1024
+"""Control frames in one turn of the reader; a correct peer sends a few. Parsed, a tiny one takes a hundred times its
+size."""
+_MAX_DEPTH: Final = 8
 _MAX_COUNT: Final = 0xFFFF
 _LENGTH_SIZE: Final = 2
 _BATCH_BUDGET: Final = MAX_BATCH - _COUNT.size
@@ -71,7 +77,7 @@ Chunk = bytes | memoryview
 
 def control_frame(kind: int, content: Mapping[str, Any]) -> bytes:
     """A control frame with ``content`` as its JSON body."""
-    body = json.dumps(content, separators=(",", ":")).encode()
+    body = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
     if len(body) > MAX_CONTROL:
         raise ValueError(f"a control frame of {len(body)} bytes; the limit is {MAX_CONTROL}")
     return HEADER.pack(kind | len(body) << 8) + body
@@ -152,17 +158,51 @@ def parse_control(body: Chunk) -> dict[str, Any]:
     """The JSON object of a control frame.
 
     Raises:
-        Malformed: too long, not JSON, or not an object.
+        Malformed: too long, not JSON as the module's text says, or not an object.
     """
     if len(body) > MAX_CONTROL:
         raise Malformed(f"a control frame of {len(body)} bytes; the limit is {MAX_CONTROL}")
     try:
-        content = json.loads(bytes(body))
+        content = _JSON.decode(str(body, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise Malformed(f"a control frame is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise Malformed("a control frame is not a JSON object")
+    if _is_deeper(content, _MAX_DEPTH):
+        raise Malformed(f"a control frame is nested more than {_MAX_DEPTH} levels deep")
     return content
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key comes twice")  # two readers could take different ones
+    return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= (value := int(text)) < 2**63:
+        raise ValueError("an integer of more than 64 bits")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)  # also "Infinity" and "NaN", which are no JSON
+    if not math.isfinite(value):
+        raise ValueError("a number that is not finite")
+    return value
+
+
+_JSON: Final = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_finite, parse_constant=_finite
+)
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inside = value.values() if isinstance(value, dict) else value
+    return not levels or any(_is_deeper(each, levels - 1) for each in inside)
 
 
 class Decoder:
@@ -207,6 +247,8 @@ class Decoder:
 
     def _frame(self, kind: int, body: memoryview) -> None:
         if PING <= kind <= LAST_CONTROL:
+            if len(self._controls) >= MAX_CONTROLS:
+                raise Malformed(f"more than {MAX_CONTROLS} control frames at once")
             self._controls.append((kind, parse_control(body)))
         elif kind == NEXT:
             self._next(body)
@@ -224,6 +266,8 @@ class Decoder:
     def _batch(self, body: memoryview) -> None:
         if len(body) < _COUNT.size:
             raise Malformed("a MESSAGES frame without a count")
+        if len(body) > MAX_BATCH:
+            raise Malformed(f"a MESSAGES frame of {len(body)} bytes; the limit is {MAX_BATCH}")
         (count,) = _COUNT.unpack_from(body)
         start = _COUNT.size + 2 * count
         if not count or start > len(body):

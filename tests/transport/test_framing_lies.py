@@ -63,6 +63,8 @@ def first(total: int, size: int = FRAGMENT_SIZE) -> bytes:
         (batch([1, 2], b"xxxx"), "do not add up"),
         (batch([1, 1], b""), "do not add up"),
         (batch([0xFFFF] * 3, b"x"), "do not add up"),
+        (batch([0xFFFF, 0xFFFF], bytes(2 * 0xFFFF)), "MESSAGES frame of 131076 bytes; the limit is 65536"),
+        (batch([0] * 32_768, b""), "MESSAGES frame of 65538 bytes"),
         (frame(MESSAGE, bytes(FRAGMENT_SIZE + 1)), "limit is 65536"),
         (first(2 * FRAGMENT_SIZE, FRAGMENT_SIZE - 1), "first piece of a message has 65535"),
         (first(2 * FRAGMENT_SIZE, FRAGMENT_SIZE + 1), "first piece of a message has 65537"),
