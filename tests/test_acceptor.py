@@ -246,6 +246,21 @@ def test_an_honest_peer_gets_through_a_flood(serving: Make) -> None:
     assert isinstance(here.next(), Forsaken)
 
 
+def test_strangers_do_not_throw_out_who_has_proved_to_be_of_our_network(serving: Make) -> None:
+    here = serving(max_half_open=3, max_half_open_per_address=3)
+    with WirePeer(here.connect(), identity=here.greater) as peer:
+        peer.prove()
+        question = here.next()  # so it has been told that the peer has proved itself
+        strangers = here.crowd([LOCAL] * 5)
+        question.answer.put(Verdict.WAIT)
+        peer.settle()
+        promoted = here.next()
+        assert isinstance(promoted, Promoted)
+        promoted.established.link.stream.close()
+    assert [read_to_end(sock) for sock in strangers[:3]] == [b""] * 3
+    assert still_open(*strangers[3:])
+
+
 def still_open(*sockets: socket.socket) -> bool:
     """Whether nobody has ended them."""
     with selectors.DefaultSelector() as selector:
