@@ -18,6 +18,7 @@ class OrderJudge:
         self._own_id = own_id
         self._live: dict[Endpoint, PeerId] = {}
         self._dropped: dict[Endpoint, PeerId] = {}
+        self._doomed: set[Endpoint] = set()
         self._stopped = False
         self.problems: list[str] = []
 
@@ -26,6 +27,8 @@ class OrderJudge:
         peer_id = self._live.pop(endpoint, None)
         if peer_id is not None:
             self._dropped[endpoint] = peer_id
+        else:
+            self._doomed.add(endpoint)  # its New... event may still wait to be taken
 
     def take_all(self, events: Iterable[AnyEvent]) -> None:
         """Look at several events."""
@@ -55,7 +58,11 @@ class OrderJudge:
         if peer_id in self._live.values():
             self._object(event, "while another connection with that peer lives")
         self._dropped.pop(endpoint, None)
-        self._live[endpoint] = peer_id
+        if endpoint in self._doomed:
+            self._doomed.discard(endpoint)
+            self._dropped[endpoint] = peer_id
+        else:
+            self._live[endpoint] = peer_id
 
     def _lost(self, event: AnyEvent, endpoint: Endpoint, peer_id: PeerId) -> None:
         # The peer may have been faster than our drop_node(): then the event was on its way already.

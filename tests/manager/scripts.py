@@ -1,5 +1,7 @@
 """Programs of a few lines that the tests run as processes: ``scripts.py NAME ENDPOINT``. Their ends are tested."""
 
+import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -78,9 +80,50 @@ def wait_for_interrupt(endpoint: Endpoint) -> None:
     say(f"last event: {list(events)[-1]!r}")
 
 
+def run_out_of_files(endpoint: Endpoint) -> None:
+    """Has a low limit of descriptors, reaches it when told to, and later frees them again."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    logging.basicConfig(stream=sys.stdout, level=logging.ERROR, format="%(name)s: %(message)s")
+    events = crust.channel()
+    with ConnectionManager(events, CONFIG) as manager:
+        say(f"listening on {manager.start_listening()[0].port}")
+        assert sys.stdin.readline() == "fill\n"
+        _kept.extend(fill_descriptors())
+        say("full")
+        manager.connect(endpoint)
+        say(repr(events.get()))
+        assert sys.stdin.readline() == "free\n"
+        for descriptor in _kept:
+            os.close(descriptor)
+        _kept.clear()
+        for event in events:
+            say(repr(event))
+            if isinstance(event, Event.NewMessage):
+                break
+
+
+def fill_descriptors() -> list[int]:
+    """Open files until there is no descriptor left."""
+    opened = []
+    while True:
+        try:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            return opened
+
+
 SCRIPTS: dict[str, Callable[[Endpoint], None]] = {
     script.__name__: script
-    for script in (send_and_stop, send_and_forget, send_and_lose_the_manager, fail, wait_for_interrupt)
+    for script in (
+        send_and_stop,
+        send_and_forget,
+        send_and_lose_the_manager,
+        fail,
+        wait_for_interrupt,
+        run_out_of_files,
+    )
 }
 
 if __name__ == "__main__":

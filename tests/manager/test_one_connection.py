@@ -6,7 +6,7 @@ import pytest
 
 from crust import Config, Endpoint, Event, Identity
 from tests.manager.conftest import CAPACITIES
-from tests.manager.helpers import LOOPBACK, Node, Nodes, in_parallel, join, loopback_config, two_identities
+from tests.manager.helpers import LOOPBACK, Node, Nodes, in_parallel, join, loopback_config, two_identities, wait_until
 
 HELLO = b"hello"
 
@@ -114,7 +114,7 @@ def test_a_call_for_a_peer_that_is_connected_under_another_name_is_satisfied(nod
     guest.manager.connect([second_door])
     guest.manager.connect(witness.endpoint)
     guest.link(witness)
-    guest.wait(lambda node: second_door in node.manager._core.routes)
+    wait_until(lambda: second_door in guest.manager._core.routes)
     guest.manager.send(second_door, HELLO)
     hub.expect_messages(guest, [HELLO])
     assert len(guest.manager.connections()) == 2

@@ -59,6 +59,7 @@ class WirePeer:
         session: bytes | None = None,
     ) -> None:
         config = network or Config()
+        sock.settimeout(PATIENCE)
         self.sock = sock
         self.identity = identity or Identity()
         self._session = session or os.urandom(SESSION_SIZE)
