@@ -18,8 +18,8 @@ Every frame is a 4-byte header and a body; a record holds one or more whole fram
     BYE      0x14   control: {"reason": word, "text": for people}   the last frame of its direction
 
 Control frames carry one JSON object of at most 4 KiB in UTF-8, with no key twice, at most 8 levels deep, and integers
-of at most 64 bits; 0x10 to 0x7f are control frames, and those that a version does not know are ignored. Between FIRST
-and the last NEXT only control frames may come.
+of at most 20 characters; 0x10 to 0x7f are control frames, and those that a version does not know are ignored. Between
+FIRST and the last NEXT only control frames may come. What comes after BYE is not looked at.
 """
 
 import json
@@ -59,8 +59,8 @@ MAX_BATCH: Final = FRAGMENT_SIZE
 MAX_CONTROL: Final = 4096
 """Bytes of a control frame's body: enough for any of them, little to parse."""
 MAX_CONTROLS: Final = 1024
-"""Control frames in one turn of the reader; a correct peer sends a few. Parsed, a tiny one takes a hundred times its
-size."""
+"""Control frames that are kept until they are taken, and BYE; others are forgotten then. A correct peer sends a few at
+a time; parsed, a tiny one takes a hundred times its size."""
 _MAX_DEPTH: Final = 8
 _MAX_COUNT: Final = 0xFFFF
 _LENGTH_SIZE: Final = 2
@@ -181,9 +181,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
-    if len(text) > 20 or not -(2**63) <= (value := int(text)) < 2**63:
-        raise ValueError("an integer of more than 64 bits")
-    return value
+    if len(text) > 20:  # enough for 64 bits; longer ones take long to print
+        raise ValueError("an integer of more than 20 characters")
+    return int(text)
 
 
 def _finite(text: str) -> float:
@@ -223,6 +223,7 @@ class Decoder:
         self._partial = bytearray()
         self._have = 0
         self._missing = 0
+        self._ended = False
 
     def feed(self, plaintext: Chunk) -> None:
         """Take in the plaintext of one record: whole frames.
@@ -234,7 +235,7 @@ class Decoder:
         at, end = 0, len(view)
         if not end:
             raise Malformed("an empty record")
-        while at < end:
+        while at < end and not self._ended:
             if end - at < HEADER.size:
                 raise Malformed("a frame header is cut off")
             (word,) = HEADER.unpack_from(view, at)
@@ -247,9 +248,7 @@ class Decoder:
 
     def _frame(self, kind: int, body: memoryview) -> None:
         if PING <= kind <= LAST_CONTROL:
-            if len(self._controls) >= MAX_CONTROLS:
-                raise Malformed(f"more than {MAX_CONTROLS} control frames at once")
-            self._controls.append((kind, parse_control(body)))
+            self._control(kind, body)
         elif kind == NEXT:
             self._next(body)
         elif self._missing:
@@ -262,6 +261,12 @@ class Decoder:
             self._first(body)
         else:
             raise Malformed(f"a frame of the unknown kind 0x{kind:02x}")
+
+    def _control(self, kind: int, body: memoryview) -> None:
+        content = parse_control(body)
+        self._ended = kind == BYE
+        if self._ended or len(self._controls) < MAX_CONTROLS:
+            self._controls.append((kind, content))
 
     def _batch(self, body: memoryview) -> None:
         if len(body) < _COUNT.size:
