@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import crust
-from crust import Config, ConnectionManager, Endpoint, Event, Identity, PeerId, SendQueueFull
+from crust import Config, ConnectionManager, Endpoint, Event, Identity, NotConnected, PeerId, SendQueueFull
 from crust.blacklist import Entry
 from crust.connection import ConnectionInfo
 from crust.event import AnyEvent
@@ -191,6 +191,14 @@ class Node:
         """Queue a message, waiting for room."""
         endpoint = peer if isinstance(peer, Endpoint) else self.link(peer)
         self.manager.send(endpoint, data, timeout=PATIENCE)
+
+    def try_send(self, endpoint: Endpoint, data: bytes) -> bool:
+        """Send to somebody who may have gone meanwhile; whether they had not."""
+        try:
+            self.send(endpoint, data)
+        except NotConnected:
+            return False
+        return True
 
     def drop(self, endpoint: Endpoint) -> None:
         """Drop a connection."""
