@@ -1,6 +1,7 @@
 """What holds for every test: no leaked threads or descriptors, Hypothesis profiles, and no skips on CI."""
 
 import gc
+import logging
 import os
 import sys
 import threading
@@ -67,6 +68,16 @@ def no_leaks() -> Iterator[None]:
     if leaked:
         listing = "\n".join(f"  {number} -> {target}" for number, target in sorted(leaked.items()))
         pytest.fail(f"{len(leaked)} descriptor(s) still open after the test:\n{listing}", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """What ``main()`` of the command sets up for a whole process must not silence the log of later tests."""
+    logger = logging.getLogger("crust")
+    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 def _fail_skips(report: pytest.TestReport | pytest.CollectReport) -> None:
