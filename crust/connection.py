@@ -20,7 +20,17 @@ from crust.identity import PeerId
 from crust.limits import MESSAGE_OVERHEAD, MIB
 from crust.outbox import Outbox
 from crust.peers import Candidate
-from crust.transport.framing import BYE, PING, PONG, Decoder, control_frame, encode_messages, message_frame
+from crust.transport.framing import (
+    BYE,
+    CHOOSE,
+    CHOSEN,
+    PING,
+    PONG,
+    Decoder,
+    control_frame,
+    encode_messages,
+    message_frame,
+)
 from crust.transport.link import Link
 from crust.workers import start_thread
 
@@ -296,8 +306,9 @@ class Connection:
                 self._goodbye = _goodbye_text(content)
                 self._refused = content.get("reason") in ("full", "refused") and not self._messages_received
                 return
-            else:
+            elif kind in (CHOOSE, CHOSEN):
                 self._inbox.put(PeerSaid(self, kind, content))
+            # Others belong to a later version. They go no further: nothing would bound them in the inbox.
 
     # --- the writer thread, or who stands in for it ---------------------------------------------------
 

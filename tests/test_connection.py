@@ -15,7 +15,7 @@ from crust.connection import MAX_OPEN_PINGS, Connection, PeerSaid, ReaderEnded, 
 from crust.limits import MESSAGE_OVERHEAD
 from crust.peers import Candidate
 from crust.transport.aead import supported_ciphers
-from crust.transport.framing import BYE, PING, PONG, control_frame, message_frame
+from crust.transport.framing import BYE, CHOSEN, PING, PONG, control_frame, message_frame
 from crust.transport.link import Link, RecordReader, RecordWriter
 from crust.transport.records import Opener, Sealer
 from tests.manager.wire import WirePeer
@@ -134,12 +134,20 @@ def test_batches_and_notices_come_in_the_order_sent(live: Make) -> None:
     bench = live()
     bench.peer.send_messages(b"first")
     assert bench.batch() == [b"first"]
-    bench.peer.send_frame(control_frame(NEWS, {"n": 1}))
+    bench.peer.send_frame(control_frame(CHOSEN, {"serial": 1}))
     said = bench.next()
     assert isinstance(said, PeerSaid)
-    assert (said.connection, said.kind, said.content) == (bench.connection, NEWS, {"n": 1})
+    assert (said.connection, said.kind, said.content) == (bench.connection, CHOSEN, {"serial": 1})
     bench.peer.send_messages(b"second")
     assert bench.batch() == [b"second"]
+
+
+def test_a_kind_that_this_version_does_not_know_goes_no_further(live: Make) -> None:
+    bench = live()
+    for number in range(100):
+        bench.peer.send_frame(control_frame(NEWS, {"n": number}))
+    bench.peer.send_messages(b"after")
+    assert bench.batch() == [b"after"]
 
 
 def test_what_comes_at_once_is_one_batch_before_the_end(live: Make) -> None:
