@@ -133,6 +133,7 @@ class Group:
         raise AssertionError(f"the demo ended without {text!r}")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs process groups")
 @pytest.mark.parametrize(
     ("number", "code", "everyone"),

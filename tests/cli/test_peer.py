@@ -106,6 +106,7 @@ def test_another_network_is_unreachable() -> None:
             friend.expect("^Bootstrapped to peer 1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_a_node_that_stays_in_order(number: signal.Signals) -> None:
     with peer("--stay") as node, peer(f"127.0.0.1:{port_of(node)}") as other:

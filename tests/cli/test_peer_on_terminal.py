@@ -51,6 +51,7 @@ def test_control_c_gives_up_the_line_first_and_ends_then(terminal: Terminal, vis
     assert terminal.end() == Exit.OK
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_leave_the_terminal_as_it_was(terminal: Terminal, visitor: Process, number: signal.Signals) -> None:
     terminal.type("send 1 something not finish")

@@ -264,6 +264,7 @@ def test_hostile_names_touch_nothing(tmp_path: Path, into: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["into", "receive.yaml", "secret"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "message",
     [
