@@ -20,6 +20,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     return _run
 
 
+@pytest.mark.slow
 def test_what_a_test_leaves_behind_is_an_error_that_names_it(run) -> None:
     result = run("""
         import socket, threading
@@ -62,6 +63,7 @@ SKIPPING = """
 """
 
 
+@pytest.mark.slow
 def test_a_skip_is_a_failure_on_ci_and_nowhere_else(run, monkeypatch: pytest.MonkeyPatch) -> None:
     run(SKIPPING).assert_outcomes(skipped=2, xfailed=1)
     monkeypatch.setenv("CI", "true")
@@ -70,6 +72,7 @@ def test_a_skip_is_a_failure_on_ci_and_nowhere_else(run, monkeypatch: pytest.Mon
     result.stdout.fnmatch_lines(["*a failure where CI is set*no such thing*"])
 
 
+@pytest.mark.slow
 def test_a_skipped_file_is_an_error_on_ci(run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     run("import pytest; pytest.importorskip('no_such_thing')").assert_outcomes(errors=1)
