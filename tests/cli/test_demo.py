@@ -47,6 +47,7 @@ def test_it_tells_what_happens() -> None:
     assert "\x1b" not in text
 
 
+@pytest.mark.slow
 def test_quiet_is_quiet() -> None:
     with Process("-m", "crust", "demo", "--peers", "3", "--size", "1", "--quiet") as process:
         assert process.end() == (0, [])
@@ -151,6 +152,7 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, number: int, code: i
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs process groups")
 def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
     with Group(tmp_path) as demo_group:

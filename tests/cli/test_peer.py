@@ -85,6 +85,7 @@ def test_a_peer_with_an_identity_file_comes_back_under_its_number(tmp_path: Path
             first.expect("^Lost connection to peer 1 at ")
 
 
+@pytest.mark.slow
 def test_unreachable_peers_are_an_exit_code() -> None:
     with peer() as gone:
         port = port_of(gone)
@@ -96,6 +97,7 @@ def test_unreachable_peers_are_an_exit_code() -> None:
     assert any(f"no connection to tcp://127.0.0.1:{port} after 0.5 s" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_another_network_is_unreachable() -> None:
     key = {"CRUST_NETWORK_KEY": "correct horse battery staple"}
     with peer(env=key) as closed:

@@ -122,6 +122,7 @@ def test_a_connection_that_breaks_is_made_again_and_goes_on(tmp_path: Path, into
     assert contents(into) == {"file": data}
 
 
+@pytest.mark.slow
 def test_a_part_that_is_something_else_is_not_gone_on_with(tmp_path: Path, into: Path) -> None:
     path, data = make_file(tmp_path, "file", 2 * MIB)
     (into / part_name("file", len(data))).write_bytes(b"?" * MIB)
@@ -143,6 +144,7 @@ def test_an_existing_file_is_refused_to_both_and_the_others_arrive(tmp_path: Pat
     assert contents(into) == {"file": b"mine", "other": other_data}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "expected"), [("--overwrite", {"file": "new"}), ("--rename", {"file": "old", "file (2)": "new"})]
 )
@@ -188,6 +190,7 @@ def test_sigterm_ends_a_receiver_that_waits_for_one_send(into: Path) -> None:
         assert receiving.end()[0] == 143
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no such limits there")
 def test_a_file_system_that_takes_no_more_is_named_on_both_sides(tmp_path: Path, into: Path) -> None:
     path, _ = make_file(tmp_path, "file", 3 * MIB)
