@@ -2,6 +2,7 @@
 
 import itertools
 import queue
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import crust
 from crust import ConnectionManager, Endpoint, Event, PeerId, SendQueueFull
 from crust.limits import KIB, MIB
+from crust.transport.framing import BYE
 from tests.manager.helpers import LOOPBACK, PATIENCE, SCALE, Node, Nodes, loopback_config, wait_until
 from tests.manager.wire import WirePeer
 
@@ -163,6 +165,35 @@ def test_stop_does_not_wait_for_a_user_who_does_not_read(nodes: Nodes) -> None:
     assert left[-1] == Event.Stopped()
     messages = [event.data for event in left[1:-1]]
     assert messages == sent[: len(messages)]
+
+
+def test_a_user_who_wakes_up_during_stop_gets_no_gap(nodes: Nodes) -> None:
+    """Once something of a connection had to be given up, nothing that comes later is delivered."""
+    events: queue.Queue[Any] = queue.Queue(maxsize=2)
+    with sleeper(events) as (manager, door), WirePeer.dial(door) as peer:
+        peer.settle()
+        sent = [b"%d" % number for number in range(30)]
+        for message in sent[:10]:
+            peer.send_messages(message)
+        wait_until(lambda: manager._core._outlet.congested)
+        stopper = threading.Thread(target=manager.stop, args=(PATIENCE,), name="test-stop")
+        stopper.start()
+        peer.await_control(BYE)
+        for message in sent[10:20]:
+            peer.send_messages(message)
+        wait_until(lambda: manager._core._unread)
+        taken = []
+        while manager._core._outlet.congested or not events.empty():
+            taken.append(events.get(timeout=PATIENCE))
+        for message in sent[20:]:
+            peer.send_messages(message)
+        peer.say_goodbye()
+        stopper.join(PATIENCE)
+        while not taken or taken[-1] != Event.Stopped():
+            taken.append(events.get(timeout=PATIENCE))
+    heard = [event.data for event in taken if isinstance(event, Event.NewMessage)]
+    assert heard == sent[: len(heard)]
+    assert len(heard) < 20
 
 
 def test_a_peer_that_does_not_read_costs_no_more_than_its_queue(nodes: Nodes) -> None:

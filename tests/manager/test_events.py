@@ -1,10 +1,14 @@
 """Promise 1: events are in order. (T-19 to T-22; every test here also has its events judged when it ends.)"""
 
+import threading
+
 import pytest
 
 from crust import Event, NotConnected
+from crust.outbox import Outbox
 from tests.manager.conftest import CAPACITIES
-from tests.manager.helpers import Nodes, in_parallel, join, two_identities
+from tests.manager.helpers import Nodes, in_parallel, join, two_identities, wait_until
+from tests.manager.test_stop import crust_threads
 
 pytestmark = pytest.mark.parametrize("capacity", CAPACITIES, indirect=True)
 
@@ -72,6 +76,25 @@ def test_who_drops_a_connection_hears_nothing_of_its_end(nodes: Nodes) -> None:
     second.expect(Event.LostConnection)
     first.stop()
     assert first.count == {"NewConnection": 1, "Stopped": 1}
+
+
+def test_a_drop_is_no_loss_however_fast_the_peer_is(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the connection is over before drop_node() returns."""
+    first, second = nodes.pair()
+    link = first.link(second)
+    close = Outbox.close
+
+    def close_and_wait(outbox: Outbox, *, discard: bool = False) -> None:
+        close(outbox, discard=discard)
+        if threading.current_thread() is threading.main_thread():
+            wait_until(lambda: not any(name.endswith(str(link)) for name in crust_threads()))
+
+    monkeypatch.setattr(Outbox, "close", close_and_wait)
+    first.drop(link)
+    third = nodes.make()
+    join(first, third)
+    first.stop()
+    assert first.count == {"NewConnection": 2, "Stopped": 1}
 
 
 def test_both_may_drop_at_once(nodes: Nodes) -> None:

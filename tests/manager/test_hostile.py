@@ -327,6 +327,18 @@ def test_a_bit_flipped_during_the_handshake_prevents_the_connection(
     assert hub.log == [Event.Stopped()]
 
 
+def test_a_handshake_that_is_cut_short_is_tried_again(nodes: Nodes) -> None:
+    """A node that is overrun throws handshakes out, honest ones too; they get in a moment later."""
+    hub, guest = nodes.make(), nodes.make(listen=False)
+    with Proxy(hub.endpoint, lambda data, _position, _towards: data if way.accepted > 2 else None) as way:
+        guest.connect(way.endpoint)
+        guest.send(hub, b"at last")
+        hub.expect_messages(guest, [b"at last"])
+        assert way.accepted == 3
+    guest.stop()
+    assert guest.count["ConnectionFailed"] == 0
+
+
 def test_a_connection_cut_at_any_byte_of_the_handshake_is_a_failure_or_a_loss(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

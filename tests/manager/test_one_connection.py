@@ -7,6 +7,7 @@ import pytest
 from crust import Config, Endpoint, Event, Identity
 from tests.manager.conftest import CAPACITIES
 from tests.manager.helpers import LOOPBACK, Node, Nodes, in_parallel, join, loopback_config, two_identities, wait_until
+from tests.manager.proxy import Proxy
 
 HELLO = b"hello"
 
@@ -125,14 +126,18 @@ def test_a_call_for_a_peer_that_is_connected_under_another_name_is_satisfied(nod
 
 
 def test_connecting_to_where_one_is_connected_does_nothing(nodes: Nodes) -> None:
-    first, second = nodes.pair()
-    for _ in range(20):
-        first.connect(second)
-    first.send(second, HELLO)
-    second.expect_messages(first, [HELLO])
-    first.stop()
-    assert first.count == {"NewConnection": 1, "Stopped": 1}
-    assert news(second) == 1
+    """It is not even dialled (T-27)."""
+    first, second, third = nodes.make(), nodes.make(), nodes.make()
+    with Proxy(second.endpoint) as way:
+        first.connect(way.endpoint)
+        first.link(second)
+        for _ in range(20):
+            first.connect(way.endpoint)
+        join(first, third)  # calls are dealt with in order, so those above are done with
+        assert way.accepted == 1
+        first.stop()
+        assert first.count == {"NewConnection": 2, "Stopped": 1}
+        assert news(second) == 1
 
 
 def test_a_node_does_not_connect_to_itself(nodes: Nodes) -> None:

@@ -8,7 +8,7 @@ from crust import Endpoint, Event, Identity
 from crust.transport.framing import BYE
 from crust.transport.hello import SESSION_SIZE
 from tests.manager.conftest import CAPACITIES
-from tests.manager.helpers import Node, Nodes, in_parallel, join, two_identities
+from tests.manager.helpers import Node, Nodes, in_parallel, join, two_identities, wait_until
 from tests.manager.proxy import Proxy
 from tests.manager.wire import WirePeer, raw_socket
 from tests.processes import Process
@@ -20,6 +20,12 @@ def ordered(who: str) -> tuple[Identity, Identity]:
     """Identities of (the one who stays, the one who comes back); ``who`` has the greater id."""
     lesser, greater = two_identities()
     return (greater, lesser) if who == "stays" else (lesser, greater)
+
+
+@pytest.fixture
+def long_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that was replaced is read for ever, as long as it does not end by itself."""
+    monkeypatch.setattr("crust.connections.QUIET", 1000.0)
 
 
 def assert_replaced(node: Node, old: Endpoint, new: Endpoint) -> None:
@@ -61,16 +67,17 @@ def test_a_frozen_connection_is_replaced_when_its_peer_comes_back(nodes: Nodes, 
 
 
 @pytest.mark.parametrize("greater", ["stays", "comes back"])
-def test_the_same_run_of_a_peer_may_come_back_as_well(nodes: Nodes, greater: str) -> None:
+@pytest.mark.parametrize("dialled_first", ["stays", "comes back"])
+def test_the_same_run_of_a_peer_may_come_back_as_well(nodes: Nodes, greater: str, dialled_first: str) -> None:
     """Its address changed, say: it gave the old connection up, and the other side does not know."""
     stays_id, back_id = ordered(greater)
     stays, mover = nodes.make(identity=stays_id), nodes.make(identity=back_id)
-    with Proxy(stays.endpoint) as way:
-        mover.connect(way.endpoint)
+    dials, listens = (stays, mover) if dialled_first == "stays" else (mover, stays)
+    with Proxy(listens.endpoint) as way:
+        dials.connect(way.endpoint)
         old = stays.link(mover)
         mover.send(stays, b"before")
-        stays.send(old, b"heard you")
-        mover.expect_messages(stays, [b"heard you"])  # and with it our serial, if the other one chose
+        stays.expect_messages(mover, [b"before"])  # and with it, or before, whatever the two tell each other
         way.freeze()
         mover.drop(mover.link(stays))
         mover.connect(stays)
@@ -98,6 +105,60 @@ def test_a_killed_process_that_comes_back_is_welcome_at_once(nodes: Nodes, tmp_p
         "Connection reset by peer: the peer or a box on the way reset the connection",
         "the peer has made a new connection in place of this one",
     }
+
+
+@pytest.mark.parametrize("greater", ["stays", "comes back"])
+def test_who_comes_back_again_and_again_is_connected_once(nodes: Nodes, long_quiet: None, greater: str) -> None:
+    """While the oldest connection is still being read, of those that wait only the latest counts."""
+    stays_id, back_id = ordered(greater)
+    stays = nodes.make(identity=stays_id)
+    with Proxy(stays.endpoint) as way:
+        gone = nodes.make(identity=back_id)
+        gone.connect(way.endpoint)
+        old = stays.link(gone)
+        gone.link(stays)
+        way.freeze()
+        gone.stop(0.0)
+        for _ in range(2):
+            waiting = nodes.make(identity=back_id)
+            waiting.connect(stays)
+            waiting.link(stays)
+            wait_until(lambda: old not in [info.endpoint for info in stays.manager.connections()])
+            waiting.stop(0.0)
+        back = nodes.make(identity=back_id)
+        back.connect(stays)
+        back.send(stays, b"here I am again")
+        port = back.info(stays)
+        assert port.endpoint == stays.endpoint
+        assert stays.count == {"NewConnection": 1}
+    # The proxy is gone, and with it the oldest connection.
+    stays.wait(lambda node: node.heard[back_id.peer_id] == [b"here I am again"])
+    assert_replaced(stays, old, stays.link(back))
+
+
+@pytest.mark.parametrize("end", ["stop", "drop"])
+def test_a_connection_that_waits_for_its_predecessor_can_be_ended(nodes: Nodes, long_quiet: None, end: str) -> None:
+    """It was never announced, so nothing is said of it; the other side hears that it ended."""
+    stays, gone = nodes.make(), nodes.make()
+    with Proxy(stays.endpoint) as way:
+        gone.connect(way.endpoint)
+        old = stays.link(gone)
+        gone.link(stays)
+        way.freeze()
+        gone.stop(0.0)
+        back = nodes.make(identity=gone.manager.identity)
+        stays.connect(back)
+        back.link(stays)
+        wait_until(lambda: [info.endpoint for info in stays.manager.connections()] == [back.endpoint])
+        if end == "stop":
+            stays.stop(0.0)
+        else:
+            stays.manager.drop_node(back.endpoint)
+        back.expect(Event.LostConnection)
+        assert stays.count["LostConnection"] == 0
+    if end == "drop":
+        assert stays.expect(Event.LostConnection).endpoint == old
+    assert stays.count["NewConnection"] == 1
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def black_hole() -> Iterator[Endpoint]:
         yield Endpoint.tcp(listener.getsockname())
 
 
-def dials_in_progress(manager: ConnectionManager) -> int:
-    """Threads of the dialer that are in the middle of something."""
+def dials_in_progress() -> int:
+    """Threads of dialers."""
     return sum(name.startswith("crust-dialer") for name in crust_threads())
 
 
@@ -198,7 +198,7 @@ def test_stop_while_dialling_an_address_that_does_not_answer(nodes: Nodes) -> No
         def stop_while_dialling() -> None:
             node = nodes.make(linger=0.0, listen=False)
             node.manager.connect([nowhere, Endpoint.tcp((nowhere.host, nowhere.port))])
-            wait_until(lambda: dials_in_progress(node.manager))
+            wait_until(lambda: dials_in_progress())
             node.stop()
             assert node.log == [Event.Stopped()]
 
@@ -214,7 +214,7 @@ def test_stop_during_bootstrap(nodes: Nodes) -> None:
             def stop_while_looking(contact: Endpoint = contact) -> None:
                 node = nodes.make(linger=0.0, listen=False, fallback=[contact])
                 node.manager.bootstrap()
-                wait_until(lambda: dials_in_progress(node.manager))
+                wait_until(lambda: dials_in_progress())
                 node.stop()
                 assert node.log == [Event.Stopped()]
 
@@ -259,7 +259,8 @@ def test_stop_while_a_peer_owes_us_its_choice(nodes: Nodes, dials: bool) -> None
                         peer.prove()
                     else:
                         peer.sock.sendall(peer._handshake.receive(peer._receive()))
-                wait_until(lambda: dials_in_progress(node.manager) == 2)
+                # One was told to wait for the peer, the other one to wait for that.
+                wait_until(lambda: any(job.race.waiting for job in node.manager._core._dialer._jobs))
             node.stop()
 
     soon(stop_while_waiting)
@@ -347,9 +348,10 @@ def test_a_less_patient_stop_shortens_a_patient_one(nodes: Nodes) -> None:
 def forget_a_manager(nodes: Nodes) -> None:
     """Make a manager, connect it, and lose it."""
     other = nodes.make()
-    manager = ConnectionManager(crust.channel(), loopback_config())
+    events = crust.channel()
+    manager = ConnectionManager(events, loopback_config())
     manager.connect(other.endpoint)
-    other.expect(Event.NewConnection)
+    assert isinstance(events.get(timeout=PATIENCE), Event.NewConnection)
     core = manager._core
     del manager
     gc.collect()
