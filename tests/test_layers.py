@@ -30,6 +30,8 @@ LEVELS: list[tuple[str, str]] = [
     ("events out to the user", "outlet"),
     ("streams", "transport.base"),
     ("sockets", "transport.tcp transport.link nat.interfaces"),
+    ("datagrams in bulk", "transport.utp.icmp transport.utp.udp_options"),
+    ("the socket of uTP", "transport.utp.datagrams"),
     ("from a stream to a chosen connection", "negotiate"),
     ("what threads tell the manager", "notices"),
     ("threads around streams", "connection acceptor"),

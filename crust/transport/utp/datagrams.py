@@ -1,0 +1,251 @@
+"""The UDP socket of uTP: bursts go out, what came in and what the network complains about come back. Never blocks.
+
+On Linux a burst is one system call, and so is the receiving of what arrived in a row; elsewhere each datagram is one.
+"""
+
+import errno
+import logging
+import socket
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from crust.transport.utp import icmp
+from crust.transport.utp.burst import Address, Burst
+from crust.transport.utp.icmp import IcmpError
+from crust.transport.utp.udp_options import (
+    GRO_ANCILLARY_BYTES,
+    Ancillary,
+    Fragmentation,
+    enable_offload,
+    gro_segment,
+    open_socket,
+    segment_ancillary,
+)
+
+log = logging.getLogger("crust.utp")
+
+HAS_SENDMSG: Final = hasattr(socket.socket, "sendmsg")
+"""Windows has none."""
+
+_LARGEST: Final = 65_536  # bytes; no datagram and no batch of them is larger
+_SKIPPED_AT_ONCE: Final = 16  # errors and empty datagrams passed over before the caller gets another turn
+_REFUSALS: Final = 4  # bursts in a row that the kernel would not segment, until we stop asking
+_ERRORS_KEPT: Final = 256
+_QUOTED_BYTES: Final = 128
+
+_NO_ROOM: Final = frozenset({errno.EWOULDBLOCK, errno.EAGAIN})
+# Sent again they would be too many again, and to wait until the socket is writable would not wait: it is.
+_DROPPED: Final = frozenset({errno.ENOBUFS, errno.ENOMEM})
+
+
+class Received(NamedTuple):
+    """Datagrams that came from one address."""
+
+    data: bytes
+    """All of them in a row; never empty."""
+    address: Address
+    segment: int
+    """Bytes of each datagram in `data`; the last may be shorter. ``len(data)`` for a single one."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a socket has done so far."""
+
+    sent: int = 0
+    """Datagrams that the kernel took."""
+    received: int = 0
+    """Datagrams."""
+    send_calls: int = 0
+    """System calls that sent, or tried to."""
+    receive_calls: int = 0
+    """System calls that received, or found nothing."""
+    lost: int = 0
+    """Datagrams that could not leave this host."""
+    errors: int = 0
+    """Complaints of the network or of this host."""
+    refused: int = 0
+    """Bursts that the kernel would not segment, and that went out one datagram at a time."""
+
+
+class Datagrams:
+    """A UDP socket. One thread uses it, but for `fileno` and `address`, which any thread may read.
+
+    Args:
+        host: an IPv4 or IPv6 address; ``0.0.0.0`` and ``::`` stand for all (of that family only).
+        port: 1 to 65535, or 0 for a free one.
+        offload: whether to use segmentation offload; ``None``: where the kernel has it.
+
+    Raises:
+        ListenFailed: the port cannot be opened; the message says why.
+    """
+
+    def __init__(self, host: str, port: int, *, offload: bool | None = None) -> None:
+        self._sock = open_socket(host, port)
+        self.address: Address = self._sock.getsockname()
+        self.closed = False
+        self.counters = Counters()
+        self._receives_batches = offload is not False and enable_offload(self._sock)
+        self.offload = self._receives_batches
+        """Whether a burst is sent in one system call."""
+        self.errors_waiting = False
+        """Whether `errors` has something to tell. Besides, a selector reports the socket as readable for errors."""
+        self._has_error_queue = icmp.enable(self._sock)
+        self._fragmentation = Fragmentation(self._sock)
+        self._errors: deque[IcmpError] = deque(maxlen=_ERRORS_KEPT)
+        self._local_mtu: int | None = None
+        self._refusals = 0
+        self._segment = 0
+        self._ancillary: Ancillary = []
+
+    def fileno(self) -> int:
+        """For selectors; -1 once it is closed."""
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        """Free the port. Any number of times."""
+        self.closed = True
+        self._sock.close()
+
+    def send(self, burst: Burst) -> int:
+        """Send packets.
+
+        Returns:
+            How many the kernel took, from the first on: all, or fewer when its buffer is full. What can never leave
+            (no route, forbidden, too big) counts as taken: it is lost, as it might be anywhere on its way, and `errors`
+            tells why.
+        """
+        if burst.dont_fragment:
+            return self._send_whole(burst)
+        if burst.count > 1 and self.offload:
+            taken = self._send_segmented(burst)
+            if taken is not None:
+                return taken
+        return self._send_each(burst)
+
+    def _send_segmented(self, burst: Burst) -> int | None:
+        """All or nothing in one system call; ``None`` if the kernel would not segment it."""
+        if burst.segment != self._segment:
+            self._segment = burst.segment
+            self._ancillary = segment_ancillary(burst.segment)
+        code = self._attempt(burst.buffers, self._ancillary, burst.address)
+        if code == 0:
+            self._refusals = 0
+            self.counters.sent += burst.count
+            return burst.count
+        if code in _NO_ROOM:
+            return 0
+        if code in _DROPPED:
+            self.counters.lost += burst.count
+            return burst.count
+        self._refused(code)
+        return None
+
+    def _refused(self, code: int) -> None:
+        # Where no datagram leaves, segmented or not, sending them one by one tells; here only refusals in a row count.
+        self.counters.refused += 1
+        self._refusals += 1
+        if code in (errno.EIO, errno.EOPNOTSUPP) or self._refusals >= _REFUSALS:
+            self.offload = False
+            log.info(
+                "segmentation offload does not work here (%s); sending datagrams one by one", errno.errorcode[code]
+            )
+
+    def _send_whole(self, burst: Burst) -> int:
+        if not self._fragmentation.forbid():
+            for number in range(burst.count):
+                self._lose(burst, number, errno.EMSGSIZE)
+            return burst.count
+        try:
+            return self._send_each(burst)
+        finally:
+            self._fragmentation.allow()
+
+    def _send_each(self, burst: Burst) -> int:
+        buffers = burst.buffers
+        for number in range(burst.count):
+            code = self._attempt(buffers[2 * number : 2 * number + 2], (), burst.address)
+            if code == 0:
+                self.counters.sent += 1
+            elif code in _NO_ROOM:
+                return number
+            elif code in _DROPPED:
+                self.counters.lost += 1
+            else:
+                self._lose(burst, number, code)
+        return burst.count
+
+    def _attempt(self, buffers: list[bytes | memoryview], ancillary: Ancillary | tuple[()], address: Address) -> int:
+        """Send one datagram, or one burst with ``ancillary``; 0 or the errno."""
+        code = 0
+        for _ in range(2):
+            self.counters.send_calls += 1
+            try:
+                if HAS_SENDMSG:
+                    self._sock.sendmsg(buffers, ancillary, 0, address)
+                else:
+                    self._sock.sendto(b"".join(buffers), address)
+                return 0
+            except OSError as error:
+                code = error.errno or errno.EIO
+                if code in _NO_ROOM or code in _DROPPED:
+                    return code
+                # It may be about something sent earlier; once that has been taken note of, it does not come again.
+                self._collect()
+        return code
+
+    def _lose(self, burst: Burst, number: int, code: int) -> None:
+        quoted = b"".join(burst.buffers[2 * number : 2 * number + 2])[:_QUOTED_BYTES]
+        mtu = self._local_mtu if code == errno.EMSGSIZE else None
+        self._note(IcmpError(burst.address, code, mtu, quoted))
+        self.counters.lost += 1
+        log.debug("a datagram to %s could not be sent: %s", burst.address, errno.errorcode.get(code, code))
+
+    def receive(self) -> Received | None:
+        """What has arrived next; ``None`` when nothing is there now (or after errors: wait for the selector then)."""
+        for _ in range(_SKIPPED_AT_ONCE):
+            self.counters.receive_calls += 1
+            segment = 0
+            try:
+                if self._receives_batches:
+                    data, ancillary, _flags, address = self._sock.recvmsg(_LARGEST, GRO_ANCILLARY_BYTES)
+                    if ancillary:
+                        segment = gro_segment(ancillary)
+                else:
+                    data, address = self._sock.recvfrom(_LARGEST)
+            except BlockingIOError:
+                return None
+            except OSError:  # about something sent earlier: ECONNREFUSED on Linux, WSAECONNRESET on Windows
+                self._collect()
+                continue
+            size = len(data)
+            if 0 < segment < size:
+                self.counters.received += -(-size // segment)
+                return Received(data, address, segment)
+            self.counters.received += 1
+            if size:
+                return Received(data, address, size)
+        return None
+
+    def errors(self) -> list[IcmpError]:
+        """Take what the network and this host have said about datagrams sent earlier; the oldest first."""
+        self._collect()
+        found = list(self._errors)
+        self._errors.clear()
+        self.errors_waiting = False
+        return found
+
+    def _collect(self) -> None:
+        if not self._has_error_queue:
+            return
+        for entry in icmp.drain(self._sock):
+            if entry.local:
+                self._local_mtu = entry.error.mtu  # the send that it is about has failed just now, and tells the rest
+            else:
+                self._note(entry.error)
+
+    def _note(self, error: IcmpError) -> None:
+        self.counters.errors += 1
+        self._errors.append(error)
+        self.errors_waiting = True
