@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import crust
-from crust import ConnectionManager, Endpoint, Event, Identity, ManagerStopped, NotConnected
+from crust import ConnectionManager, Endpoint, Event, ManagerStopped, NotConnected
 from crust.transport.framing import BYE
 from tests.manager.helpers import (
     LOOPBACK,
@@ -23,6 +23,7 @@ from tests.manager.helpers import (
     fill_send_queue,
     in_parallel,
     loopback_config,
+    two_identities,
     wait_until,
 )
 from tests.manager.wire import WirePeer, raw_socket, read_to_end
@@ -239,13 +240,13 @@ def test_stop_with_half_open_handshakes(nodes: Nodes) -> None:
 @pytest.mark.parametrize("dials", [True, False], ids=["it dialled us", "we dialled it"])
 def test_stop_while_a_peer_owes_us_its_choice(nodes: Nodes, dials: bool) -> None:
     """It proved who it is and then said nothing; several attempts of one connect() wait for that."""
-    greatest = max((Identity() for _ in range(50)), key=lambda identity: identity.peer_id)
+    lesser, greater = two_identities()  # who has the greater id owes the choice
 
     def stop_while_waiting() -> None:
-        node = nodes.make(linger=0.0)
+        node = nodes.make(identity=lesser, linger=0.0)
         with ExitStack() as stack:
             if dials:
-                peer = WirePeer.dial(node.endpoint, identity=greatest)
+                peer = WirePeer.dial(node.endpoint, identity=greater)
                 stack.enter_context(peer)
                 wait_until(lambda: node.manager._core.half_open == 1)
             else:
@@ -254,7 +255,7 @@ def test_stop_while_a_peer_owes_us_its_choice(nodes: Nodes, dials: bool) -> None
                 address = listener.getsockname()
                 node.manager.connect([Endpoint.tcp(address), Endpoint.tcp(("localhost", address[1]))])
                 for number in range(2):
-                    peer = stack.enter_context(WirePeer(listener.accept()[0], dials=False, identity=greatest))
+                    peer = stack.enter_context(WirePeer(listener.accept()[0], dials=False, identity=greater))
                     if number == 0:
                         peer.prove()
                     else:
