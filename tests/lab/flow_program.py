@@ -1,0 +1,120 @@
+"""One end of a measured flow, as a process of its own.
+
+    python -m tests.lab.flow_program receive TRANSPORT PORT
+    python -m tests.lab.flow_program send TRANSPORT HOST PORT SECONDS
+
+A receiver prints ``ready``, takes one connection, and when its standard input ends prints what came, as JSON: bytes by
+tenths of a second of the monotonic clock, which all namespaces of a machine share. A sender prints ``connected``, sends as fast as it may for so
+many seconds, prints its statistics as JSON, and ends at once: what is still on its way does not matter.
+`flow_libutp.js` does the same for libutp.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import sys
+import threading
+import time
+from typing import Protocol
+
+TENTHS = 10
+PIECE = bytes(64 * 1024)
+CONNECT_TIMEOUT = 20.0  # seconds
+
+
+class Stream(Protocol):
+    """What TCP sockets and Crust's uTP streams have in common."""
+
+    def sendall(self, data: bytes, /) -> None: ...
+    def recv(self, size: int, /) -> bytes: ...
+
+
+def _accept(transport: str, port: int) -> Stream:
+    if transport == "crust":
+        from crust.transport.utp import UtpSocket
+
+        listener = UtpSocket(("0.0.0.0", port))
+        print("ready", flush=True)
+        accepted: Stream = listener.accept(timeout=None)
+        return accepted
+    with socket.create_server(("0.0.0.0", port)) as server:
+        print("ready", flush=True)
+        return server.accept()[0]
+
+
+def _connect(transport: str, host: str, port: int) -> Stream:
+    if transport == "crust":
+        from crust.transport.utp import UtpSocket
+
+        stream: Stream = UtpSocket(("0.0.0.0", 0)).connect((host, port), timeout=CONNECT_TIMEOUT)
+        return stream
+    connection = socket.socket()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, transport.encode())
+    connection.settimeout(CONNECT_TIMEOUT)
+    connection.connect((host, port))
+    connection.settimeout(None)
+    return connection
+
+
+def _receive(transport: str, port: int) -> None:
+    arrived: dict[int, int] = {}
+
+    def report_at_the_end() -> None:
+        sys.stdin.read()
+        print(json.dumps(arrived.copy()), flush=True)
+        os._exit(0)
+
+    threading.Thread(target=report_at_the_end, daemon=True).start()
+    stream = _accept(transport, port)
+    # A sender that ends resets its connection; what had come until then counts.
+    with contextlib.suppress(ConnectionError):
+        while data := stream.recv(256 * 1024):
+            tenth = int(time.monotonic() * TENTHS)
+            arrived[tenth] = arrived.get(tenth, 0) + len(data)
+    threading.Event().wait()
+
+
+def _statistics(stream: Stream) -> dict[str, object]:
+    if isinstance(stream, socket.socket):
+        # struct tcp_info up to tcpi_total_retrans, its 32-bit numbers after eight bytes
+        numbers = struct.unpack_from("=24I", stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 8)
+        return {"retransmitted": numbers[23], "rtt": numbers[15] / 1e6, "window": numbers[18]}
+    found = stream.stats()  # type: ignore[attr-defined]
+    fields = getattr(found, "_asdict", None)
+    return {key: value for key, value in (fields() if fields else vars(found)).items() if _plain(value)}
+
+
+def _plain(value: object) -> bool:
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _send(transport: str, host: str, port: int, seconds: float) -> None:
+    stream = _connect(transport, host, port)
+    print("connected", flush=True)
+
+    def stop_at_the_end() -> None:
+        time.sleep(seconds)
+        try:
+            print(json.dumps(_statistics(stream)), flush=True)
+        finally:
+            os._exit(0)
+
+    threading.Thread(target=stop_at_the_end, daemon=True).start()
+    while True:
+        stream.sendall(PIECE)
+
+
+def main(arguments: list[str]) -> None:
+    match arguments:
+        case ["receive", transport, port]:
+            _receive(transport, int(port))
+        case ["send", transport, host, port, seconds]:
+            _send(transport, host, int(port), float(seconds))
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
