@@ -13,7 +13,14 @@ README = HERE / "README.md"
 
 EXTRAS = {
     "cli": ["rich>=13", "prompt_toolkit>=3.0.40"],
-    "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "noiseprotocol>=0.3.1", "cryptography>=42"],
+    "test": [
+        "pytest>=8",
+        "pytest-timeout>=2.3",
+        "pytest-xdist>=3.5",
+        "hypothesis>=6.100",
+        "noiseprotocol>=0.3.1",
+        "cryptography>=42",
+    ],
     "plot": ["matplotlib>=3.8"],  # crust bench --plot
     "bench": ["pyzmq>=26", "matplotlib>=3.8"],
     "bench-libp2p": ["libp2p>=0.2"],  # heavy; only to measure against

@@ -8,9 +8,9 @@ import pytest
 from crust.blacklist import Blacklist
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError
-from crust.identity import Identity, PeerId
+from crust.identity import PeerId
 
-BAD, GOOD = Identity().peer_id, Identity().peer_id
+BAD, GOOD = PeerId.parse("ba" * 32), PeerId.parse("60" * 32)
 
 
 def test_an_empty_one_refuses_nobody() -> None:
