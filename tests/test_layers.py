@@ -23,6 +23,10 @@ LEVELS: list[tuple[str, str]] = [
         "bytes to values and back (pure)",
         "transport.framing transport.aead transport.hello transport.noise transport.utp.packet",
     ),
+    (
+        "what uTP measures, and what follows (pure)",
+        "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu",
+    ),
     ("secrets on the wire (pure)", "transport.masking transport.records"),
     ("the handshake (pure)", "transport.handshake"),
     ("who is connected (pure)", "peers blacklist"),
@@ -49,7 +53,8 @@ LEVELS: list[tuple[str, str]] = [
 PURE_NAMES = (
     "_version errors limits timers endpoint event config_checks config_yaml peers blacklist "
     "transport.framing transport.aead transport.hello transport.noise transport.masking transport.records "
-    "transport.handshake transport.utp.sequence transport.utp.packet"
+    "transport.handshake transport.utp.sequence transport.utp.packet "
+    "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu"
 )
 """Values and state machines: tested without sockets, threads or clocks, because they have none."""
 PURE = PURE_NAMES.split()

@@ -71,6 +71,49 @@ ZERO_WINDOW_PROBE_MAX: Final = 15.0
 PACING_CREDIT: Final = 0.001
 """Seconds for which a sender may run ahead of its rate: the resolution of waiting in poll()."""
 
+# --- round trips and delays (round_trip.py, delay.py) ----------------------------------------------------------------
+INITIAL_TIMEOUT: Final = 1.0
+"""Seconds until a packet counts as lost while no round trip was measured (BEP 29)."""
+
+MIN_TIMEOUT: Final = 0.5
+"""Seconds: the shortest such time (BEP 29), so that delayed acknowledgements never look like losses."""
+
+MAX_TIMEOUT: Final = 60.0
+"""Seconds: the longest, however often it was doubled (RFC 6298, 2.5, allows no less)."""
+
+BASE_HISTORY: Final = 13
+"""Minutes whose lowest delays are remembered (libutp; RFC 6817 wants 10 or more)."""
+
+DELAY_FILTER: Final = 4
+"""Samples of which the lowest counts as the delay now (RFC 6817's CURRENT_FILTER; libutp has 3)."""
+
+MAX_DRIFT_STEP: Final = 10_000
+"""Microseconds: how far the other direction's base may fall at once and still count as clocks that drift (libutp)."""
+
+# --- congestion (ledbat.py) ------------------------------------------------------------------------------------------
+TARGET_DELAY: Final = 0.1
+"""Seconds of queueing that we aim at or below: the most that RFC 6817 allows, and what libutp has, so that neither
+starves beside the other."""
+
+INITIAL_WINDOW: Final = 4
+"""Packets on the way before the first acknowledgement (RFC 3390; RFC 6817 says 2, libutp 1)."""
+
+MIN_WINDOW: Final = 2
+"""Packets: the smallest window (RFC 6817), so that a delayed acknowledgement never has to be waited for."""
+
+# --- path MTU (path_mtu.py) ------------------------------------------------------------------------------------------
+PROBE_GAP: Final = 16
+"""Bytes: the search ends when the largest size that passed and the smallest that did not are this close (libutp)."""
+
+PROBE_TRIES: Final = 3
+"""Probes of one size that are lost before it counts as too large (RFC 8899's MAX_PROBES): any packet may be lost."""
+
+PROBE_AGAIN: Final = 1800.0
+"""Seconds until the path is searched anew (libutp: 30 minutes), as it may have changed."""
+
+BLACK_HOLE_PAUSE: Final = 10.0
+"""Seconds until a path that swallowed large packets is searched anew: it may just have been down."""
+
 # --- what strangers can make us keep ------------------------------------------------------------------------------------
 HALF_OPEN: Final = 1024
 """Connections for which a SYN came and no proof yet that its sender receives at its address: one small record each."""
@@ -92,3 +135,23 @@ RESETS_REMEMBERED: Final = 1000
 
 RESET_SECONDS: Final = 10.0
 """Seconds for which a stray that was answered is remembered."""
+
+# --- what was added for peers that are not as they should be -------------------------------------------------------------
+STALE_ACKS: Final = 256
+"""Packets by which an acknowledgement may lag behind the oldest unacknowledged one and its packet still count: it was
+overtaken on the way. Further off it is forged, or of another connection. libutp takes 3, and loses what is overtaken."""
+
+SMALLEST_WINDOW: Final = 1500
+"""Bytes: less room is advertised as none, because libutp waits for ever when offered less than a packet."""
+
+WINDOW_REPEATS: Final = 5
+"""Times that the news of an opened window is repeated until data comes: libutp asks only every 15 s."""
+
+SYNS_PER_ID: Final = 2
+"""SYNs sent with one connection id: libutp never answers the repetition of a SYN whose answer was lost."""
+
+UNREACHABLE: Final = 3.0
+"""Seconds between "port unreachable" and the end of a connection on which nothing has been heard since."""
+
+ORPHAN_TIMEOUT: Final = 30.0
+"""Seconds for which a connection that was closed here waits for the peer's FIN."""

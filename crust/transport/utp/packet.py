@@ -75,7 +75,7 @@ class Extension(IntEnum):
     CLOSE_REASON = 3
 
 
-_LAST_TYPE: Final = int(max(PacketType))
+_FIRST_BYTES: Final = frozenset(kind << 4 | VERSION for kind in PacketType)
 _SACK: Final = int(Extension.SACK)
 _CLOSE_REASON: Final = int(Extension.CLOSE_REASON)
 
@@ -102,8 +102,8 @@ class Packet(NamedTuple):
     payload: bytes | memoryview = b""
 
     def __str__(self) -> str:
-        name = PacketType(self.type).name if self.type <= _LAST_TYPE else f"type {self.type}"
-        text = f"{name} id={self.connection_id} seq={self.seq_nr} ack={self.ack_nr} window={self.window}"
+        text = f"{PacketType(self.type).name} id={self.connection_id} seq={self.seq_nr} ack={self.ack_nr}"
+        text += f" window={self.window}"
         if self.sack:
             text += f" sack={self.sack.hex()}"
         if self.close_reason is not None:
@@ -113,7 +113,7 @@ class Packet(NamedTuple):
 
 def could_be_utp(datagram: bytes | bytearray | memoryview) -> bool:
     """Whether a datagram looks like uTP: long enough, of version 1 and a known type. What is not may be for others."""
-    return len(datagram) >= HEADER_SIZE and datagram[0] & 0x0F == VERSION and datagram[0] >> 4 <= _LAST_TYPE
+    return len(datagram) >= HEADER_SIZE and datagram[0] in _FIRST_BYTES
 
 
 def decode(datagram: bytes | memoryview) -> Packet:
@@ -129,14 +129,15 @@ def decode(datagram: bytes | memoryview) -> Packet:
     if len(datagram) < HEADER_SIZE:
         raise Malformed(f"a uTP packet of {len(datagram)} bytes")
     first, extension, connection_id, sent, difference, window, seq_nr, ack_nr = _unpack(datagram)
-    kind = first >> 4
-    if first & 0x0F != VERSION or kind > _LAST_TYPE:
-        raise Malformed(f"a uTP packet of version {first & 0x0F} and type {kind}")
+    if first not in _FIRST_BYTES:
+        raise Malformed(f"a uTP packet of version {first & 0x0F} and type {first >> 4}")
     sack, reason, at = b"", None, HEADER_SIZE
     if extension:
         sack, reason, at = _extensions(datagram, extension)
     # A tuple made from a tuple, not by calling the class: it takes half the time, and there is one for each packet.
-    return _new(Packet, (kind, connection_id, sent, difference, window, seq_nr, ack_nr, sack, reason, datagram[at:]))
+    return _new(
+        Packet, (first >> 4, connection_id, sent, difference, window, seq_nr, ack_nr, sack, reason, datagram[at:])
+    )
 
 
 def _extensions(datagram: bytes | memoryview, kind: int) -> tuple[bytes, int | None, int]:
@@ -196,6 +197,7 @@ def encode(packet: Packet) -> bytes:
 # --- selective acknowledgements ---------------------------------------------------------------------------------------
 
 _SET_BITS: Final = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
+_MAX_BITS: Final = 8 * MAX_SACK
 _FIRST: Final = 2  # ack_nr + 1 is the one that is missing; a SACK begins behind it
 
 
@@ -220,10 +222,11 @@ def sack_mask(ack_nr: int, received: Iterable[int]) -> bytes:
         ack_nr: of the packet that it goes into.
         received: sequence numbers in any order; those that a SACK after ``ack_nr`` cannot name are left out.
     """
-    mask, used, base = bytearray(MAX_SACK), 0, ack_nr + _FIRST
+    mask, last, base = bytearray(MAX_SACK), -1, ack_nr + _FIRST
     for seq_nr in received:
         bit = (seq_nr - base) & SEQ_MASK
-        if bit < MAX_SACK * 8:
+        if bit < _MAX_BITS:
             mask[bit >> 3] |= 1 << (bit & 7)
-            used = max(used, bit + 1)
-    return bytes(mask[: (used + 31) // 32 * 4])
+            if bit > last:
+                last = bit
+    return bytes(mask[: (last + 32) // 32 * 4])
