@@ -1,12 +1,14 @@
 """What happens on a narrow link: the experiments by which congestion control is judged.
 
 The link is sender - router - receiver: the router has the narrow interface with the queue, behind it comes the delay;
-nothing is narrow on the way back. (The queue must not be the sender's own: Linux lets TCP put little into that.) Each experiment builds its own lab, so
-that nothing is remembered from one to the next, and returns figures. Rates are goodput: payload that arrived.
+nothing is narrow on the way back. (The queue must not be the sender's own: Linux lets TCP put little into that.) Each
+experiment builds its own lab, so that nothing is remembered from one to the next, and returns figures. Rates are
+goodput: payload that arrived.
 """
 
 import contextlib
 import statistics
+import threading
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -22,7 +24,7 @@ QUEUE = 0.2  # seconds
 ONE_WAY = 0.01  # seconds
 RECEIVER = "10.0.0.2"
 PAYLOAD_SHARE = 1452 / 1500
-"""What a link can carry of payload in packets of 1500 bytes, 28 of them IP and UDP, 20 uTP: a link is full with that."""
+"""Payload in a packet of 1500 bytes, of which 28 are IP and UDP and 20 uTP: a link is full when it carries that."""
 SETTLE = 5.0  # seconds after a start that are not looked at
 
 
@@ -169,4 +171,4 @@ def lossy(
 
 
 def _sleep_until(moment: float) -> None:
-    time.sleep(max(0.0, moment - time.monotonic()))
+    threading.Event().wait(max(0.0, moment - time.monotonic()))

@@ -3,9 +3,9 @@
     python -m tests.lab.flow_program receive TRANSPORT PORT
     python -m tests.lab.flow_program send TRANSPORT HOST PORT SECONDS
 
-A receiver prints ``ready``, takes one connection, and when its standard input ends prints what came, as JSON: bytes by
-tenths of a second of the monotonic clock, which all namespaces of a machine share. A sender prints ``connected``, sends as fast as it may for so
-many seconds, prints its statistics as JSON, and ends at once: what is still on its way does not matter.
+A receiver says ``ready``, takes one connection, and when its standard input ends says what came, as JSON: bytes by
+tenths of a second of the monotonic clock, which all namespaces of a machine share. A sender says ``connected``, sends
+as fast as it may for so many seconds, says its statistics as JSON, and ends at once: what is on its way is lost.
 `flow_libutp.js` does the same for libutp.
 """
 
@@ -18,6 +18,8 @@ import sys
 import threading
 import time
 from typing import Protocol
+
+from tests.lab.namespaces import say
 
 TENTHS = 10
 PIECE = bytes(64 * 1024)
@@ -36,11 +38,11 @@ def _accept(transport: str, port: int) -> Stream:
         from crust.transport.utp import UtpSocket
 
         listener = UtpSocket(("0.0.0.0", port))
-        print("ready", flush=True)
+        say("ready")
         accepted: Stream = listener.accept(timeout=None)
         return accepted
     with socket.create_server(("0.0.0.0", port)) as server:
-        print("ready", flush=True)
+        say("ready")
         return server.accept()[0]
 
 
@@ -63,7 +65,7 @@ def _receive(transport: str, port: int) -> None:
 
     def report_at_the_end() -> None:
         sys.stdin.read()
-        print(json.dumps(arrived.copy()), flush=True)
+        say(json.dumps(arrived.copy()))
         os._exit(0)
 
     threading.Thread(target=report_at_the_end, daemon=True).start()
@@ -92,12 +94,12 @@ def _plain(value: object) -> bool:
 
 def _send(transport: str, host: str, port: int, seconds: float) -> None:
     stream = _connect(transport, host, port)
-    print("connected", flush=True)
+    say("connected")
 
     def stop_at_the_end() -> None:
-        time.sleep(seconds)
+        threading.Event().wait(seconds)
         try:
-            print(json.dumps(_statistics(stream)), flush=True)
+            say(json.dumps(_statistics(stream)))
         finally:
             os._exit(0)
 

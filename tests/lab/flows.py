@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-import shutil
 import statistics
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.interop.node import UTP_NATIVE, Missing, node_modules
 from tests.lab.flow_program import TENTHS
 from tests.lab.namespaces import LabError, Node, Running
 
@@ -31,24 +31,16 @@ class Transport(Enum):
         return self in (Transport.CUBIC, Transport.BBR)
 
 
-def node_modules() -> Path:
-    """The directory with libutp for node.
-
-    Raises:
-        LabError: it cannot be had; says why.
-    """
-    from tests.interop.node import node_modules as install
-
-    return install("utp-native")
-
-
 def unavailable(transport: Transport) -> str | None:
     """Why a transport cannot be measured on this machine; None when it can."""
     if transport.is_tcp:
-        known = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
-        return None if transport.value in known else f"this kernel has no {transport.value}"
-    if transport is Transport.LIBUTP and shutil.which("node") is None:
-        return "node is not installed: apt-get install nodejs npm"
+        known = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text("ascii").split()
+        return None if transport.value in known else f"this kernel has no TCP with {transport.value}"
+    if transport is Transport.LIBUTP:
+        try:
+            node_modules(UTP_NATIVE)
+        except Missing as missing:
+            return str(missing)
     return None
 
 
@@ -96,7 +88,7 @@ class Flow:
 def _start(node: Node, transport: Transport, *arguments: str) -> Running:
     if transport is Transport.LIBUTP:
         script = str(Path(__file__).with_name("flow_libutp.js"))
-        return node.start("env", f"NODE_PATH={node_modules()}", "node", script, *arguments)
+        return node.start("env", f"NODE_PATH={node_modules(UTP_NATIVE)}", "node", script, *arguments)
     role, *rest = arguments
     return node.python(PROGRAM, role, transport.value, *rest)
 

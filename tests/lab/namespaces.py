@@ -1,8 +1,9 @@
 """Network namespaces that cannot be left behind.
 
 A `Lab` is one small process in mount, network and process-id namespaces of its own; its nodes are named network
-namespaces that only it sees. It lives as long as its standard input is open. When this process closes it or dies, however it
-dies, the kernel ends everything that runs in the lab, and with it all interfaces, rules and namespaces. Labs never meet.
+namespaces that only it sees. It lives as long as its standard input is open. When this process closes it or dies,
+however it dies, the kernel ends everything that runs in the lab, and with it all interfaces, rules and namespaces. Labs
+never meet.
 """
 
 import contextlib
@@ -52,6 +53,12 @@ def missing() -> str | None:
     if not Path("/dev/net/tun").exists():
         return "the lab needs /dev/net/tun: modprobe tun"
     return None
+
+
+def say(line: str) -> None:
+    """Print a line at once: for the programs that run in nodes."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 class Running:

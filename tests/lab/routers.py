@@ -17,8 +17,8 @@ class Nat(Enum):
     ANSWERING = "as HOME, but what comes unasked for the router itself gets its answer: a RST or an ICMP error"
 
 
-# A router that accepted unasked packets for itself would keep a record of them that takes the port: the inside host's own
-# packets from that port would leave from another one, and hole punching would fail as it does not at home.
+# A router that accepted unasked packets for itself would keep a record of them that takes the port: the inside host's
+# own packets from that port would leave from another one, and hole punching would fail as it does not at home.
 _DROP_UNASKED = f"""
   chain input {{
     type filter hook input priority filter;
@@ -59,7 +59,7 @@ def home(node: Node, wan: Node, outside: str, inside: str, nat: Nat, *, gateway:
         node: becomes the router.
         wan: where its outside is plugged in. Another home's inside works as well: two NATs in a row.
         outside: its address there, as ``11.1.1.2/24``.
-        inside: the first three numbers of the network behind it, as ``192.168.1``; the router is ``.1``, the host ``.2``.
+        inside: the first three numbers of the network behind it, ``192.168.1``; the router is ``.1``, the host ``.2``.
         nat: its kind.
         gateway: where it sends what is for elsewhere; None: nowhere.
     Returns:

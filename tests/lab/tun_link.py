@@ -1,7 +1,7 @@
 """A link between two nodes whose packets pass through a program of ours: delay, jitter, loss, duplicates, reordering.
 
-The program (``python -m tests.lab.tun_link``) holds the two TUN devices that are the ends of the link. It reads from both
-in batches and keeps packets in a heap until they are due.
+The program (``python -m tests.lab.tun_link``) holds the two TUN devices that are the ends of the link. It reads from
+both in batches and keeps packets in a heap until they are due.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import dataclasses
 import errno
 import fcntl
 import heapq
+import itertools
 import json
 import os
 import random
@@ -18,13 +19,14 @@ import struct
 import sys
 import time
 
-from tests.lab.namespaces import Node, Running
+from tests.lab.namespaces import Node, Running, say
 from tests.lab.wiring import Interface, up
 
 _TUNSETIFF = 0x400454CA
 _IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
 _BATCH = 64  # packets read from one side before the other has its turn
 _MAX_PACKET = 65_536  # bytes
+_numbers = itertools.count(1)  # the ends of links are made in one place, before they get their names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,15 +131,16 @@ def connect(
     Returns:
         Both interfaces, and the program: its ``finish()`` ends the link and gives its counters as JSON.
     """
+    names = [f"link-{next(_numbers)}", f"link-{next(_numbers)}"]
     spec = {
-        "names": [left_name, right_name],
+        "names": names,
         "conditions": [dataclasses.asdict(there), dataclasses.asdict(back)],
         "seed": seed,
     }
     running = left.lab.outside.python("tests.lab.tun_link", json.dumps(spec))
     running.line()
-    for node, name in ((left, left_name), (right, right_name)):
-        left.lab.outside.run("ip", "link", "set", "dev", name, "netns", node.name)
+    for made, node, name in zip(names, (left, right), (left_name, right_name), strict=True):
+        left.lab.outside.run("ip", "link", "set", "dev", made, "netns", node.name, "name", name)
     return up(left, left_name), up(right, right_name), running
 
 
@@ -150,7 +153,7 @@ def main() -> None:
     rng = random.Random(spec["seed"])
     directions = tuple(Direction(Conditions(**conditions), rng) for conditions in spec["conditions"])
     ends = tuple(_open_tun(name) for name in spec["names"])
-    print("ready", flush=True)
+    say("ready")
     assert len(directions) == len(ends) == 2
     Link(ends, directions).run_until_closed(sys.stdin.fileno())
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -159,7 +162,7 @@ def main() -> None:
         "lost": [direction.lost for direction in directions],
         "cpu": used.ru_utime + used.ru_stime,
     }
-    print(json.dumps(report), flush=True)
+    say(json.dumps(report))
 
 
 if __name__ == "__main__":
