@@ -41,6 +41,11 @@ class Clockwork:
         """Let `run` return after the action that is running."""
         self._stopped = True
 
+    @property
+    def next_due(self) -> float | None:
+        """When something happens next; ``None`` when nothing will."""
+        return max(self._due[0][0], self.now) if self._due else None
+
     def run(self, until: float) -> bool:
         """Run what is due, up to the moment ``until``.
 

@@ -123,7 +123,7 @@ class Link:
         if fate:
             return fate
         conditions, rng = self.conditions, self._rng
-        leaves = max(at, self._free_at) if conditions.rate else at
+        leaves = max(at, self._free_at)
         self._arrive(datagram, leaves)
         if conditions.duplicate and rng.random() < conditions.duplicate:
             self._arrive(datagram, leaves + rng.random() * conditions.detour)
