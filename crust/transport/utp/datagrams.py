@@ -27,13 +27,15 @@ log = logging.getLogger("crust.utp")
 
 _LARGEST: Final = 65_536  # bytes; no datagram and no batch of them is larger
 _SKIPPED_AT_ONCE: Final = 16  # errors and empty datagrams passed over before the caller gets another turn
-_REFUSALS: Final = 4  # bursts in a row that the kernel would not segment, until we stop asking
+_REFUSALS: Final = 4  # bursts that the kernel would not segment, before the first that it did, until we stop asking
 _ERRORS_KEPT: Final = 256
 _QUOTED_BYTES: Final = 128
 
 _NO_ROOM: Final = frozenset({errno.EWOULDBLOCK, errno.EAGAIN})
 # Sent again they would be too many again, and to wait until the socket is writable would not wait: it is.
 _DROPPED: Final = frozenset({errno.ENOBUFS, errno.ENOMEM})
+_NEVER_SEGMENTED: Final = frozenset({errno.EIO, errno.EOPNOTSUPP})
+_NOT_SEGMENTED: Final = _NEVER_SEGMENTED | {errno.EINVAL, errno.EMSGSIZE}
 
 
 class Received(NamedTuple):
@@ -93,7 +95,7 @@ class Datagrams:
         self._fragmentation = Fragmentation(self._sock)
         self._errors: deque[IcmpError] = deque(maxlen=_ERRORS_KEPT)
         self._local_mtu: int | None = None
-        self._refusals = 0
+        self._has_worked = False
         self._segment = 0
         self._ancillary: Ancillary = []
 
@@ -130,7 +132,7 @@ class Datagrams:
         # Joining is cheaper than to let the kernel gather a hundred small pieces (benches/datagrams.py).
         code = self._attempt(b"".join(burst.buffers), self._ancillary, burst.address)
         if code == 0:
-            self._refusals = 0
+            self._has_worked = True
             self.counters.sent += burst.count
             return burst.count
         if code in _NO_ROOM:
@@ -142,14 +144,16 @@ class Datagrams:
         return None
 
     def _refused(self, code: int) -> None:
-        # Where no datagram leaves, segmented or not, sending them one by one tells; here only refusals in a row count.
+        # A path whose MTU has shrunk below the packets is refused as well (EINVAL, EMSGSIZE); that is about one peer.
+        # A network card that cannot do it, or a kernel where it has never worked, is about all.
+        if code not in _NOT_SEGMENTED:
+            return  # nothing leaves, in whichever way
         self.counters.refused += 1
-        self._refusals += 1
-        if code in (errno.EIO, errno.EOPNOTSUPP) or self._refusals >= _REFUSALS:
+        never_worked = not self._has_worked and self.counters.refused >= _REFUSALS
+        if code in _NEVER_SEGMENTED or never_worked:
             self.offload = False
-            log.info(
-                "segmentation offload does not work here (%s); sending datagrams one by one", errno.errorcode[code]
-            )
+            name = errno.errorcode.get(code, code)
+            log.info("segmentation offload does not work here (%s); sending datagrams one by one", name)
 
     def _send_whole(self, burst: Burst) -> int:
         if not self._fragmentation.forbid():
