@@ -6,7 +6,7 @@ on, ``RFC 6817`` is LEDBAT. docs/utp.md explains where and why ours differ.
 
 from typing import Final
 
-# --- packets ---------------------------------------------------------------------------------------------------------
+# --- packets ---
 REORDER_WINDOW: Final = 1024
 """Packets: how far ahead of the next expected one a packet may be. libutp drops what is further (it says
 REORDER_BUFFER_MAX_SIZE), so this is also the most that we keep in flight, less one."""
@@ -29,7 +29,7 @@ MTU_CEILING_IPV4: Final = 1472
 MTU_CEILING_IPV6: Final = 1452
 """Bytes of UDP payload: an Ethernet frame less the headers of IPv6 and UDP."""
 
-# --- buffers ---------------------------------------------------------------------------------------------------------
+# --- buffers ---
 RECEIVE_WINDOW: Final = 1 << 20
 """Bytes of one connection that wait for the reader, and the largest window that it advertises: as libutp."""
 
@@ -37,7 +37,7 @@ SEND_BUFFER: Final = 2 << 20
 """Bytes of one connection that are written and not acknowledged. Twice the window, so that the next window's worth is
 there while the last is on its way."""
 
-# --- time ------------------------------------------------------------------------------------------------------------
+# --- time ---
 ACK_DELAY: Final = 0.02
 """Seconds for which the acknowledgement of a single packet may wait for data to travel with. libutp waits 100 ms;
 shorter, because the sender's idea of the round trip includes it."""
@@ -59,7 +59,7 @@ DEAD_TIMEOUT: Final = 60.0
 """Seconds without a packet from the peer until a connection with unacknowledged data counts as dead."""
 
 LINGER: Final = 3.0
-"""Seconds for which a connection that is over answers repetitions of the peer's last packets (BEP 29 leaves it open)."""
+"""Seconds for which a connection that is over answers repetitions of the peer's last packets (open in BEP 29)."""
 
 ZERO_WINDOW_PROBE: Final = 0.5
 """Seconds until a peer with a closed window is probed; doubles up to `ZERO_WINDOW_PROBE_MAX`. libutp waits 15 s, which
@@ -71,7 +71,7 @@ ZERO_WINDOW_PROBE_MAX: Final = 15.0
 PACING_CREDIT: Final = 0.001
 """Seconds for which a sender may run ahead of its rate: the resolution of waiting in poll()."""
 
-# --- round trips and delays (round_trip.py, delay.py) ----------------------------------------------------------------
+# --- round trips and delays (round_trip.py, delay.py) ---
 INITIAL_TIMEOUT: Final = 1.0
 """Seconds until a packet counts as lost while no round trip was measured (BEP 29)."""
 
@@ -90,7 +90,7 @@ DELAY_FILTER: Final = 4
 MAX_DRIFT_STEP: Final = 10_000
 """Microseconds: how far the other direction's base may fall at once and still count as clocks that drift (libutp)."""
 
-# --- congestion (ledbat.py) ------------------------------------------------------------------------------------------
+# --- congestion (ledbat.py) ---
 TARGET_DELAY: Final = 0.1
 """Seconds of queueing that we aim at or below: the most that RFC 6817 allows, and what libutp has, so that neither
 starves beside the other."""
@@ -101,7 +101,19 @@ INITIAL_WINDOW: Final = 4
 MIN_WINDOW: Final = 2
 """Packets: the smallest window (RFC 6817), so that a delayed acknowledgement never has to be waited for."""
 
-# --- path MTU (path_mtu.py) ------------------------------------------------------------------------------------------
+SLOW_START_DELAY: Final = TARGET_DELAY / 4
+"""Seconds of queueing at which the window no longer doubles each round trip."""
+
+FIRST_SLOWDOWN: Final = 1.5
+"""Seconds from the end of slow start to the first slowdown; the pause doubles each time up to `LATER_SLOWDOWNS`."""
+
+LATER_SLOWDOWNS: Final = 10.0
+"""Seconds between slowdowns later on: how long a newcomer can take a full queue for an empty one."""
+
+SLOWDOWN_SHARE: Final = 25
+"""One in so many seconds at most is spent in slowdowns (LEDBAT++: one in ten)."""
+
+# --- path MTU (path_mtu.py) ---
 PROBE_GAP: Final = 16
 """Bytes: the search ends when the largest size that passed and the smallest that did not are this close (libutp)."""
 
@@ -114,7 +126,7 @@ PROBE_AGAIN: Final = 1800.0
 BLACK_HOLE_PAUSE: Final = 10.0
 """Seconds until a path that swallowed large packets is searched anew: it may just have been down."""
 
-# --- what strangers can make us keep ------------------------------------------------------------------------------------
+# --- what strangers can make us keep ---
 HALF_OPEN: Final = 1024
 """Connections for which a SYN came and no proof yet that its sender receives at its address: one small record each."""
 
@@ -136,10 +148,10 @@ RESETS_REMEMBERED: Final = 1000
 RESET_SECONDS: Final = 10.0
 """Seconds for which a stray that was answered is remembered."""
 
-# --- what was added for peers that are not as they should be -------------------------------------------------------------
+# --- what was added for peers that are not as they should be ---
 STALE_ACKS: Final = 256
 """Packets by which an acknowledgement may lag behind the oldest unacknowledged one and its packet still count: it was
-overtaken on the way. Further off it is forged, or of another connection. libutp takes 3, and loses what is overtaken."""
+overtaken on the way. Further off it is forged, or of another connection. libutp takes 3, and loses the overtaken."""
 
 SMALLEST_WINDOW: Final = 1500
 """Bytes: less room is advertised as none, because libutp waits for ever when offered less than a packet."""
@@ -155,3 +167,6 @@ UNREACHABLE: Final = 3.0
 
 ORPHAN_TIMEOUT: Final = 30.0
 """Seconds for which a connection that was closed here waits for the peer's FIN."""
+
+DIAL_TIMEOUT: Final = 120.0
+"""Seconds for which a SYN is repeated, where whoever dials has set no earlier deadline."""

@@ -1,60 +1,192 @@
-"""The congestion window."""
+"""The congestion window: LEDBAT (RFC 6817), which yields to whatever fills the same queue, with changes.
+
+The window grows while packets wait less than the target in queues, and shrinks when they wait longer. No clock: times
+are seconds, sizes are bytes. What differs from libutp and from RFC 6817, and why:
+
+* **Above the target the window shrinks in proportion to itself** (as in LEDBAT++, draft-irtf-iccrg-ledbat-plus-plus
+  4.2), not by at most a packet each round trip: beside TCP the way is free at once, and of two flows the larger one
+  gives way more, so that they come to share alike.
+* **Slowdowns** (LEDBAT++ 4.4): a flow that starts while the queue is full takes the full queue for an empty one, and
+  pushes the others out. So each flow now and then stops filling the queue, sees how empty it gets, and goes on with
+  what the path holds without a queue, which is known from how far the round trip fell. Soon after the start first,
+  then ever more rarely, and never for more than 1/`SLOWDOWN_SHARE` of the time.
+* **A loss costs less when nothing waits in the queue** (RFC 6817 2.4.2 and libutp always halve): then it is the radio,
+  not a full queue. It costs 15 % with an empty queue, as much as CUBIC's 30 % (RFC 9438) at a fifth of the target,
+  half from half of the target on. At most once in a round trip, where libutp says 100 ms.
+* **Slow start ends at a quarter of the target** (libutp: 90 %): what is on its way by then doubles the window again.
+* At most a packet per round trip is gained (RFC 6817; libutp 3000 bytes), and no more than was used (2.4.1; RFC 7661).
+"""
 
 from typing import Final
 
-from crust.transport.utp.constants import INITIAL_WINDOW, MIN_WINDOW, TARGET_DELAY
+from crust.transport.utp.constants import (
+    FIRST_SLOWDOWN,
+    INITIAL_WINDOW,
+    LATER_SLOWDOWNS,
+    MIN_WINDOW,
+    SLOW_START_DELAY,
+    SLOWDOWN_SHARE,
+    TARGET_DELAY,
+)
 
-_EXIT_DELAY: Final = TARGET_DELAY / 4
+_NEVER: Final = float("inf")
+_LOSS_FACTOR: Final = 0.85  # what is left of the window after a loss with an empty queue
+_LOSS_DELAY: Final = 0.7 / TARGET_DELAY  # how much less is left per second of queueing, down to a half
 
 
 class Ledbat:
-    """How many bytes may be on their way."""
+    """How many bytes of one connection may be on their way. Not thread-safe: it belongs to the connection.
 
-    __slots__ = ("_last_cut", "_maximum", "_threshold", "packet_size", "window")
+    Args:
+        packet_size: bytes of an ordinary full packet.
+        maximum: bytes; the window never gets larger.
+    """
+
+    __slots__ = (
+        "_drained_at",
+        "_full_rtt",
+        "_last_cut",
+        "_lowest_rtt",
+        "_maximum",
+        "_pause",
+        "_queued",
+        "_resume",
+        "_slow_since",
+        "_slowdown_at",
+        "_threshold",
+        "packet_size",
+        "window",
+    )
 
     def __init__(self, packet_size: int, maximum: int) -> None:
         self.packet_size = packet_size
-        self._maximum = float(maximum)
-        self._threshold = float(maximum)
+        """Bytes of an ordinary full packet; set it when the path MTU changes."""
         self.window = float(INITIAL_WINDOW * packet_size)
-        self._last_cut = float("-inf")
+        """Bytes that may be on their way."""
+        self._maximum = float(maximum)
+        self._threshold = _NEVER  # bytes; below it the window doubles each round trip
+        self._last_cut = -_NEVER
+        self._pause = FIRST_SLOWDOWN
+        self._slowdown_at = _NEVER
+        self._queued = False  # since the last slowdown there was a queue to speak of
+        self._resume: float | None = None  # the window before the slowdown; None: there is none now
+        self._slow_since = self._full_rtt = self._lowest_rtt = 0.0
+        self._drained_at: float | None = None
 
     @property
     def slow_start(self) -> bool:
-        return self.window < self._threshold
+        """Whether the window doubles each round trip."""
+        return self.window < self._threshold and self._resume is None
 
     def on_ack(self, acked: int, in_flight: int, queueing: float, rtt: float, now: float) -> None:
-        if in_flight * 2 < self.window:
+        """Something arrived.
+
+        Args:
+            acked: bytes that are acknowledged now and were not before.
+            in_flight: bytes that were on their way before this acknowledgement.
+            queueing: seconds in queues (`DelayTracker.queueing`).
+            rtt: seconds; the round trip of what is acknowledged, not smoothed if there is a choice.
+            now: seconds.
+        """
+        if self._resume is not None:
+            self._during_slowdown(in_flight - acked, rtt, now)
             return
-        if self.window < self._threshold:
-            if queueing < _EXIT_DELAY:
-                self.window = min(self.window + acked, self._threshold)
-                return
-            self._threshold = self.window
-        off = 1 - queueing / TARGET_DELAY
-        change = off * self.packet_size if off > 0 else max(off, -0.5) * self.window
-        window = self.window + change * min(acked / self.window, 1.0)
-        self.window = min(max(window, self.packet_size * MIN_WINDOW), self._maximum)
+        if in_flight * 2 < self.window:
+            return  # the window was not the limit, so nothing is known about a larger one
+        if queueing > SLOW_START_DELAY:
+            self._queued = True
+            if self.window < self._threshold:
+                self._end_slow_start(now)
+        if now >= self._slowdown_at and self._slow_down(rtt, now):
+            return
+        self._adjust(acked, queueing)
 
     def on_loss(self, now: float, rtt: float, queueing: float) -> bool:
+        """A packet was lost, and later ones arrived.
+
+        Returns:
+            Whether the window was cut; losses within one round trip (``rtt``, in seconds) are one.
+        """
         if now < self._last_cut + rtt:
             return False
         self._last_cut = now
-        factor = 0.85 - 0.35 * min(1.0, 2 * queueing / TARGET_DELAY)
-        self.window = max(self.window * factor, self.packet_size * MIN_WINDOW)
+        factor = max(_LOSS_FACTOR - _LOSS_DELAY * queueing, 0.5)
+        if self._resume is not None:
+            self._resume *= factor
+            return True
+        if self.window < self._threshold:
+            self._end_slow_start(now)
+        self.window = max(self.window * factor, float(self.packet_size * MIN_WINDOW))
         self._threshold = self.window
         return True
 
     def on_timeout(self, now: float) -> None:
-        if self.window > self.packet_size * MIN_WINDOW:
-            self._threshold = max(self.window / 2, self.packet_size * MIN_WINDOW)
+        """Nothing came back: one packet at a time, and then up to half of the window at once (RFC 5681, 3.1)."""
+        window = self.window if self._resume is None else self._resume
+        self._resume = None
+        least = float(self.packet_size * MIN_WINDOW)
+        if window > least:  # otherwise it is a time-out after another one, which says nothing new
+            self._threshold = max(window / 2, least)
         self.window = float(self.packet_size)
+        self._last_cut = now
 
     def on_idle(self, now: float, idle: float, timeout: float) -> None:
+        """Nothing was on its way for ``idle`` seconds, more than ``timeout``: what was known fades (RFC 7661, 4.3).
+
+        The window halves with each time-out that passed, down to the initial one, and may double back to three
+        quarters of what it was.
+        """
+        if self._resume is not None:
+            self.window, self._resume = self._resume, None
+        self._slowdown_at = max(self._slowdown_at, now + self._pause)  # a pause is a slowdown
         initial = float(INITIAL_WINDOW * self.packet_size)
         if self.window > initial:
-            self._threshold = max(self._threshold, self.window * 0.75) if self.slow_start else self.window * 0.75
+            self._threshold = max(self._threshold if self.slow_start else 0.0, 0.75 * self.window)
             self.window = max(initial, self.window * 0.5 ** (idle / timeout))
 
     def pacing_rate(self, rtt: float) -> float:
+        """Bytes a second at which to send: somewhat more than a window each round trip (``rtt``, in seconds)."""
         return self.window / max(rtt, 1e-6) * (2.0 if self.slow_start else 1.25)
+
+    def _adjust(self, acked: int, queueing: float) -> None:
+        window = self.window
+        if window < self._threshold:
+            self.window = min(window + acked, self._threshold, self._maximum)
+            return
+        left = 1.0 - queueing / TARGET_DELAY
+        change = left * self.packet_size if left > 0 else max(left, -0.5) * window
+        window += change * min(acked / window, 1.0)
+        self.window = min(max(window, float(self.packet_size * MIN_WINDOW)), self._maximum)
+
+    def _end_slow_start(self, now: float) -> None:
+        self._threshold = self.window
+        if self._slowdown_at == _NEVER:
+            self._slowdown_at = now + self._pause
+
+    # --- slowdowns ----------------------------------------------------------------------------------------------------
+
+    def _slow_down(self, rtt: float, now: float) -> bool:
+        """Begin a slowdown, unless there is nothing to see."""
+        least = float(self.packet_size * MIN_WINDOW)
+        if not self._queued or self.window <= 2 * least:
+            self._slowdown_at = now + self._pause
+            return False
+        self._resume, self.window = self.window, least
+        self._slow_since, self._full_rtt, self._lowest_rtt, self._drained_at = now, rtt, rtt, None
+        return True
+
+    def _during_slowdown(self, left: int, rtt: float, now: float) -> None:
+        """Wait until what was on its way has arrived, then one round trip more, which meets an empty queue."""
+        self._lowest_rtt = min(self._lowest_rtt, rtt)
+        if self._drained_at is None:
+            if left <= self.window:
+                self._drained_at = now
+        elif now >= self._drained_at + self._lowest_rtt * 0.9:
+            self._end_slowdown(now)
+
+    def _end_slowdown(self, now: float) -> None:
+        assert self._resume is not None
+        window = max(self._resume * self._lowest_rtt / self._full_rtt, self.window)
+        self._resume, self.window, self._threshold, self._queued = None, window, window, False
+        self._pause = max(min(2 * self._pause, LATER_SLOWDOWNS), (now - self._slow_since) * SLOWDOWN_SHARE)
+        self._slowdown_at = now + self._pause

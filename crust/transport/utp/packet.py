@@ -45,8 +45,9 @@ VERSION: Final = 1
 HEADER_SIZE: Final = 20  # bytes, without extensions
 MAX_SACK: Final = 252
 """Bytes of a SACK, at most: the greatest multiple of 4 whose length fits into a byte. 2016 packets."""
-MAX_EXTENSIONS: Final = 16
-"""Extensions in a packet, at most; there are three kinds. More would be no packet but work for us."""
+MAX_EXTENSIONS: Final = 64
+"""Extensions in a packet, at most. Even as padding up to jumbo frames there are fewer; more would only be work for
+us."""
 
 _FIELDS: Final = Struct(">BBHIIIHH")
 _pack: Final = _FIELDS.pack
