@@ -1,0 +1,467 @@
+"""`UtpConnection`: one connection as a pure state machine. Packets and times go in, bursts of packets come out."""
+
+from typing import Final
+
+from crust.errors import ConnectionLost, CrustError, DialFailed
+from crust.transport.utp import constants as c
+from crust.transport.utp.acknowledgements import Acknowledgements
+from crust.transport.utp.burst import Address, Burst
+from crust.transport.utp.delay import BaseDelay
+from crust.transport.utp.packet import Packet, PacketType, header, sack_bits
+from crust.transport.utp.padding import pad
+from crust.transport.utp.path_mtu import PathMtu
+from crust.transport.utp.receive_buffer import Arrival, ReceiveBuffer
+from crust.transport.utp.sender import Outgoing, Sender
+from crust.transport.utp.sequence import MICROS_MASK, SEQ_MASK, micros
+from crust.transport.utp.settings import UtpSettings
+from crust.transport.utp.states import ESTABLISHED, MAY_RECEIVE, MAY_SEND, Happening, State, after
+from crust.transport.utp.stats import UtpStats
+
+_NO_SAMPLE: Final = frozenset({0, 0x7FFF_FFFF})
+"""Timestamp differences by which libutp says that it has none."""
+
+
+class UtpConnection:
+    """One end of a uTP connection. Made by `Multiplexer`, which also routes packets to it. Not safe for threads.
+
+    Args:
+        address: the peer's.
+        recv_id: the connection id of packets to us.
+        send_id: the connection id of ours (a SYN carries ``recv_id``).
+        seq_nr: of our first packet.
+        mtu: the search for the largest packet that passes.
+        settings: bounds and times.
+        now: seconds.
+        rendezvous: both sides dial.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        recv_id: int,
+        send_id: int,
+        seq_nr: int,
+        mtu: PathMtu,
+        settings: UtpSettings,
+        now: float,
+        *,
+        rendezvous: bool = False,
+    ) -> None:
+        self.address = address
+        self.recv_id = recv_id
+        self.send_id = send_id
+        self.state = State.SYN_SENT
+        self.initiator = True
+        self.rendezvous = rendezvous
+        self.error: CrustError | None = None
+        self.closed_here = False  # nobody reads any more
+        self.syn_seq = seq_nr
+        self.syns = 0
+        self._settings = settings
+        self._sender = Sender((seq_nr + 1) & SEQ_MASK, mtu, settings.send_buffer)
+        self._in = ReceiveBuffer(0, settings.receive_window)
+        self._acks = Acknowledgements()
+        self._their_delay = BaseDelay()
+        self._difference = 0
+        self._finishing = False
+        self._outgoing: Outgoing | None = None
+        self._syn_at: float | None = now  # when the next SYN, or answer to one, is due
+        self._last_sent = self._last_heard = self._since = now
+        self._unreachable: float | None = None
+        self._bytes_sent = self._bytes_received = self._packets_sent = self._packets_received = self._duplicates = 0
+
+    @classmethod
+    def accepted(
+        cls,
+        address: Address,
+        recv_id: int,
+        seq_nr: int,
+        their_seq: int,
+        mtu: PathMtu,
+        settings: UtpSettings,
+        now: float,
+    ) -> "UtpConnection":
+        """The connection that a SYN asked for, whose sender has proved to receive at its address."""
+        connection = cls(address, recv_id, (recv_id - 1) & SEQ_MASK, seq_nr - 1 & SEQ_MASK, mtu, settings, now)
+        connection._become_acceptor(their_seq, now)
+        connection._prove()
+        return connection
+
+    def accept_crossing(self, recv_id: int, their_seq: int, now: float) -> None:
+        """Both dialled, and the peer's SYN is the one that counts: answer it instead of repeating ours."""
+        self.recv_id, self.send_id = recv_id, (recv_id - 1) & SEQ_MASK
+        self._become_acceptor(their_seq, now)
+
+    def _become_acceptor(self, their_seq: int, now: float) -> None:
+        self.state = after(self.state, Happening.CROSSING_SYN)
+        self.initiator = False
+        self._in.ack_nr = their_seq
+        self._syn_at = now
+
+    def _prove(self) -> None:
+        self.state = after(self.state, Happening.PROOF)
+        self._syn_at = None
+
+    # --- the user's side ---
+    @property
+    def established(self) -> bool:
+        """Whether both sides know of the connection."""
+        return self.state in ESTABLISHED
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can happen."""
+        return self.state is State.CLOSED
+
+    @property
+    def readable(self) -> int:
+        """Bytes that can be read now."""
+        return self._in.waiting
+
+    @property
+    def at_end(self) -> bool:
+        """Whether everything that the peer ever sent was read."""
+        return self._in.at_end and not self._in.waiting
+
+    @property
+    def delivered(self) -> bool:
+        """Whether everything that was written, and the end of it, has arrived; or cannot any more."""
+        return self.state in (State.FIN_ACKED, State.LINGER, State.CLOSED)
+
+    def room(self) -> int:
+        """Bytes that `write` would take now."""
+        return max(self._settings.send_buffer - self._sender.buffer.waiting, 0)
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Queue bytes to send, as many as there is room for, and say how many that is. They are kept, not copied.
+
+        Raises:
+            ConnectionLost: the connection is over, or this side has ended its half.
+        """
+        if self.error is not None:
+            raise self.error
+        if self._finishing or (self.state not in MAY_SEND and self.established):
+            raise ConnectionLost("this side of the connection was ended before")
+        size = min(len(data), self.room())
+        self._sender.buffer.write(data if size == len(data) else memoryview(data)[:size])
+        return size
+
+    def read(self, limit: int) -> bytes:
+        """Up to ``limit`` bytes; ``b""`` when nothing waits (`at_end` tells the end)."""
+        data = self._in.read(limit)
+        self._was_read()
+        return data
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Fill ``buffer`` as far as what waits goes and say how far that is."""
+        filled = self._in.read_into(buffer)
+        self._was_read()
+        return filled
+
+    def _was_read(self) -> None:
+        if self.state in MAY_RECEIVE:
+            self._acks.window_opened(self._advertised())
+
+    def finish(self) -> None:
+        """End our half: a FIN goes after the last byte. Idempotent."""
+        self._finishing = True
+
+    def close(self) -> None:
+        """End our half, and read nothing more."""
+        self.finish()
+        self.closed_here = True
+        self._in.discard()
+
+    def fail(self, error: CrustError) -> bytes:
+        """End the connection at once; what comes back is the RESET for the peer, if it is to be told."""
+        told = self.state is not State.CLOSED and self.established
+        reset = self._control(PacketType.RESET, self.send_id, 0.0) if told else b""
+        self._over(error)
+        return reset
+
+    def _over(self, error: CrustError | None) -> None:
+        if self.state is State.CLOSED:
+            return
+        # libutp forgets a connection as soon as its own FIN is acknowledged, and answers ours with a RESET.
+        clean = self.state is State.LINGER or (self.state is State.CLOSING and not self._sender.buffer.waiting)
+        if self.error is None and not clean:
+            self.error = error
+        self.state = after(self.state, Happening.FAILURE)
+        self._sender.stop()
+        if self.error is not None and self.closed_here:
+            self._in.discard()
+
+    def stats(self) -> UtpStats:
+        """What the connection has counted so far."""
+        sender = self._sender
+        return UtpStats(
+            self._bytes_sent,
+            self._bytes_received,
+            self._packets_sent,
+            self._packets_received,
+            sender.retransmissions,
+            self._duplicates,
+            sender.losses,
+            sender.timeouts,
+            sender.round_trip.smoothed,
+            int(sender.congestion.window),
+            sender.peer_window,
+            sender.buffer.in_flight,
+            sender.delay.queueing,
+            sender.mtu.size,
+        )
+
+    # --- packets in ---
+    def receive(self, packet: Packet, now: float) -> None:
+        """Take a packet with our connection id from our peer's address; one that makes no sense changes nothing."""
+        kind = packet.type
+        if kind == PacketType.RESET:
+            self._on_reset(packet)
+        elif kind == PacketType.SYN:
+            self._on_syn(packet)
+        elif self.state is State.SYN_SENT:
+            self._on_syn_ack(packet, now)
+        elif self.state is not State.CLOSED and self._ack_makes_sense(packet.ack_nr):
+            if self.state is State.SYN_RECV:
+                self._prove()
+            self._heard(packet, now)
+            self._on_ack(packet, now)
+            if kind != PacketType.STATE:
+                self._on_data(packet, now)
+
+    def receive_run(self, first: Packet, last: Packet, count: int, payload: bytes, now: float) -> bool:
+        """Take ``count`` DATA packets in order at once, their payloads joined; ``False``: one by one, please.
+
+        Args:
+            first: the first of them.
+            last: the last of them, whose acknowledgement and times count for all.
+            count: how many they are.
+            payload: of all.
+            now: seconds.
+        """
+        if self.state not in MAY_RECEIVE or self.closed_here or not self._ack_makes_sense(last.ack_nr):
+            return False
+        if not self._in.add_run(first.seq_nr, count, payload):
+            return False
+        self._heard(last, now)
+        self._on_ack(last, now)
+        self._packets_received += count - 1
+        self._bytes_received += len(payload)
+        self._acks.came(count, now)
+        return True
+
+    def _ack_makes_sense(self, ack_nr: int) -> bool:
+        buffer = self._sender.buffer
+        return (buffer.next_seq - 1 - ack_nr) & SEQ_MASK <= buffer.outstanding + c.STALE_ACKS
+
+    def _heard(self, packet: Packet, now: float) -> None:
+        self._last_heard = now
+        self._unreachable = None
+        self._packets_received += 1
+        if packet.timestamp:
+            self._difference = (micros(now) - packet.timestamp) & MICROS_MASK
+            fell = self._their_delay.observe(self._difference, now)
+            if fell:  # their clock runs faster than ours, and so the delay that they measure of us grows
+                self._sender.delay.shift(fell)
+        if packet.timestamp_difference not in _NO_SAMPLE:
+            self._sender.delay.sample(packet.timestamp_difference, now)
+
+    def _on_ack(self, packet: Packet, now: float) -> None:
+        buffer = self._sender.buffer
+        if (packet.ack_nr - buffer.first + 1) & SEQ_MASK > buffer.outstanding:
+            return  # it was overtaken, or it is libutp's keep-alive, which acknowledges one less
+        sacked = list(sack_bits(packet.sack, packet.ack_nr)) if packet.sack else ()
+        repeats = packet.type == PacketType.STATE
+        if self._sender.acknowledged(packet.ack_nr, sacked, packet.window, now, repeats):
+            self.state = after(self.state, Happening.OUR_FIN_ACKED)
+            self._since = now
+
+    def _on_data(self, packet: Packet, now: float) -> None:
+        receiving = self.state in MAY_RECEIVE
+        if packet.payload and self.closed_here and receiving:
+            self.error = ConnectionLost("the peer sent more after this side had closed the connection")
+            return  # the multiplexer answers with a RESET
+        arrival = Arrival.DUPLICATE if not receiving else Arrival.IN_ORDER
+        if receiving and (packet.payload or packet.type == PacketType.DATA):
+            arrival = self._in.add(packet.seq_nr, packet.payload) if packet.type == PacketType.DATA else arrival
+        if receiving and packet.type == PacketType.FIN:
+            arrival = self._in.finish(packet.seq_nr)
+        if arrival in (Arrival.IN_ORDER, Arrival.EARLY):
+            self._bytes_received += len(packet.payload)
+        elif arrival is Arrival.DUPLICATE:
+            self._duplicates += 1
+        if arrival is Arrival.IN_ORDER and packet.type == PacketType.DATA and not self._in.has_early:
+            self._acks.came(1, now)
+        else:
+            self._acks.now()
+        if self._in.at_end and self.state in MAY_RECEIVE:
+            self.state = after(self.state, Happening.THEIR_FIN)
+            self._since = now
+            self._acks.now()
+
+    def _on_syn(self, packet: Packet) -> None:
+        """The answer to their SYN was lost."""
+        if not self.initiator and packet.seq_nr == self._in.ack_nr:
+            if self.state is State.SYN_RECV:
+                self._syn_at = self._last_heard
+            else:
+                self._acks.now()
+
+    def _on_syn_ack(self, packet: Packet, now: float) -> None:
+        if packet.type != PacketType.STATE or packet.ack_nr != self.syn_seq:
+            return
+        self.state = after(self.state, Happening.SYN_ACK)
+        self._syn_at = None
+        # As libutp has it: the number in the answer is that of the first packet with data.
+        self._in.ack_nr = (packet.seq_nr - 1) & SEQ_MASK
+        self._heard(packet, now)
+        self._sender.peer_window = packet.window
+        if self.syns == 1:
+            self._sender.round_trip.sample(now - self._last_sent, now)
+        self._acks.now()  # it is the proof that we receive at our address
+
+    def _on_reset(self, packet: Packet) -> None:
+        buffer = self._sender.buffer
+        if self.state is State.SYN_SENT:
+            sensible = packet.ack_nr == self.syn_seq
+        else:
+            sensible = (buffer.next_seq - 1 - packet.ack_nr) & SEQ_MASK <= buffer.outstanding + 1
+        if sensible:
+            dialling = not self.established
+            text = "the peer refused the connection" if dialling else "the peer reset the connection"
+            self._over(DialFailed(text) if dialling else ConnectionLost(text))
+
+    def unreachable(self, why: str, now: float) -> None:
+        """The system says that the peer's port cannot be reached; it may be forged, so it only counts in silence."""
+        if self.rendezvous and not self.established:
+            return  # the other side's NAT is not open yet
+        if not self.established:
+            self._over(DialFailed(why))
+        elif self._unreachable is None:
+            self._unreachable = now
+
+    def too_big(self, mtu: int | None, now: float) -> None:
+        """A packet of ours was too large for the path."""
+        self._sender.too_big(mtu, now)
+
+    # --- packets out ---
+    def next_burst(self, now: float) -> Burst | None:
+        """What is to be sent now; `sent` must follow."""
+        state = self.state
+        if state is State.CLOSED:
+            return None
+        if self._syn_at is not None:
+            return self._next_syn(now)
+        outgoing = self._sender.next(now, self._finishing)
+        if outgoing is not None:
+            self._outgoing = outgoing
+            return self._data_burst(outgoing, now)
+        if self._acks.due(now) or now - self._last_sent >= self._settings.keepalive:
+            return Burst(self.address, [self._control(PacketType.STATE, self.send_id, now), b""], 20)
+        return None
+
+    def _next_syn(self, now: float) -> Burst | None:
+        if self._syn_at is None or now < self._syn_at:
+            return None
+        if self.state is State.SYN_SENT:
+            fields = (PacketType.SYN, self.recv_id, micros(now), 0, self._in.free, self.syn_seq, 0)
+            return Burst(self.address, [header(*fields), b""], 20)
+        return Burst(self.address, [self._control(PacketType.STATE, self.send_id, now), b""], 20)
+
+    def _control(self, kind: int, connection_id: int, now: float) -> bytes:
+        """A packet without payload that takes no sequence number."""
+        sack = self._in.sack()
+        buffer = self._sender.buffer
+        window = self._advertised()
+        return header(
+            kind, connection_id, micros(now), self._difference, window, buffer.next_seq, self._in.ack_nr, sack
+        )
+
+    def _advertised(self) -> int:
+        free = self._in.free
+        return free if free >= c.SMALLEST_WINDOW else 0
+
+    def _data_burst(self, outgoing: Outgoing, now: float) -> Burst:
+        packets = outgoing.packets
+        first = packets[0]
+        sack = self._in.sack() if not outgoing.pad_to else b""
+        head = header(
+            first.type, self.send_id, micros(now), self._difference, self._advertised(), 0, self._in.ack_nr, sack
+        )
+        if outgoing.pad_to:
+            head = pad(head, outgoing.pad_to - first.size)
+        front, back = head[:16], head[18:]
+        buffers: list[bytes | memoryview] = []
+        for packet in packets:
+            buffers.append(front + packet.seq_nr.to_bytes(2) + back)
+            buffers.append(packet.payload)
+        return Burst(self.address, buffers, len(head) + first.size, dont_fragment=bool(outgoing.pad_to))
+
+    def sent(self, burst: Burst, taken: int, now: float) -> None:
+        """The system took the first ``taken`` packets of what `next_burst` gave; the rest is not on its way."""
+        outgoing, self._outgoing = self._outgoing, None
+        if not taken:
+            return
+        self._packets_sent += taken
+        self._last_sent = now
+        if self._syn_at is not None:
+            self._syn_sent(now)
+            return
+        self._acks.sent(self._advertised(), now)
+        if outgoing is None:
+            return
+        self._sender.sent(outgoing, taken, now)
+        for packet in outgoing.packets[:taken]:
+            if packet.sends == 1:
+                self._bytes_sent += packet.size
+        fin = self._sender.fin
+        if fin is not None and fin.sends and self.state in MAY_SEND:
+            self.state = after(self.state, Happening.OUR_FIN)
+
+    def _syn_sent(self, now: float) -> None:
+        self.syns += 1
+        pause = c.RENDEZVOUS_INTERVAL if self.rendezvous else c.SYN_INTERVAL * 2 ** min(self.syns - 1, 4)
+        self._syn_at = now + pause
+
+    # --- time ---
+    def deadline(self, now: float) -> float | None:
+        """When `tick`, or `next_burst` without anything new, has something to do; ``None``: never."""
+        if self.state is State.CLOSED:
+            return None
+        if self._syn_at is not None:
+            return self._syn_at
+        settings, sender = self._settings, self._sender
+        silence = settings.dead_timeout if sender.buffer.flight else settings.idle_timeout
+        at = min(self._last_sent + settings.keepalive, self._last_heard + silence)
+        if self.state is State.LINGER:
+            at = min(at, self._since + c.LINGER)
+        elif self.state is State.FIN_ACKED and self.closed_here:
+            at = min(at, self._since + c.ORPHAN_TIMEOUT)
+        if self._unreachable is not None:
+            at = min(at, self._unreachable + c.UNREACHABLE)
+        for other in (sender.deadline, self._acks.deadline, sender.paced_until(now)):
+            if other is not None and other < at:
+                at = other
+        return at
+
+    def tick(self, now: float) -> None:
+        """Do what is due; `next_burst` is to be asked afterwards."""
+        if self.state is State.CLOSED:
+            return
+        if self._syn_at is not None:
+            if now >= self._since + c.DIAL_TIMEOUT:
+                self._over(DialFailed("no answer; the host is off, or a firewall drops what we send"))
+            return
+        settings, sender = self._settings, self._sender
+        silence = settings.dead_timeout if sender.buffer.flight else settings.idle_timeout
+        if self.state is State.LINGER and now >= self._since + c.LINGER:
+            self.state = after(self.state, Happening.LINGERED)
+            sender.stop()
+        elif self.state is State.FIN_ACKED and self.closed_here and now >= self._since + c.ORPHAN_TIMEOUT:
+            self._over(ConnectionLost("the peer did not end its half of the connection"))
+        elif self._unreachable is not None and now >= self._unreachable + c.UNREACHABLE:
+            self._over(ConnectionLost("the peer's port is closed: its program ended, or its address changed"))
+        elif now >= self._last_heard + silence:
+            self._over(ConnectionLost(f"nothing was heard from the peer for {silence:.0f} s"))
+        else:
+            self._sender.tick(now)

@@ -1,0 +1,435 @@
+"""`Multiplexer`: all uTP connections of one UDP socket, without the socket. Not safe for threads: its owner locks."""
+
+import errno
+import logging
+import random
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from crust.errors import ConnectionLost, CrustError, DialFailed, Malformed, TransportUnavailable
+from crust.transport.utp import constants as c
+from crust.transport.utp.burst import Address, Burst
+from crust.transport.utp.connection import UtpConnection
+from crust.transport.utp.half_open import HalfOpen
+from crust.transport.utp.packet import HEADER_SIZE, Packet, PacketType, could_be_utp, decode, header
+from crust.transport.utp.path_mtu import PathMtu
+from crust.transport.utp.schedule import Schedule
+from crust.transport.utp.sequence import SEQ_MASK, micros
+from crust.transport.utp.settings import UtpSettings
+from crust.transport.utp.states import State
+from crust.transport.utp.train import as_train
+
+log = logging.getLogger("crust.utp")
+
+Handler = Callable[[bytes, Address], bool]
+"""Takes a datagram that belongs to no uTP connection; says whether it was meant for it. Must not block."""
+
+STUN_COOKIE: Final = b"\x21\x12\xa4\x42"
+"""Bytes 4 to 8 of every STUN message (RFC 8489 section 5)."""
+
+_REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET})
+_ANSWERS_WAITING: Final = 1024
+"""Packets of no connection (answers to SYNs, RESETs) that wait to be sent; beyond it the strangers can ask again."""
+
+
+class Random(Protocol):
+    """Where connection ids and first sequence numbers come from."""
+
+    def getrandbits(self, k: int, /) -> int:
+        """A number of ``k`` bits."""
+        ...
+
+
+class Multiplexer:
+    """Routes packets to connections, makes them, answers strangers, and says what to send and when to look again.
+
+    Args:
+        settings: bounds and times.
+        rng: for connection ids and first sequence numbers; unpredictable ones by default.
+        ipv6: the family of the socket, for the sizes of packets.
+    """
+
+    def __init__(self, settings: UtpSettings | None = None, *, rng: Random | None = None, ipv6: bool = False) -> None:
+        self.settings = settings or UtpSettings()
+        self.counters: Counter[str] = Counter()
+        self.accepted: deque[UtpConnection] = deque()
+        self.accepting = False
+        self.handlers: list[Handler] = []
+        self.touched: dict[UtpConnection, None] = {}
+        """Connections to which something happened since the owner looked; it clears this."""
+        self._random = rng or random.SystemRandom()
+        self._mtu_range = self.settings.mtu_range(ipv6)
+        self._connections: dict[tuple[Address, int], UtpConnection] = {}
+        self._dialling: dict[Address, UtpConnection] = {}  # rendezvous only
+        self._half_open = HalfOpen(self.settings.half_open, self.settings.half_open_per_host)
+        self._ready: OrderedDict[UtpConnection, None] = OrderedDict()
+        self._schedule: Schedule[UtpConnection] = Schedule()
+        self._answers: deque[tuple[Address, bytes]] = deque()
+        self._resets: OrderedDict[tuple[Address, int, int], float] = OrderedDict()
+        self._current: UtpConnection | None = None  # whose burst is out to be sent
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    @property
+    def connections(self) -> list[UtpConnection]:
+        """All connections that are not over."""
+        return list(self._connections.values())
+
+    # --- making and ending connections ---
+    def connect(self, address: Address, now: float, *, rendezvous: bool = False) -> UtpConnection:
+        """Dial; the connection becomes `established` or gets an ``error``.
+
+        Args:
+            address: where to.
+            now: seconds.
+            rendezvous: the peer dials us as well, at about the same time; both get the same one connection.
+
+        Raises:
+            DialFailed: there are too many connections, or a rendezvous with that address is under way.
+        """
+        if len(self._connections) >= self.settings.max_connections:
+            raise DialFailed(f"this socket has {len(self._connections)} uTP connections already, which is the most")
+        if rendezvous:
+            if address in self._dialling:
+                raise DialFailed("a rendezvous with that address is under way")
+            early = self._came_first(address, now)
+            if early is not None:
+                return early
+        recv_id = self._free_id(address)
+        connection = UtpConnection(
+            address,
+            recv_id,
+            (recv_id + 1) & SEQ_MASK,
+            self._random.getrandbits(16),
+            PathMtu(*self._mtu_range),
+            self.settings,
+            now,
+            rendezvous=rendezvous,
+        )
+        self._connections[(address, recv_id)] = connection
+        if rendezvous:
+            self._dialling[address] = connection
+        self.wake(connection, now)
+        return connection
+
+    def _came_first(self, address: Address, now: float) -> UtpConnection | None:
+        """The connection of a peer who dialled us before we dialled them."""
+        for connection in self.accepted:
+            if connection.address == address:
+                self.accepted.remove(connection)
+                return connection
+        recv_id = self._half_open.from_address(address)
+        if recv_id is None:
+            return None
+        asked = self._half_open.get(address, recv_id)
+        assert asked is not None
+        self._half_open.remove(address, recv_id)
+        connection = UtpConnection(
+            address,
+            (recv_id - 1) & SEQ_MASK,
+            recv_id,
+            (asked.our_seq - 1) & SEQ_MASK,
+            PathMtu(*self._mtu_range),
+            self.settings,
+            now,
+            rendezvous=True,
+        )
+        connection.accept_crossing(recv_id, asked.their_seq, now)
+        self._connections[(address, recv_id)] = connection
+        self.wake(connection, now)
+        return connection
+
+    def _free_id(self, address: Address) -> int:
+        while True:
+            recv_id = self._random.getrandbits(16)
+            if (address, recv_id) not in self._connections and self._half_open.get(address, recv_id) is None:
+                return recv_id
+
+    def fail(self, connection: UtpConnection, error: CrustError, now: float) -> None:
+        """End a connection at once, and tell the peer."""
+        reset = connection.fail(error)
+        if reset:
+            self._answer(connection.address, reset)
+        self._after(connection, now)
+
+    def wake(self, connection: UtpConnection, now: float) -> None:
+        """Something was written, read or ended: the connection may have packets to send."""
+        if not connection.over:
+            self._ready[connection] = None
+            self._schedule.set(connection, connection.deadline(now))
+
+    def _after(self, connection: UtpConnection, now: float) -> None:
+        """What may follow from anything that happened to a connection."""
+        self.touched[connection] = None
+        if connection.over:
+            self._forget(connection)
+            return
+        if connection.rendezvous and connection.established:
+            self._dialling.pop(connection.address, None)
+        self._ready[connection] = None
+
+    def _forget(self, connection: UtpConnection) -> None:
+        self._connections.pop((connection.address, connection.recv_id), None)
+        if self._dialling.get(connection.address) is connection:
+            del self._dialling[connection.address]
+        self._ready.pop(connection, None)
+        self._schedule.set(connection, None)
+
+    # --- datagrams in ---
+    def receive(self, data: bytes, address: Address, segment: int, now: float) -> None:
+        """Take what came from ``address``.
+
+        Args:
+            data: one datagram, or several in a row.
+            address: whom they came from.
+            segment: bytes of each; the last may be shorter.
+            now: seconds.
+        """
+        size = len(data)
+        if size <= segment:
+            self._receive_one(data, address, now)
+            return
+        train = as_train(data, segment)
+        if train is not None:
+            connection = self._connections.get((address, train.first.connection_id))
+            if connection is not None and connection.receive_run(
+                train.first, train.last, train.packets, train.payload, now
+            ):
+                self._after(connection, now)
+                return
+        view = memoryview(data)
+        for start in range(0, size, segment):
+            self._receive_one(view[start : start + segment], address, now)
+
+    def _receive_one(self, data: bytes | memoryview, address: Address, now: float) -> None:
+        if data[4:8] == STUN_COOKIE and self._handled(data, address):
+            return
+        packet: Packet | None = None
+        if could_be_utp(data):
+            try:
+                packet = decode(data)
+            except Malformed:
+                packet = None
+        if packet is not None:
+            connection = self._find(packet, address)
+            if connection is not None:
+                connection.receive(packet, now)
+                if connection.closed_here and connection.error is not None and not connection.over:
+                    self.fail(connection, connection.error, now)
+                self._after(connection, now)
+                return
+        if self._handled(data, address):
+            return
+        if packet is None:
+            self.counters["malformed"] += 1
+        else:
+            self._from_stranger(packet, address, now)
+
+    def _handled(self, data: bytes | memoryview, address: Address) -> bool:
+        for handler in self.handlers:
+            try:
+                if handler(bytes(data), address):
+                    self.counters["handled"] += 1
+                    return True
+            except Exception:
+                self.counters["handler_failed"] += 1
+                log.exception("a handler of datagrams failed; please report this")
+        return False
+
+    def _find(self, packet: Packet, address: Address) -> UtpConnection | None:
+        if packet.type == PacketType.SYN:
+            return self._connections.get((address, (packet.connection_id + 1) & SEQ_MASK))
+        connection = self._connections.get((address, packet.connection_id))
+        if connection is None and packet.type == PacketType.RESET:
+            # It may carry our own id back: the one that was in our packet.
+            for recv_id in (packet.connection_id - 1, packet.connection_id + 1):
+                connection = self._connections.get((address, recv_id & SEQ_MASK))
+                if connection is not None and connection.send_id == packet.connection_id:
+                    return connection
+            return None
+        return connection
+
+    def _from_stranger(self, packet: Packet, address: Address, now: float) -> None:
+        if packet.type == PacketType.SYN:
+            self._on_syn(packet, address, now)
+            return
+        asked = self._half_open.get(address, packet.connection_id)
+        if asked is not None and packet.type != PacketType.RESET:
+            # Only who received our answer knows our number (16 bits, and nothing was sent that a guess could win).
+            if (packet.ack_nr - asked.our_seq + 1) & SEQ_MASK == 0:
+                self._open(packet, address, now)
+            else:
+                self.counters["unproved"] += 1
+            return
+        self.counters["stray"] += 1
+        if packet.type != PacketType.RESET:
+            self._reset(packet, address, now)
+
+    def _on_syn(self, packet: Packet, address: Address, now: float) -> None:
+        dialling = self._dialling.get(address)
+        if dialling is not None and dialling.state in (State.SYN_SENT, State.SYN_RECV):
+            self._crossing(dialling, packet, now)
+            return
+        recv_id = (packet.connection_id + 1) & SEQ_MASK
+        asked = self._half_open.get(address, recv_id)
+        if asked is None:
+            if not self._welcome(packet, address, recv_id, now):
+                self.counters["syn_refused"] += 1
+                return
+            asked = self._half_open.get(address, recv_id)
+            assert asked is not None
+        elif asked.their_seq != packet.seq_nr:
+            return
+        # As long as the question: nothing is amplified for somebody whose address was forged.
+        difference = (micros(now) - packet.timestamp) & 0xFFFF_FFFF
+        window = self.settings.receive_window
+        fields = (PacketType.STATE, packet.connection_id, micros(now), difference, window)
+        self._answer(address, header(*fields, asked.our_seq, packet.seq_nr))
+
+    def _welcome(self, packet: Packet, address: Address, recv_id: int, now: float) -> bool:
+        if not self.accepting or len(self._connections) >= self.settings.max_connections:
+            return False
+        if len(self.accepted) >= self.settings.accept_backlog or (address, recv_id) in self._connections:
+            return False
+        return self._half_open.add(address, recv_id, packet.seq_nr, self._random.getrandbits(16), now)
+
+    def _crossing(self, ours: UtpConnection, packet: Packet, now: float) -> None:
+        """Both dial: the SYN with the greater numbers counts, which both sides can tell."""
+        if ours.state is State.SYN_RECV:
+            return  # another SYN of the peer than the one that we answered
+        mine, theirs = (ours.syn_seq, ours.recv_id), (packet.seq_nr, packet.connection_id)
+        if theirs == mine:
+            self._renew(ours)
+        if theirs <= mine:
+            self.counters["crossing_ignored"] += 1
+            return  # they will see ours, and answer it
+        del self._connections[(ours.address, ours.recv_id)]
+        ours.accept_crossing((packet.connection_id + 1) & SEQ_MASK, packet.seq_nr, now)
+        self._connections[(ours.address, ours.recv_id)] = ours
+        self._after(ours, now)
+
+    def _open(self, packet: Packet, address: Address, now: float) -> None:
+        recv_id = packet.connection_id
+        asked = self._half_open.get(address, recv_id)
+        assert asked is not None
+        if (
+            len(self._connections) >= self.settings.max_connections
+            or len(self.accepted) >= self.settings.accept_backlog
+        ):
+            self.counters["syn_refused"] += 1
+            return
+        self._half_open.remove(address, recv_id)
+        mtu = PathMtu(*self._mtu_range)
+        connection = UtpConnection.accepted(address, recv_id, asked.our_seq, asked.their_seq, mtu, self.settings, now)
+        self._connections[(address, recv_id)] = connection
+        self.accepted.append(connection)
+        connection.receive(packet, now)
+        self._after(connection, now)
+
+    def _reset(self, packet: Packet, address: Address, now: float) -> None:
+        """Tell a stranger that there is no such connection; once, and never with more than they sent."""
+        resets = self._resets
+        while resets and (now - next(iter(resets.values())) >= c.RESET_SECONDS or len(resets) >= c.RESETS_REMEMBERED):
+            resets.popitem(last=False)
+        key = (address, packet.connection_id, packet.seq_nr)
+        if key in resets:
+            return
+        resets[key] = now
+        self.counters["resets_sent"] += 1
+        fields = (PacketType.RESET, packet.connection_id, micros(now), 0, 0, self._random.getrandbits(16))
+        self._answer(address, header(*fields, packet.seq_nr))
+
+    def _answer(self, address: Address, data: bytes) -> None:
+        if len(self._answers) < _ANSWERS_WAITING:
+            self._answers.append((address, data))
+        else:
+            self.counters["answers_dropped"] += 1
+
+    def icmp(self, address: Address, error: int, mtu: int | None, quoted: bytes, now: float) -> None:
+        """The network complains about a datagram of ours.
+
+        Args:
+            address: where it was to go.
+            error: an errno.
+            mtu: bytes of UDP payload that would pass, where that was said.
+            quoted: how the datagram begins.
+            now: seconds.
+        """
+        if not could_be_utp(quoted):
+            return
+        kind, sent_id = quoted[0] >> 4, int.from_bytes(quoted[2:4])
+        for recv_id in (sent_id,) if kind == PacketType.SYN else (sent_id - 1, sent_id + 1):
+            connection = self._connections.get((address, recv_id & SEQ_MASK))
+            if connection is None or (kind != PacketType.SYN and connection.send_id != sent_id):
+                continue
+            self.counters["icmp"] += 1
+            if error == errno.EMSGSIZE:
+                connection.too_big(mtu, now)
+            elif error in _REFUSED:
+                connection.unreachable("nothing listens on that port; is the peer running, and is the port right?", now)
+            elif not connection.established:
+                connection.unreachable(f"the network says: {errno.errorcode.get(error, error)}", now)
+            self._after(connection, now)
+
+    # --- time, and datagrams out ---
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        for connection in self._schedule.due(now):
+            connection.tick(now)
+            if connection.state is State.SYN_SENT and not connection.rendezvous:
+                self._maybe_renew(connection)
+            self._after(connection, now)
+
+    def _maybe_renew(self, connection: UtpConnection) -> None:
+        """Dial with another connection id: the answer to this one may have been lost for good."""
+        if connection.syns and connection.syns % c.SYNS_PER_ID == 0:
+            self._renew(connection)
+
+    def _renew(self, connection: UtpConnection) -> None:
+        del self._connections[(connection.address, connection.recv_id)]
+        recv_id = self._free_id(connection.address)
+        connection.recv_id, connection.send_id = recv_id, (recv_id + 1) & SEQ_MASK
+        self._connections[(connection.address, recv_id)] = connection
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do; ``None``: never."""
+        return self._schedule.next()
+
+    def next_burst(self, now: float) -> Burst | None:
+        """What to send now; `sent` must follow. ``None``: nothing may be sent now."""
+        if self._answers:
+            address, data = self._answers[0]
+            return Burst(address, [data, b""], HEADER_SIZE)
+        ready = self._ready
+        while ready:
+            connection = next(iter(ready))
+            burst = None if connection.over else connection.next_burst(now)
+            if burst is not None:
+                self._current = connection
+                return burst
+            del ready[connection]
+            self._schedule.set(connection, None if connection.over else connection.deadline(now))
+        return None
+
+    def sent(self, burst: Burst, taken: int, now: float) -> None:
+        """The system took the first ``taken`` packets of the burst; the rest is not on its way."""
+        connection, self._current = self._current, None
+        if connection is None:
+            if taken:
+                self._answers.popleft()
+            return
+        connection.sent(burst, taken, now)
+        self._ready.move_to_end(connection)
+
+    def close(self) -> None:
+        """End everything: what is left of it are RESETs to send."""
+        for connection in self.connections:
+            self.fail(connection, ConnectionLost("the socket was closed here"), 0.0)
+        self.handlers.clear()
+        self.accepting = False
+
+    def refuse_family(self, address: Address) -> None:
+        """Raise `TransportUnavailable`: kept here so that every caller says the same."""
+        raise TransportUnavailable(f"{address[0]} is not of the address family of this socket")

@@ -1,0 +1,320 @@
+"""The sending half of a connection: which packets may leave now, and what acknowledgements mean for the next ones."""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from crust.transport.utp.constants import (
+    MAX_BURST,
+    MAX_SEGMENTS,
+    PACING_CREDIT,
+    REORDER_WINDOW,
+    ZERO_WINDOW_PROBE,
+    ZERO_WINDOW_PROBE_MAX,
+)
+from crust.transport.utp.delay import DelayTracker
+from crust.transport.utp.ledbat import Ledbat
+from crust.transport.utp.packet import HEADER_SIZE
+from crust.transport.utp.path_mtu import PathMtu
+from crust.transport.utp.round_trip import RoundTrip
+from crust.transport.utp.send_buffer import OutPacket, SendBuffer
+
+DUPLICATE_ACKS: Final = 3
+"""Repetitions of an acknowledgement that say that the next packet is missing (BEP 29), for peers without SACK."""
+
+TAIL_PROBE_SLACK: Final = 0.05
+"""Seconds beyond two round trips until the last packet is sent again: the peer may delay its ACK, and be busy."""
+
+BLACK_HOLE_TIMEOUTS: Final = 2
+"""Time-outs in a row after which the path may have become narrower than the packets are."""
+
+
+class Outgoing(NamedTuple):
+    """Packets that may leave now."""
+
+    packets: list[OutPacket]
+    pad_to: int = 0
+    """Bytes of UDP payload to which the one packet is to be padded, as a probe of the path MTU; 0: none."""
+
+
+class Sender:
+    """Window, pacing, retransmission and path MTU of one connection.
+
+    Args:
+        seq_nr: of the first packet that takes one.
+        mtu: the search for the largest packet that passes.
+        maximum: bytes, the largest congestion window.
+    """
+
+    def __init__(self, seq_nr: int, mtu: PathMtu, maximum: int) -> None:
+        self.buffer = SendBuffer(seq_nr)
+        self.mtu = mtu
+        self.round_trip = RoundTrip()
+        self.delay = DelayTracker()
+        self.congestion = Ledbat(mtu.size, maximum)
+        self.peer_window = 0
+        self.timeouts = 0  # in a row
+        self.retransmissions = 0
+        self.losses = 0  # times that the window was cut
+        self._timer: float | None = None  # when what is in flight counts as lost
+        self._tail_probe: float | None = None
+        self._window_probe: float | None = None  # when a closed window is tried
+        self._window_probe_pause = ZERO_WINDOW_PROBE
+        self._probe_now = False
+        self._paced_until = 0.0
+        self._duplicates = 0
+        self._mtu_probe: OutPacket | None = None
+        self._idle_since: float | None = None
+        self.fin: OutPacket | None = None
+
+    # --- what may leave ---
+    def next(self, now: float, finish: bool) -> Outgoing | None:
+        """The packets that may leave now; `sent` must follow.
+
+        Args:
+            now: seconds.
+            finish: whether a FIN goes after the last byte.
+        """
+        buffer = self.buffer
+        resend = buffer.to_resend()
+        if resend is None and not buffer.pending and not (finish and self.fin is None):
+            return None
+        if self._paced_until - now > PACING_CREDIT:
+            return None
+        budget = self._budget(now)
+        if resend is not None:
+            return self._resend(resend, budget)
+        if buffer.pending:
+            return self._new(budget, now)
+        if buffer.outstanding < REORDER_WINDOW - 1:
+            self.fin = buffer.cut_fin()
+            return Outgoing([self.fin])
+        return None
+
+    def _budget(self, now: float) -> int:
+        """Bytes of payload that may be put on the way now."""
+        in_flight = self.buffer.in_flight
+        if not in_flight and self._idle_since is not None:
+            timeout = self.round_trip.timeout
+            if now - self._idle_since > timeout:
+                self.congestion.on_idle(now, now - self._idle_since, timeout)
+            self._idle_since = None
+        budget = min(int(self.congestion.window), self.peer_window) - in_flight
+        if in_flight:
+            return budget
+        if self.peer_window:
+            # With nothing on its way a packet always may leave, or nothing would ever open the window.
+            return max(budget, min(self.mtu.size - HEADER_SIZE, self.peer_window))
+        if self._probe_now:
+            return self.mtu.size - HEADER_SIZE
+        if self._window_probe is None:
+            self._window_probe = now + self._window_probe_pause
+        return 0
+
+    def _resend(self, first: OutPacket, budget: int) -> Outgoing | None:
+        if first.size > budget and (self.buffer.in_flight or budget <= 0 < first.size):
+            return None
+        most = min(MAX_SEGMENTS, max(MAX_BURST // (first.size + HEADER_SIZE), 1))
+        return Outgoing(self.buffer.all_to_resend(first.size, max(budget, first.size), most))
+
+    def _new(self, budget: int, now: float) -> Outgoing | None:
+        buffer = self.buffer
+        size = self.mtu.size - HEADER_SIZE
+        room = REORDER_WINDOW - 1 - buffer.outstanding
+        if budget < min(size, buffer.pending):
+            if buffer.in_flight or budget <= 0:
+                return None
+            size = budget  # the peer's window is smaller than a packet
+        if room <= 0:
+            return None
+        probe = self.mtu.probe(now) if buffer.pending >= size and not self._probe_now else None
+        if probe is not None:
+            self._mtu_probe = packet = buffer.cut(size, 1)[0]
+            return Outgoing([packet], probe)
+        most = min(MAX_SEGMENTS, MAX_BURST // (size + HEADER_SIZE), room, max(budget // size, 1), self._quantum(size))
+        packets = buffer.cut(size, most)
+        return Outgoing(packets) if packets else None
+
+    def _quantum(self, size: int) -> int:
+        """Packets that may leave together: what the rate gives in the credit, so that bursts fill no queue."""
+        smoothed = self.round_trip.smoothed
+        if smoothed is None:
+            return MAX_SEGMENTS
+        return max(int(self.congestion.pacing_rate(smoothed) * PACING_CREDIT) // size, 2)
+
+    def sent(self, outgoing: Outgoing, taken: int, now: float) -> None:
+        """The system took the first ``taken`` packets; the rest waits."""
+        packets = outgoing.packets if taken == len(outgoing.packets) else outgoing.packets[:taken]
+        if not packets:
+            return
+        idle = not self.buffer.in_flight
+        size = 0
+        for packet in packets:
+            size += packet.size
+            if packet.sends:
+                self.retransmissions += 1
+        self.buffer.taken(packets, now)
+        if outgoing.pad_to:
+            self.mtu.probe_sent(outgoing.pad_to, now)
+        if self._probe_now:
+            self._probe_now = False
+            self._window_probe_pause = min(2 * self._window_probe_pause, ZERO_WINDOW_PROBE_MAX)
+        smoothed = self.round_trip.smoothed
+        if idle or self._timer is None:
+            self._timer = now + self.round_trip.timeout
+        if smoothed is not None:
+            self._paced_until = max(self._paced_until, now) + size / self.congestion.pacing_rate(smoothed)
+            if not self.timeouts:
+                self._tail_probe = now + 2 * smoothed + TAIL_PROBE_SLACK
+
+    # --- what the peer says ---
+    def acknowledged(self, ack_nr: int, sacked: Iterable[int], window: int, now: float, repeats: bool) -> bool:
+        """An acknowledgement within our window came; whether our FIN, and so everything, has now arrived.
+
+        Args:
+            ack_nr: everything up to here has arrived.
+            sacked: and these.
+            window: bytes for which the peer has room.
+            now: seconds.
+            repeats: it came without data, so that it means something when it says nothing new.
+        """
+        buffer = self.buffer
+        if window > self.peer_window or not window:
+            self._window_changed(window)
+        elif window == self.peer_window and repeats and not sacked and ack_nr == (buffer.first - 1) & 0xFFFF:
+            self._duplicate(now)
+        self.peer_window = window
+        in_flight = buffer.in_flight
+        news = buffer.acknowledge(ack_nr, sacked)
+        if not news.packets:
+            return news.fin
+        self._duplicates = 0
+        self._progress(now)
+        if news.round_trip_of is not None:
+            self.round_trip.sample(now - news.round_trip_of.sent_at, now)
+        else:
+            self.round_trip.forgive()
+        self._check_mtu_probe(now)
+        lost = buffer.find_lost()
+        if lost:
+            self._on_lost(lost, now)
+        smoothed = self.round_trip.smoothed or 0.0
+        self.congestion.on_ack(news.size, in_flight, self.delay.queueing, smoothed, now)
+        return news.fin
+
+    def _window_changed(self, window: int) -> None:
+        if window:
+            self._window_probe = None
+            self._probe_now = False
+            self._window_probe_pause = ZERO_WINDOW_PROBE
+
+    def _progress(self, now: float) -> None:
+        """Something new arrived there: the path works, and the timer starts again."""
+        self.timeouts = 0
+        if self.buffer.flight:
+            self._timer = now + self.round_trip.timeout
+            smoothed = self.round_trip.smoothed
+            self._tail_probe = None if smoothed is None else now + 2 * smoothed + TAIL_PROBE_SLACK
+        else:
+            self._timer = self._tail_probe = None
+            self._idle_since = now
+
+    def _duplicate(self, now: float) -> None:
+        if not self.buffer.in_flight:
+            return
+        self._duplicates += 1
+        if self._duplicates == DUPLICATE_ACKS:
+            lost = self.buffer.lose_first()
+            if lost is not None:
+                self._on_lost([lost], now)
+
+    def _on_lost(self, lost: list[OutPacket], now: float) -> None:
+        probe = self._mtu_probe
+        if probe is not None and probe in lost:
+            self._mtu_probe = None
+            self.mtu.probe_lost(now)
+            self._mtu_changed()
+            if len(lost) == 1:
+                return  # it says how wide the path is, not how full
+        if self.congestion.on_loss(now, self.round_trip.smoothed or self.round_trip.timeout, self.delay.queueing):
+            self.losses += 1
+
+    def _check_mtu_probe(self, now: float) -> None:
+        probe = self._mtu_probe
+        if probe is not None and (probe.sacked or probe.seq_nr not in self.buffer.flight):
+            self._mtu_probe = None
+            if probe.sends == 1:
+                self.mtu.probe_acked(now)
+            else:
+                self.mtu.probe_lost(now)
+            self._mtu_changed()
+
+    def _mtu_changed(self) -> None:
+        self.congestion.packet_size = self.mtu.size
+
+    def too_big(self, mtu: int | None, now: float) -> None:
+        """The system, or a router, says that a packet of ours was too large.
+
+        Args:
+            mtu: bytes of UDP payload that would pass, when it was said.
+            now: seconds.
+        """
+        self.mtu.too_big(mtu, now)
+        self._mtu_changed()
+        probe, self._mtu_probe = self._mtu_probe, None
+        if probe is not None and probe.flying:
+            self.buffer.lose(probe)
+
+    # --- time ---
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do; ``None``: never."""
+        due = [at for at in (self._timer, self._tail_probe, self._window_probe) if at is not None]
+        return min(due) if due else None
+
+    def paced_until(self, now: float) -> float | None:
+        """When the next packets may leave, where only the rate holds them back."""
+        if self._paced_until - now <= PACING_CREDIT:
+            return None
+        return self._paced_until - PACING_CREDIT / 2
+
+    def tick(self, now: float) -> bool:
+        """Do what is due; whether packets may be waiting to be sent because of it."""
+        due = False
+        if self._window_probe is not None and now >= self._window_probe:
+            self._window_probe = None
+            self._probe_now = due = True
+        if self._tail_probe is not None and now >= self._tail_probe:
+            self._tail_probe = None
+            if self._timer is not None and now < self._timer and self.peer_window:
+                due = self.buffer.lose_last() is not None
+        if self._timer is not None and now >= self._timer:
+            self._time_out(now)
+            due = True
+        return due
+
+    def _time_out(self, now: float) -> None:
+        buffer = self.buffer
+        self._tail_probe = None
+        probe = self._mtu_probe
+        only_the_probe = probe is not None and probe.flying and buffer.in_flight == probe.size
+        if not buffer.flight:
+            self._timer = None
+            return
+        if probe is not None:
+            self._mtu_probe = None
+            self.mtu.probe_lost(now)
+        flying = buffer.lose_all()
+        self._paced_until = now
+        if flying and not only_the_probe and self.peer_window:
+            self.timeouts += 1
+            self.congestion.on_timeout(now)
+            self.round_trip.back_off()
+            if self.timeouts >= BLACK_HOLE_TIMEOUTS:
+                self.mtu.black_hole(now)
+        self._mtu_changed()
+        self._timer = now + self.round_trip.timeout if flying else None
+
+    def stop(self) -> None:
+        """The connection is over: nothing more is sent, and no timer runs."""
+        self.buffer.clear()
+        self._timer = self._tail_probe = self._window_probe = None
