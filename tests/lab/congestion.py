@@ -133,6 +133,7 @@ class Shared(NamedTuple):
     transport: Transport
     first: float
     second: float
+    second_at_first: float  # what the later one had of both in its first `SETTLE` seconds, 0-1
 
     @property
     def second_of_both(self) -> float:
@@ -148,7 +149,9 @@ def shared(transport: Transport, later: float = 0.0, seconds: float = 40.0, sett
         second = link.flow(transport, first.end - first.start - later)
         series = first.finish(), second.finish()
     both = second.start + settle, first.end
-    return Shared(transport, *(share_of_link(each.rate(*both)) for each in series))
+    begun = [each.rate(second.start, second.start + SETTLE) for each in series]
+    settled = [share_of_link(each.rate(*both)) for each in series]
+    return Shared(transport, settled[0], settled[1], begun[1] / sum(begun))
 
 
 class Lossy(NamedTuple):

@@ -1,0 +1,48 @@
+"""Crust's congestion control on a narrow link, beside itself and the kernel's TCP.
+
+20 Mbit/s with 200 ms of queue. These are experiments in real time, so each asserts what it must show and no
+more; ``python -m benches.congestion`` prints all figures, of libutp too.
+"""
+
+import pytest
+
+from tests.lab import congestion
+from tests.lab.flows import Transport, unavailable
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+CRUST, CUBIC = Transport.CRUST, Transport.CUBIC
+
+
+@pytest.fixture(autouse=True)
+def cubic() -> None:
+    if reason := unavailable(CUBIC):
+        pytest.skip(reason)
+
+
+def test_alone_it_fills_the_link_with_little_queue() -> None:
+    found = congestion.alone(CRUST)
+    assert found.filled >= 0.95, found
+    assert found.queueing <= 0.11, found
+
+
+def test_beside_tcp_it_yields() -> None:
+    found = congestion.beside_tcp(CRUST)
+    assert found.tcp_alone > 0.9, found
+    assert found.kept >= 0.9, found
+
+
+def test_two_flows_share() -> None:
+    found = congestion.shared(CRUST)
+    assert 0.4 <= found.second_of_both <= 0.6, found
+    assert found.first + found.second >= 0.95, found
+
+
+def test_a_late_comer_gets_its_share_and_no_more() -> None:
+    found = congestion.shared(CRUST, later=10.0, seconds=60.0, settle=20.0)
+    assert 0.4 <= found.second_of_both <= 0.6, found
+
+
+def test_random_loss_costs_it_no_more_than_tcp() -> None:
+    tcp, crust = congestion.lossy(CUBIC), congestion.lossy(CRUST)
+    assert crust.filled >= tcp.filled, (crust, tcp)
