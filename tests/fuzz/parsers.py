@@ -13,6 +13,7 @@ from crust.transport import framing, records
 from crust.transport.aead import AEGIS256, CHACHA20
 from crust.transport.hello import Hello
 from crust.transport.masking import Unmasker, envelope, network_keys
+from crust.transport.utp import packet as utp
 
 KEY = bytes(range(32))
 LIMIT = 200_000  # bytes of a message
@@ -196,6 +197,34 @@ HELLOS = [
 _ENVELOPES = [envelope(mask, number, bytes(120)) + b"rest" for number in (1, 2, 3) for mask in (_MASK_KEY, None)]
 
 
+# --- uTP --------------------------------------------------------------------------------------------------------------
+
+
+def _utp_packet(data: bytes) -> None:
+    try:
+        found = utp.decode(data)
+    except Malformed:
+        return
+    assert utp.could_be_utp(data)
+    assert utp.decode(memoryview(data)) == found
+    assert utp.decode(utp.encode(found)) == found
+    assert len(str(found)) < 1000
+    assert data.endswith(found.payload)
+    named = list(utp.sack_bits(found.sack, found.ack_nr))
+    mask = utp.sack_mask(found.ack_nr, reversed(named))
+    assert len(mask) <= len(found.sack)
+    assert mask == found.sack[: len(mask)]
+    assert not any(found.sack[len(mask) :])
+
+
+_UTP = [
+    utp.Packet(kind, 1000, 2**31, 2**20, 2**20, 65535, 17, sack, reason, payload)
+    for kind in utp.PacketType
+    for sack, reason in ((b"", None), (b"\x01\x00\x00\x80", None), (b"", 15), (b"\xff" * 100, 65535))
+    for payload in (b"", b"payload" * 5)
+]
+
+
 # --- programs ---------------------------------------------------------------------------------------------------------
 
 
@@ -256,6 +285,7 @@ PARSERS = [
     *(Parser(f"records {cipher}", _record_seeds(cipher), _opener(cipher)) for cipher in (AEGIS256, CHACHA20)),
     Parser("unmasker", _ENVELOPES, _unmasker),
     Parser("hello", HELLOS, _hello),
+    Parser("utp packet", [utp.encode(packet) for packet in _UTP], _utp_packet),
     Parser("transfer", _TRANSFER, _transfer),
     Parser("bench", _BENCH, _bench),
 ]
