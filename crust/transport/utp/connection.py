@@ -7,7 +7,7 @@ from crust.transport.utp import constants as c
 from crust.transport.utp.acknowledgements import Acknowledgements
 from crust.transport.utp.burst import Address, Burst
 from crust.transport.utp.delay import BaseDelay
-from crust.transport.utp.packet import Packet, PacketType, header, sack_bits
+from crust.transport.utp.packet import HEADER_SIZE, Packet, PacketType, header, sack_bits
 from crust.transport.utp.padding import pad
 from crust.transport.utp.path_mtu import PathMtu
 from crust.transport.utp.receive_buffer import Arrival, ReceiveBuffer
@@ -127,6 +127,11 @@ class UtpConnection:
     def delivered(self) -> bool:
         """Whether everything that was written, and the end of it, has arrived; or cannot any more."""
         return self.state in (State.FIN_ACKED, State.LINGER, State.CLOSED)
+
+    @property
+    def send_buffer(self) -> int:
+        """Bytes that may be written and not acknowledged."""
+        return self._settings.send_buffer
 
     def room(self) -> int:
         """Bytes that `write` would take now."""
@@ -357,16 +362,20 @@ class UtpConnection:
             self._outgoing = outgoing
             return self._data_burst(outgoing, now)
         if self._acks.due(now) or now - self._last_sent >= self._settings.keepalive:
-            return Burst(self.address, [self._control(PacketType.STATE, self.send_id, now), b""], 20)
+            return self._state(now)
         return None
+
+    def _state(self, now: float) -> Burst:
+        state = self._control(PacketType.STATE, self.send_id, now)
+        return Burst(self.address, [state, b""], len(state))
 
     def _next_syn(self, now: float) -> Burst | None:
         if self._syn_at is None or now < self._syn_at:
             return None
         if self.state is State.SYN_SENT:
             fields = (PacketType.SYN, self.recv_id, micros(now), 0, self._in.free, self.syn_seq, 0)
-            return Burst(self.address, [header(*fields), b""], 20)
-        return Burst(self.address, [self._control(PacketType.STATE, self.send_id, now), b""], 20)
+            return Burst(self.address, [header(*fields), b""], HEADER_SIZE)
+        return self._state(now)
 
     def _control(self, kind: int, connection_id: int, now: float) -> bytes:
         """A packet without payload that takes no sequence number."""

@@ -13,7 +13,7 @@ from crust.transport.utp.burst import Address, Burst
 from crust.transport.utp.connection import UtpConnection
 from crust.transport.utp.half_open import HalfOpen
 from crust.transport.utp.packet import HEADER_SIZE, Packet, PacketType, could_be_utp, decode, header
-from crust.transport.utp.path_mtu import PathMtu
+from crust.transport.utp.path_mtu import HEADERS_IPV4, HEADERS_IPV6, PathMtu
 from crust.transport.utp.schedule import Schedule
 from crust.transport.utp.sequence import SEQ_MASK, micros
 from crust.transport.utp.settings import UtpSettings
@@ -59,6 +59,7 @@ class Multiplexer:
         self.touched: dict[UtpConnection, None] = {}
         """Connections to which something happened since the owner looked; it clears this."""
         self._random = rng or random.SystemRandom()
+        self._ipv6 = ipv6
         self._mtu_range = self.settings.mtu_range(ipv6)
         self._connections: dict[tuple[Address, int], UtpConnection] = {}
         self._dialling: dict[Address, UtpConnection] = {}  # rendezvous only
@@ -103,7 +104,7 @@ class Multiplexer:
             recv_id,
             (recv_id + 1) & SEQ_MASK,
             self._random.getrandbits(16),
-            PathMtu(*self._mtu_range),
+            self._path_mtu(),
             self.settings,
             now,
             rendezvous=rendezvous,
@@ -131,7 +132,7 @@ class Multiplexer:
             (recv_id - 1) & SEQ_MASK,
             recv_id,
             (asked.our_seq - 1) & SEQ_MASK,
-            PathMtu(*self._mtu_range),
+            self._path_mtu(),
             self.settings,
             now,
             rendezvous=True,
@@ -140,6 +141,9 @@ class Multiplexer:
         self._connections[(address, recv_id)] = connection
         self.wake(connection, now)
         return connection
+
+    def _path_mtu(self) -> PathMtu:
+        return PathMtu(*self._mtu_range, headers=HEADERS_IPV6 if self._ipv6 else HEADERS_IPV4)
 
     def _free_id(self, address: Address) -> int:
         while True:
@@ -240,7 +244,8 @@ class Multiplexer:
 
     def _find(self, packet: Packet, address: Address) -> UtpConnection | None:
         if packet.type == PacketType.SYN:
-            return self._connections.get((address, (packet.connection_id + 1) & SEQ_MASK))
+            connection = self._connections.get((address, (packet.connection_id + 1) & SEQ_MASK))
+            return None if connection is None or connection.initiator else connection
         connection = self._connections.get((address, packet.connection_id))
         if connection is None and packet.type == PacketType.RESET:
             # It may carry our own id back: the one that was in our packet.
@@ -305,6 +310,8 @@ class Multiplexer:
         if theirs <= mine:
             self.counters["crossing_ignored"] += 1
             return  # they will see ours, and answer it
+        if (ours.address, (packet.connection_id + 1) & SEQ_MASK) in self._connections:
+            return  # the id is in use between us
         del self._connections[(ours.address, ours.recv_id)]
         ours.accept_crossing((packet.connection_id + 1) & SEQ_MASK, packet.seq_nr, now)
         self._connections[(ours.address, ours.recv_id)] = ours
@@ -321,7 +328,7 @@ class Multiplexer:
             self.counters["syn_refused"] += 1
             return
         self._half_open.remove(address, recv_id)
-        mtu = PathMtu(*self._mtu_range)
+        mtu = self._path_mtu()
         connection = UtpConnection.accepted(address, recv_id, asked.our_seq, asked.their_seq, mtu, self.settings, now)
         self._connections[(address, recv_id)] = connection
         self.accepted.append(connection)
@@ -353,7 +360,7 @@ class Multiplexer:
         Args:
             address: where it was to go.
             error: an errno.
-            mtu: bytes of UDP payload that would pass, where that was said.
+            mtu: bytes of the largest IP packet that would pass, where that was said.
             quoted: how the datagram begins.
             now: seconds.
         """

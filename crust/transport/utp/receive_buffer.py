@@ -74,7 +74,8 @@ class ReceiveBuffer:
             return Arrival.REFUSED  # nothing comes after a FIN
         if seq_nr in self._early:
             return Arrival.DUPLICATE
-        if len(payload) > self.free:
+        # What is missing is always let in where the early ones are: else they would block it for ever.
+        if len(payload) > (self.free if ahead else self.capacity - self._waiting):
             return Arrival.REFUSED
         if ahead:
             self._early[seq_nr] = bytes(payload)

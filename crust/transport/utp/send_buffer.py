@@ -62,6 +62,7 @@ class SendBuffer:
         "first",
         "flight",
         "in_flight",
+        "missing",
         "newest",
         "next_seq",
         "pending",
@@ -74,6 +75,7 @@ class SendBuffer:
         self.flight: dict[int, OutPacket] = {}
         self.in_flight = 0  # bytes that are flying
         self.unacked = 0  # bytes in packets that are not acknowledged
+        self.missing = 0  # bytes of those that did not arrive out of order either: what the peer must have room for
         self.pending = 0  # bytes that are in no packet yet
         self.newest = 0  # order of the last transmission that is known to have arrived
         self._pending: deque[memoryview] = deque()
@@ -112,7 +114,7 @@ class SendBuffer:
         for packet in self._resend:
             if not packet.queued:
                 continue
-            if found and (packet.size > size or packet.size > budget or len(found) == most):
+            if found and (packet.type != found[0].type or packet.size > min(size, budget) or len(found) == most):
                 break
             found.append(packet)
             budget -= packet.size
@@ -147,6 +149,7 @@ class SendBuffer:
         self.next_seq = seq_nr
         self.pending -= taken
         self.unacked += taken
+        self.missing += taken
         self._queue_new(packets)
         return packets
 
@@ -240,6 +243,7 @@ class SendBuffer:
                 newest, last = packet.order, packet
         self.first = (first + count) & SEQ_MASK
         self.unacked -= unacked
+        self.missing -= size
         self.in_flight -= flown
         if newest > self.newest:
             self.newest = newest
@@ -295,5 +299,5 @@ class SendBuffer:
         self._pending.clear()
         self._resend.clear()
         self.flight.clear()
-        self._offset = self.pending = self.unacked = self.in_flight = self._sacked = 0
+        self._offset = self.pending = self.unacked = self.missing = self.in_flight = self._sacked = 0
         self.first = self.next_seq

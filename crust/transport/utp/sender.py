@@ -98,12 +98,12 @@ class Sender:
             if now - self._idle_since > timeout:
                 self.congestion.on_idle(now, now - self._idle_since, timeout)
             self._idle_since = None
-        budget = min(int(self.congestion.window), self.peer_window) - in_flight
+        budget = int(self.congestion.window) - in_flight
         if in_flight:
             return budget
         if self.peer_window:
             # With nothing on its way a packet always may leave, or nothing would ever open the window.
-            return max(budget, min(self.mtu.size - HEADER_SIZE, self.peer_window))
+            return max(budget, self.mtu.size - HEADER_SIZE)
         if self._probe_now:
             return self.mtu.size - HEADER_SIZE
         if self._window_probe is None:
@@ -120,6 +120,8 @@ class Sender:
         buffer = self.buffer
         size = self.mtu.size - HEADER_SIZE
         room = REORDER_WINDOW - 1 - buffer.outstanding
+        if not self._probe_now:
+            budget = min(budget, self.peer_window - buffer.missing)
         if budget < min(size, buffer.pending):
             if buffer.in_flight or budget <= 0:
                 return None

@@ -1,0 +1,230 @@
+"""`UtpStream`: the blocking face of one connection."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from crust import clock
+from crust.clock import Deadline
+from crust.endpoint import Endpoint
+from crust.errors import ConnectionLost, CrustError, TimedOut
+from crust.transport.utp.connection import UtpConnection
+from crust.transport.utp.stats import UtpStats
+
+if TYPE_CHECKING:
+    from crust.transport.utp.utp_socket import UtpSocket
+
+_ENDED_HERE = "the connection was ended here"
+
+
+class UtpStream:
+    """A `crust.transport.base.Stream` over uTP; made by `UtpSocket`, which must outlive it.
+
+    One thread may receive while another sends; `abort` and `stats` are for any thread. The methods with the names of
+    ``socket.socket`` do what those do.
+    """
+
+    def __init__(self, owner: UtpSocket, connection: UtpConnection, local: Endpoint, remote: Endpoint) -> None:
+        self.local = local
+        self.remote = remote
+        self._owner = owner
+        self._connection = connection
+        self._changed = threading.Condition(owner.lock)
+        self._deadline: Deadline | None = None
+        self._wanted_room = 0  # bytes for which a sender waits
+        self._readers = 0
+        self._closed = False
+
+    @property
+    def initiator(self) -> bool:
+        """Whether it counts as dialled by this side; of a rendezvous, exactly one side's does."""
+        return self._connection.initiator
+
+    def on_change(self) -> None:
+        """Something happened to the connection; the owner's thread calls this with the lock held."""
+        connection = self._connection
+        if (
+            (self._readers and (connection.readable or connection.at_end))
+            or (self._wanted_room and connection.room() >= self._wanted_room)
+            or connection.error is not None
+            or connection.over
+        ):
+            self._changed.notify_all()
+
+    # --- receiving ---
+    def receive_into(self, buffer: memoryview) -> int:
+        """See `Stream.receive_into`."""
+        with self._owner.lock:
+            self._wait_for_data(self._deadline)
+            filled = self._connection.read_into(buffer)
+            self._owner.pump(self._connection)
+            return filled
+
+    def receive_waiting(self, buffer: memoryview) -> int:
+        """See `Stream.receive_waiting`."""
+        with self._owner.lock:
+            connection = self._connection
+            if not connection.readable:
+                if connection.error is not None:
+                    raise self._lost()
+                return 0
+            filled = connection.read_into(buffer)
+            self._owner.pump(connection)
+            return filled
+
+    def recv(self, limit: int, *, timeout: float | None = None) -> bytes:
+        """Up to ``limit`` bytes, as soon as there are some; ``b""`` at the end.
+
+        Args:
+            limit: bytes, at least 1.
+            timeout: seconds; ``None``: the deadline that was set, if one was.
+
+        Raises:
+            ConnectionLost: the connection is broken or was aborted.
+            TimedOut: nothing came in time.
+        """
+        with self._owner.lock:
+            self._wait_for_data(self._deadline if timeout is None else Deadline(timeout))
+            data = self._connection.read(limit)
+            self._owner.pump(self._connection)
+            return data
+
+    def _wait_for_data(self, deadline: Deadline | None) -> None:
+        connection = self._connection
+
+        def ready() -> bool:
+            return bool(connection.readable) or connection.at_end or connection.error is not None or connection.over
+
+        if not ready():
+            self._readers += 1
+            try:
+                self._wait(ready, deadline, "the peer did not answer in time")
+            finally:
+                self._readers -= 1
+        if connection.readable:
+            return
+        if connection.error is not None or (connection.over and not connection.at_end):
+            raise self._lost()
+
+    # --- sending ---
+    def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See `Stream.send_all`."""
+        self._send(data, self._deadline)
+
+    def sendall(self, data: bytes | bytearray | memoryview, *, timeout: float | None = None) -> None:
+        """Send all of ``data``; blocks while the peer, or the network, is slower.
+
+        Args:
+            data: any length.
+            timeout: seconds for all of it; ``None``: the deadline that was set, if one was.
+
+        Raises:
+            ConnectionLost: the connection is broken, was aborted, or this side has ended its half.
+            TimedOut: it did not fit into the send buffer in time; some of it may have been sent.
+        """
+        self._send(data, self._deadline if timeout is None else Deadline(timeout))
+
+    def _send(self, data: bytes | bytearray | memoryview, deadline: Deadline | None) -> None:
+        view = memoryview(data).cast("B")
+        size, done = len(view), 0
+        with self._owner.lock:
+            while done < size:
+                done += self._write(data, view[done:])
+                if done < size:
+                    self._wait_for_room(size - done, deadline)
+
+    def send_waiting(self, data: bytes | bytearray | memoryview) -> int:
+        """See `Stream.send_waiting`."""
+        with self._owner.lock:
+            return self._write(data, memoryview(data).cast("B"))
+
+    def _write(self, data: bytes | bytearray | memoryview, view: memoryview) -> int:
+        connection = self._connection
+        if self._closed or connection.error is not None:
+            raise self._lost()
+        room = connection.room()
+        if not room:
+            return 0
+        # What may change must be copied: it is kept until the peer has acknowledged it.
+        taken = connection.write(view[:room] if isinstance(data, bytes) else bytes(view[:room]))
+        self._owner.pump(connection)
+        return taken
+
+    def _wait_for_room(self, missing: int, deadline: Deadline | None) -> None:
+        connection = self._connection
+        # Woken for little, a sender would run once per acknowledgement.
+        self._wanted_room = min(missing, connection.send_buffer // 4)
+
+        def ready() -> bool:
+            return connection.room() >= self._wanted_room or connection.error is not None or connection.over
+
+        try:
+            self._wait(ready, deadline, "the peer did not take what we sent in time")
+        finally:
+            self._wanted_room = 0
+
+    # --- both ---
+    def _wait(self, ready: Callable[[], bool], deadline: Deadline | None, why: str) -> None:
+        while not ready():
+            remaining = None if deadline is None else deadline.remaining()
+            if remaining == 0.0:
+                raise TimedOut(why)
+            self._changed.wait(remaining)
+
+    def _lost(self) -> CrustError:
+        error = self._connection.error
+        if error is None:
+            return ConnectionLost(_ENDED_HERE)
+        return type(error)(*error.args)  # a new one each time: each has a traceback of its own
+
+    def set_deadline(self, deadline: Deadline | None) -> None:
+        """See `Stream.set_deadline`."""
+        self._deadline = deadline
+
+    def finish_sending(self) -> None:
+        """See `Stream.finish_sending`."""
+        with self._owner.lock:
+            if not self._connection.over:
+                self._connection.finish()
+                self._owner.pump(self._connection)
+
+    shutdown = finish_sending
+
+    def abort(self) -> None:
+        """See `Stream.abort`."""
+        self._owner.abort(self._connection, ConnectionLost(_ENDED_HERE))
+
+    def close(self) -> None:
+        """See `Stream.close`. What was sent is still delivered, as long as the `UtpSocket` lives."""
+        with self._owner.lock:
+            if not self._closed:
+                self._closed = True
+                self._connection.close()
+                self._owner.pump(self._connection)
+                self._owner.forget(self._connection)
+                self._changed.notify_all()
+
+    def stats(self) -> UtpStats:
+        """What the connection has counted so far. Any thread."""
+        with self._owner.lock:
+            return self._connection.stats()
+
+    def wait_established(self, deadline: Deadline) -> None:
+        """Wait until the peer has answered.
+
+        Raises:
+            DialFailed: it refused, or it cannot be reached.
+            TimedOut: it did not answer in time.
+        """
+        connection = self._connection
+        with self._owner.lock:
+            self._readers += 1  # any change matters
+            self._wait(lambda: connection.established or connection.over, deadline, "no answer in time")
+            self._readers -= 1
+            if not connection.established:
+                raise self._lost()
+
+    def __repr__(self) -> str:
+        return f"<UtpStream {self.local} to {self.remote}, {self._connection.state.name}, at {clock.now():.1f}>"

@@ -1,0 +1,342 @@
+"""`UtpSocket`: a UDP port, the thread that serves it, and the uTP connections on it."""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Final
+
+from crust import clock
+from crust.clock import Deadline
+from crust.endpoint import Endpoint
+from crust.errors import ConnectionLost, CrustError, DialFailed, TimedOut
+from crust.transport.utp.burst import Address, Burst
+from crust.transport.utp.connection import UtpConnection
+from crust.transport.utp.datagrams import Datagrams
+from crust.transport.utp.multiplexer import Handler, Multiplexer
+from crust.transport.utp.settings import UtpSettings
+from crust.transport.utp.stream import UtpStream
+from crust.workers import start_thread
+
+log = logging.getLogger("crust.utp")
+
+_BATCHES: Final = 4
+"""What is received before it is acknowledged, in system calls: a fraction of a window, so that the sender goes on."""
+
+LINGER: Final = 5.0
+"""Seconds for which `UtpSocket.close` waits until what was sent has arrived."""
+
+
+class UtpSocket:
+    """A UDP port with any number of uTP connections on it, all served by one thread. Methods are for any thread.
+
+    Args:
+        address: host and port to bind; ``("0.0.0.0", 0)`` and ``("::", 0)`` take any address of their family.
+        settings: bounds and times.
+        offload: whether to send and receive many packets per system call; ``None``: where the system can.
+        accepting: whether strangers may connect.
+        name: of the thread, behind ``crust-``.
+
+    Raises:
+        ListenFailed: the port cannot be opened; the message says why.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        settings: UtpSettings | None = None,
+        offload: bool | None = None,
+        accepting: bool = True,
+        name: str = "utp",
+    ) -> None:
+        self.lock = threading.Lock()
+        self._datagrams = Datagrams(*address, offload=offload)
+        self.local_address: Address = self._datagrams.address
+        self._multiplexer = Multiplexer(settings, ipv6=":" in self.local_address[0])
+        self._multiplexer.accepting = accepting
+        self._streams: dict[UtpConnection, UtpStream] = {}
+        self._changed = threading.Condition(self.lock)  # for accept() and close()
+        self._raw: deque[tuple[Address, bytes]] = deque()
+        self._write_blocked = False
+        self._asleep_until: float | None = None
+        self._woken = False
+        self._closing = False
+        self._stopped = False
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._selector.register(self._datagrams.fileno(), selectors.EVENT_READ)
+        self._thread = start_thread(name, self._run)
+
+    # --- for users ---
+    def connect(
+        self,
+        address: tuple[str, int] | Address,
+        timeout: float = 5.0,
+        *,
+        rendezvous: bool = False,
+        started: Callable[[UtpStream], None] | None = None,
+    ) -> UtpStream:
+        """Dial an address (not a name).
+
+        Args:
+            address: host and port.
+            timeout: seconds.
+            rendezvous: see `rendezvous`.
+            started: called with the stream, whose ``abort()`` ends the attempt, before anything can block.
+
+        Raises:
+            DialFailed: it refused, it cannot be reached, or did not answer in time; the message says which.
+        """
+        deadline = Deadline(timeout)
+        remote = Endpoint.utp((address[0], address[1]))
+        known = self._normal(address)
+        with self.lock:
+            if self._closing:
+                raise DialFailed("the socket was closed")
+            connection = self._multiplexer.connect(known, clock.now(), rendezvous=rendezvous)
+            stream = self._stream(connection, remote)
+            self.pump(connection)
+        try:
+            if started is not None:
+                started(stream)
+            stream.wait_established(deadline)
+        except TimedOut:
+            why = "no answer; the host is off, or a firewall drops what we send"
+            self.abort(connection, DialFailed(why))
+            raise DialFailed(why) from None
+        except CrustError as error:
+            raise DialFailed(str(error)) from error
+        return stream
+
+    def rendezvous(self, address: tuple[str, int] | Address, timeout: float = 10.0) -> UtpStream:
+        """Dial somebody who dials us: NATs that let answers in let both in, and both get the same one connection.
+
+        Args:
+            address: the peer's, as we must send to it.
+            timeout: seconds.
+
+        Raises:
+            DialFailed: nothing came through in time.
+        """
+        return self.connect(address, timeout, rendezvous=True)
+
+    def accept(self, timeout: float | None = None) -> UtpStream:
+        """The next connection that somebody made to us.
+
+        Args:
+            timeout: seconds; ``None``: for ever.
+
+        Raises:
+            TimedOut: nobody came in time.
+            ConnectionLost: the socket was closed.
+        """
+        deadline = Deadline(timeout)
+        with self.lock:
+            while not self._multiplexer.accepted:
+                if self._closing:
+                    raise ConnectionLost("the socket was closed")
+                remaining = deadline.remaining()
+                if remaining == 0.0:
+                    raise TimedOut("nobody connected in time")
+                self._changed.wait(remaining)
+            connection = self._multiplexer.accepted.popleft()
+            return self._stream(connection, Endpoint.utp((connection.address[0], connection.address[1])))
+
+    def add_handler(self, handler: Handler) -> None:
+        """Hand datagrams that belong to no connection to ``handler(data, address) -> bool``, which says whether they
+        were meant for it. It runs on the socket's thread, must not block, and must not call the socket but for
+        `send_datagram`."""
+        with self.lock:
+            self._multiplexer.handlers.append(handler)
+
+    def remove_handler(self, handler: Handler) -> None:
+        """Undo `add_handler`."""
+        with self.lock:
+            self._multiplexer.handlers.remove(handler)
+
+    def send_datagram(self, data: bytes, address: Address) -> None:
+        """Send a datagram that is not uTP from the same port; like any, it may be lost. For handlers as well."""
+        self._raw.append((address, data))
+        self._wake()
+
+    def close(self, linger: float = LINGER) -> None:
+        """End all connections, in order where that takes no longer than ``linger`` seconds, and free the port.
+
+        Idempotent; returns when the thread has ended.
+        """
+        deadline = Deadline(linger)
+        with self.lock:
+            first = not self._closing
+            self._closing = True
+            self._multiplexer.accepting = False
+            if first:
+                for connection in self._multiplexer.connections:
+                    connection.close()
+                    self.pump(connection)
+                while any(not each.delivered for each in self._multiplexer.connections):
+                    remaining = deadline.remaining()
+                    if remaining == 0.0:
+                        break
+                    self._changed.wait(remaining)
+                self._multiplexer.close()
+                self._flush(clock.now())
+                self._notify()
+                self._stopped = True
+            self._changed.notify_all()
+        self._wake()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def __enter__(self) -> UtpSocket:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What happened that concerns no connection: malformed and stray packets, refused SYNs and so on."""
+        with self.lock:
+            return Counter(self._multiplexer.counters)
+
+    @property
+    def datagram_counters(self) -> dict[str, int]:
+        """Datagrams and system calls each way so far."""
+        counters = self._datagrams.counters
+        return {name: getattr(counters, name) for name in counters.__slots__}
+
+    # --- for streams, with the lock held ---
+    def pump(self, connection: UtpConnection) -> None:
+        """Something was written, read or ended: send what follows from it now."""
+        now = clock.now()
+        self._multiplexer.wake(connection, now)
+        if not self._write_blocked:
+            self._flush(now)
+        deadline = self._multiplexer.next_deadline()
+        if deadline is not None and self._asleep_until is not None and deadline < self._asleep_until:
+            self._wake()
+
+    def forget(self, connection: UtpConnection) -> None:
+        """Its stream is no longer interested."""
+        self._streams.pop(connection, None)
+
+    def abort(self, connection: UtpConnection, error: CrustError) -> None:
+        """End a connection at once. Takes the lock itself."""
+        with self.lock:
+            if not connection.over:
+                self._multiplexer.fail(connection, error, clock.now())
+                self._flush(clock.now())
+                self._notify()
+
+    def _stream(self, connection: UtpConnection, remote: Endpoint) -> UtpStream:
+        local = Endpoint.utp((self.local_address[0], self.local_address[1]))
+        stream = self._streams[connection] = UtpStream(self, connection, local, remote)
+        return stream
+
+    def _normal(self, address: tuple[str, int] | Address) -> Address:
+        """The address as the system names it when something comes from there."""
+        family = socket.AF_INET6 if ":" in self.local_address[0] else socket.AF_INET
+        try:
+            found = socket.getaddrinfo(address[0], address[1], family, socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+        except OSError as error:
+            raise DialFailed(f"{address[0]} is not an address of this socket's family: {error}") from error
+        return found[0][4]  # type: ignore[return-value]
+
+    # --- the thread ---
+    def _run(self) -> None:
+        try:
+            while True:
+                self._sleep()
+                more = True
+                while more:
+                    with self.lock:
+                        if self._stopped:
+                            return
+                        more = self._turn()
+        finally:
+            self._selector.close()
+            self._datagrams.close()
+            self._wake_read.close()
+            self._wake_write.close()
+
+    def _sleep(self) -> None:
+        with self.lock:
+            # While the system takes nothing, what is due cannot be done: wait until it takes something.
+            deadline = None if self._write_blocked else self._multiplexer.next_deadline()
+            self._asleep_until = float("inf") if deadline is None else deadline
+        timeout = None if deadline is None else max(deadline - clock.now(), 0.0)
+        for key, _events in self._selector.select(timeout):
+            if key.fileobj is self._wake_read:
+                self._woken = False
+                try:
+                    self._wake_read.recv(64)
+                except BlockingIOError:
+                    pass
+
+    def _turn(self) -> bool:
+        """Receive some, do what is due, send; whether more may be waiting to be received."""
+        self._asleep_until = None
+        multiplexer, datagrams = self._multiplexer, self._datagrams
+        more = True
+        for _ in range(_BATCHES):
+            received = datagrams.receive()
+            if received is None:
+                more = False
+                break
+            multiplexer.receive(received.data, received.address, received.segment, clock.now())
+        now = clock.now()
+        if datagrams.errors_waiting:
+            for error in datagrams.errors():
+                multiplexer.icmp(error.address, error.error, error.mtu, error.quoted, now)
+        multiplexer.tick(now)
+        self._flush(now)
+        self._notify()
+        return more
+
+    def _flush(self, now: float) -> None:
+        multiplexer, datagrams = self._multiplexer, self._datagrams
+        blocked = False
+        while self._raw and not blocked:
+            address, data = self._raw[0]
+            if datagrams.send(Burst(address, [data, b""], len(data))):
+                self._raw.popleft()
+            else:
+                blocked = True
+        while not blocked and (burst := multiplexer.next_burst(now)) is not None:
+            taken = datagrams.send(burst)
+            multiplexer.sent(burst, taken, now)
+            blocked = taken < len(burst.buffers) // 2
+        if blocked != self._write_blocked:
+            self._write_blocked = blocked
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if blocked else 0)
+            self._selector.modify(self._datagrams.fileno(), events)
+
+    def _notify(self) -> None:
+        touched = self._multiplexer.touched
+        if not touched:
+            return
+        for connection in touched:
+            stream = self._streams.get(connection)
+            if stream is not None:
+                stream.on_change()
+                if connection.over:
+                    del self._streams[connection]
+        touched.clear()
+        if self._multiplexer.accepted or self._closing:
+            self._changed.notify_all()
+
+    def _wake(self) -> None:
+        if not self._woken:
+            self._woken = True
+            try:
+                self._wake_write.send(b"w")
+            except OSError:
+                log.debug("the thread of %s has ended", self.local_address)
