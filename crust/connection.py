@@ -14,7 +14,7 @@ from typing import Any, Final
 from crust.clock import now
 from crust.config import Config
 from crust.endpoint import Endpoint
-from crust.errors import CrustError, Malformed
+from crust.errors import CrustError
 from crust.event import new_messages
 from crust.identity import PeerId
 from crust.limits import MESSAGE_OVERHEAD, MIB
@@ -30,6 +30,7 @@ from crust.transport.framing import (
     control_frame,
     encode_messages,
     message_frame,
+    number_in,
 )
 from crust.transport.link import Link
 from crust.workers import start_thread
@@ -83,11 +84,11 @@ class WriterEnded:
 
 @dataclass(slots=True, eq=False)
 class PeerSaid:
-    """A control frame that the connection itself has no answer for."""
+    """A control frame about the choice, which the connection itself has no answer for."""
 
     connection: "Connection"
     kind: int
-    content: dict[str, Any]
+    serial: int
 
 
 class Connection:
@@ -297,9 +298,9 @@ class Connection:
     def _handle_controls(self) -> None:
         for kind, content in self._decoder.take_controls():
             if kind == PING:
-                self.outbox.put_control(control_frame(PONG, {"t": _number(content, "t")}))
+                self.outbox.put_control(control_frame(PONG, {"t": number_in(content, "t")}))
             elif kind == PONG:
-                asked = self._pings.pop(_number(content, "t"), None)
+                asked = self._pings.pop(number_in(content, "t"), None)
                 if asked is not None:
                     self.rtt = now() - asked
             elif kind == BYE:
@@ -307,7 +308,7 @@ class Connection:
                 self._refused = content.get("reason") in ("full", "refused") and not self._messages_received
                 return
             elif kind in (CHOOSE, CHOSEN):
-                self._inbox.put(PeerSaid(self, kind, content))
+                self._inbox.put(PeerSaid(self, kind, number_in(content, "serial")))
             # Others belong to a later version. They go no further: nothing would bound them in the inbox.
 
     # --- the writer thread, or who stands in for it ---------------------------------------------------
@@ -357,13 +358,6 @@ class Connection:
             writer.add(control_frame(BYE, {"reason": "bye", "text": "the peer closed the connection"}))
             writer.flush()
         self._link.stream.finish_sending()
-
-
-def _number(content: dict[str, Any], key: str) -> int:
-    value = content.get(key)
-    if not isinstance(value, int) or not 0 <= value < 2**63:
-        raise Malformed(f"a control frame without the number {key!r}")
-    return value
 
 
 def _goodbye_text(content: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from crust.identity import PeerId
 from crust.negotiate import Established
 from crust.peers import Candidate, PeerTable, Verdict
 from crust.timers import Timers
-from crust.transport.framing import CHOOSE, CHOSEN, control_frame
+from crust.transport.framing import CHOOSE, CHOSEN
 
 log = logging.getLogger("crust.connections")
 
@@ -149,8 +149,6 @@ class Connections:
         self._all.add(connection)
         self._live[candidate] = connection
         self.routes[endpoint] = connection
-        if established.peer_chose:
-            connection.outbox.put_control(control_frame(CHOSEN, {"serial": candidate.serial}))
         heir = _Heir(connection, NewBootstrapConnection if bootstrap else NewConnection)
         if retired is None:
             self._announce(heir)
@@ -172,14 +170,22 @@ class Connections:
             self._thread_ended(connection, 0)
             return
         self._check_later(connection, now() + self._config.keepalive_interval)
+        if connection.candidate.peer_serial is None:
+            self._timers.at(now() + self._config.handshake_timeout, lambda: self._expect_answer(connection))
+
+    def _expect_answer(self, connection: Connection) -> None:
+        """Our choice may never have reached the peer. Then it has given the connection up, and would be refused as a
+        duplicate for as long as we hold on to it: its serial, which would prove that, is in the missing answer."""
+        candidate, patience = connection.candidate, self._config.handshake_timeout
+        if candidate in self._live and candidate.peer_serial is None and connection.silence(now()) >= patience:
+            self._lose(connection, f"the peer did not answer within {patience:g} s that this connection was chosen")
 
     def peer_said(self, notice: PeerSaid) -> None:
-        """A control frame came that the connection has no answer for; unknown ones are ignored."""
+        """A control frame about the choice came."""
         candidate = notice.connection.candidate
         if notice.kind == CHOSEN:
-            serial = notice.content.get("serial")
-            if isinstance(serial, int) and candidate.peer_serial is None:
-                candidate.peer_serial = serial
+            if candidate.peer_serial is None:
+                candidate.peer_serial = notice.serial
         elif notice.kind == CHOOSE:
             self._lose(notice.connection, "the peer broke the protocol: it chose a connection twice")
 

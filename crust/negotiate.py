@@ -10,6 +10,7 @@ blocking stream, within one deadline. Runs on the threads of the dialers and of 
         | ---- message 3 (session, serial, alone) -> |   ask own manager
         | ---- CHOOSE, if the greater id is here --> |
         | <--- CHOOSE, if the greater id is there -- |   or BYE: a duplicate
+        | ---- CHOSEN, from the one that waited ---> |   or <---
         | ==== messages both ways ================== |
 
 So the first message can arrive after two and a half round trips of the network where the initiator has the greater id
@@ -27,7 +28,7 @@ from crust.errors import ConnectionLost, HandshakeFailed, Malformed, RemoteError
 from crust.identity import Identity, PeerId
 from crust.peers import Candidate, Verdict
 from crust.transport.base import Stream
-from crust.transport.framing import BYE, CHOOSE, Decoder, control_frame
+from crust.transport.framing import BYE, CHOOSE, CHOSEN, Decoder, control_frame, number_in
 from crust.transport.handshake import Initiator, Responder
 from crust.transport.link import Link, RecordReader, RecordWriter
 from crust.transport.masking import NetworkKeys
@@ -36,7 +37,6 @@ from crust.transport.records import Opener, Sealer
 log = logging.getLogger("crust.negotiate")
 
 _READ_SIZE: Final = 4096  # bytes; more than a whole handshake message
-MAX_SERIAL: Final = 2**63
 
 # Drawn for each stream when it is established and its handshake is to come; see `Candidate.began`.
 _streams: Final = count(1)
@@ -246,7 +246,10 @@ def _drain(stream: Stream) -> None:
 
 
 def _await_choice(link: Link, candidate: Candidate) -> None:
-    """Wait for the peer's CHOOSE.
+    """Wait for the peer's CHOOSE, and answer it.
+
+    The answer is not left to the connection's writer: that may start much later, after the reading of a connection that
+    this one replaces, and the peer waits.
 
     Raises:
         Refused: it said BYE instead.
@@ -260,18 +263,25 @@ def _await_choice(link: Link, candidate: Candidate) -> None:
             if decoder.take_messages()[0]:
                 raise Malformed("a message before the choice")
             if controls and _is_choice(controls, candidate):
+                _say_chosen(link, candidate)
                 return
         if not link.reader.fill():
             raise ConnectionLost("without a reason")
+
+
+def _say_chosen(link: Link, candidate: Candidate) -> None:
+    answer = _sealer_of(link).seal(control_frame(CHOSEN, {"serial": candidate.serial}))
+    try:
+        link.stream.send_all(answer)
+    except RemoteError as error:  # a peer that has ended already may have said something before
+        log.debug("the peer did not wait for our answer to its choice: %s", error)
 
 
 def _is_choice(controls: list[tuple[int, dict[str, Any]]], candidate: Candidate) -> bool:
     """Look at what came: CHOOSE is it, BYE is a refusal, anything unknown is passed over."""
     for index, (kind, content) in enumerate(controls):
         if kind == CHOOSE:
-            serial = content.get("serial")
-            if not isinstance(serial, int) or isinstance(serial, bool) or not 0 <= serial < MAX_SERIAL:
-                raise Malformed("a CHOOSE without a serial")
+            serial = number_in(content, "serial")
             if index + 1 != len(controls):
                 raise Malformed("frames in one record with CHOOSE")
             candidate.peer_serial = serial

@@ -15,7 +15,7 @@ from crust.connection import MAX_OPEN_PINGS, Connection, PeerSaid, ReaderEnded, 
 from crust.limits import MESSAGE_OVERHEAD
 from crust.peers import Candidate
 from crust.transport.aead import supported_ciphers
-from crust.transport.framing import BYE, CHOSEN, PING, PONG, control_frame, message_frame
+from crust.transport.framing import BYE, CHOOSE, CHOSEN, PING, PONG, control_frame, message_frame
 from crust.transport.link import Link, RecordReader, RecordWriter
 from crust.transport.records import Opener, Sealer
 from tests.manager.wire import WirePeer
@@ -137,7 +137,7 @@ def test_batches_and_notices_come_in_the_order_sent(live: Make) -> None:
     bench.peer.send_frame(control_frame(CHOSEN, {"serial": 1}))
     said = bench.next()
     assert isinstance(said, PeerSaid)
-    assert (said.connection, said.kind, said.content) == (bench.connection, CHOSEN, {"serial": 1})
+    assert (said.connection, said.kind, said.serial) == (bench.connection, CHOSEN, 1)
     bench.peer.send_messages(b"second")
     assert bench.batch() == [b"second"]
 
@@ -222,6 +222,16 @@ def test_an_error_of_ours_ends_the_connection_and_is_logged(
     assert "please report this" in caplog.text
 
 
+@pytest.mark.parametrize("kind", [CHOOSE, CHOSEN])
+@pytest.mark.parametrize("content", [{}, *({"serial": bad} for bad in (-1, 2**63, True, "1", 1.5))])
+def test_the_choice_without_its_serial(live: Make, kind: int, content: dict[str, Any]) -> None:
+    bench = live()
+    bench.peer.send_frame(control_frame(kind, content))
+    ended = bench.next()
+    assert isinstance(ended, ReaderEnded)
+    assert "without the number 'serial'" in ended.reason or "is not JSON" in ended.reason
+
+
 # --- keep-alive -----------------------------------------------------------------------------------------
 
 
@@ -234,7 +244,7 @@ def test_a_ping_is_answered(live: Make) -> None:
 
 
 @pytest.mark.parametrize("kind", [PING, PONG])
-@pytest.mark.parametrize("content", [{}, {"t": -1}, {"t": 2**63}, {"t": "1"}, {"t": 1.5}])
+@pytest.mark.parametrize("content", [{}, *({"t": bad} for bad in (-1, 2**63, True, "1", 1.5))])
 def test_a_ping_without_its_number(live: Make, kind: int, content: dict[str, Any]) -> None:
     bench = live()
     bench.peer.send_frame(control_frame(kind, content))

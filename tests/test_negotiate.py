@@ -12,7 +12,7 @@ from crust.clock import Deadline
 from crust.errors import ConnectionLost, CrustError, HandshakeFailed, Malformed, RemoteError, TimedOut
 from crust.negotiate import CutShort, Established, Node, Refused, negotiate_incoming, negotiate_outgoing
 from crust.peers import Candidate, PeerTable, Verdict
-from crust.transport.framing import BYE, CHOOSE, PING, Decoder, control_frame, message_frame
+from crust.transport.framing import BYE, CHOOSE, CHOSEN, PING, Decoder, control_frame, message_frame
 from crust.transport.handshake import Initiator, Responder
 from tests.manager.helpers import two_identities
 from tests.manager.wire import WirePeer, read_to_end
@@ -90,8 +90,10 @@ def test_the_greater_id_chooses(pair: Pair, initiator_is_greater: bool) -> None:
     for end in (outgoing, incoming):
         assert end.rtt is not None
         assert 0 <= end.rtt < PATIENCE
-    # Where the initiator chooses, the choice is in one piece with its third message.
-    assert (len(out.sent), len(into.sent)) == ((2, 1) if initiator_is_greater else (2, 2))
+    # Where the initiator chooses, the choice is in one piece with its third message. The other one answers the choice.
+    assert (len(out.sent), len(into.sent)) == ((2, 2) if initiator_is_greater else (3, 2))
+    chooser, other = (outgoing, incoming) if initiator_is_greater else (incoming, outgoing)
+    assert frames(chooser) == ([], [(CHOSEN, {"serial": other.candidate.serial})])
 
 
 def test_what_is_said_after_the_choice_is_read_on_the_link(pair: Pair) -> None:
@@ -99,6 +101,7 @@ def test_what_is_said_after_the_choice_is_read_on_the_link(pair: Pair) -> None:
     responding = start(negotiate_incoming, pair.stream(pair.theirs), node(lesser))
     outgoing = start(negotiate_outgoing, pair.stream(pair.ours), node(greater)).result()
     incoming = responding.result()
+    assert frames(outgoing)[1], "the answer to the choice"
     for sender, receiver in ((outgoing, incoming), (incoming, outgoing)):
         sender.link.writer.add(message_frame(b"hello"))
         sender.link.writer.flush()
@@ -405,7 +408,7 @@ def test_the_bounds_of_a_serial(pair: Pair, we_dial: bool, serial: int) -> None:
 def test_a_hostile_serial(pair: Pair, we_dial: bool, content: dict[str, Any]) -> None:
     with waiting_for(pair, we_dial) as (running, peer):
         peer.send_frame(control_frame(CHOOSE, content))
-        with pytest.raises(Malformed, match=r"without a serial|is not JSON"):
+        with pytest.raises(Malformed, match=r"without the number 'serial'|is not JSON"):
             running.result()
 
 

@@ -61,6 +61,8 @@ MAX_CONTROL: Final = 4096
 MAX_CONTROLS: Final = 1024
 """Control frames that are kept until they are taken, and BYE; others are forgotten then. A correct peer sends a few at
 a time; parsed, a tiny one takes a hundred times its size."""
+NUMBER_LIMIT: Final = 2**63
+"""Numbers in control frames (of PINGs, serials) are smaller than this."""
 _MAX_DEPTH: Final = 8
 _MAX_COUNT: Final = 0xFFFF
 _LENGTH_SIZE: Final = 2
@@ -171,6 +173,18 @@ def parse_control(body: Chunk) -> dict[str, Any]:
     if _is_deeper(content, _MAX_DEPTH):
         raise Malformed(f"a control frame is nested more than {_MAX_DEPTH} levels deep")
     return content
+
+
+def number_in(content: dict[str, Any], key: str) -> int:
+    """A number of a control frame, from 0, smaller than `NUMBER_LIMIT`.
+
+    Raises:
+        Malformed: there is none under that key.
+    """
+    value = content.get(key)
+    if type(value) is not int or not 0 <= value < NUMBER_LIMIT:  # exactly: True is not a number here
+        raise Malformed(f"a control frame without the number {key!r}")
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Promise 2, continued: who comes back replaces their own stale connection, and nothing in transit is lost (T-56)."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from crust import Endpoint, Event, Identity
 from crust.transport.framing import BYE
 from crust.transport.hello import SESSION_SIZE
 from tests.manager.conftest import CAPACITIES
-from tests.manager.helpers import Node, Nodes, in_parallel, join, two_identities, wait_until
+from tests.manager.helpers import LOOPBACK, Node, Nodes, in_parallel, join, two_identities, wait_until
 from tests.manager.proxy import Proxy
 from tests.manager.wire import WirePeer, raw_socket
 from tests.processes import Process
@@ -166,6 +167,30 @@ def test_a_connection_that_waits_for_its_predecessor_can_be_ended(nodes: Nodes, 
     if end == "drop":
         assert stays.expect(Event.LostConnection).endpoint == old
     assert stays.count["NewConnection"] == 1
+
+
+def test_a_choice_that_did_not_arrive_is_given_up(nodes: Nodes) -> None:
+    """The network died between CHOOSE and CHOSEN: the peer knows nothing of a connection that we believe in."""
+    silent, honest, greatest = sorted((Identity() for _ in range(3)), key=lambda identity: identity.peer_id)
+    node = nodes.make(identity=greatest, handshake_timeout=0.5, dead_after=1000.0, keepalive_interval=500.0)
+    answering = nodes.make(identity=honest)
+    join(node, answering)
+    session = bytes(SESSION_SIZE)
+    with socket.create_server((LOOPBACK, 0)) as server:
+        node.connect(Endpoint.tcp(server.getsockname()))
+        with WirePeer(server.accept()[0], dials=False, identity=silent, session=session) as peer:
+            peer.prove()
+            lost = node.expect(Event.LostConnection)
+    assert (lost.peer_id, lost.reason) == (
+        silent.peer_id,
+        "the peer did not answer within 0.5 s that this connection was chosen",
+    )
+    with WirePeer.dial(node.endpoint, identity=silent, session=session) as back:
+        back.settle()
+        back.send_messages(b"here I am again")
+        node.expect_messages(silent.peer_id, [b"here I am again"])
+        # Who has answered stays, however silent it is since.
+        assert {info.peer_id for info in node.manager.connections()} == {silent.peer_id, honest.peer_id}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from crust import Config, Endpoint, Identity, PeerId
 from crust.transport.aead import supported_ciphers
-from crust.transport.framing import BYE, CHOOSE, Decoder, control_frame, encode_messages
+from crust.transport.framing import BYE, CHOOSE, CHOSEN, Decoder, control_frame, encode_messages
 from crust.transport.handshake import Initiator, Responder
 from crust.transport.hello import SESSION_SIZE
 from crust.transport.masking import network_keys
@@ -119,6 +119,7 @@ class WirePeer:
             self.send_frame(control_frame(CHOOSE, {"serial": 1}))
         else:
             self.await_control(CHOOSE)
+            self.send_frame(control_frame(CHOSEN, {"serial": 1}))
 
     # --- frames -----------------------------------------------------------------------------------
 
