@@ -34,7 +34,7 @@ class PathMtu:
         self._headers = headers
         self._good = floor if start is None else min(max(start, floor), self._ceiling)
         self._bad = self._ceiling + 1
-        self._hint: int | None = self._ceiling
+        self._hint = self._ceiling if self._good < self._ceiling else None  # what to try before anything else
         self._probing: int | None = None
         self._losses = 0
         self._not_before = 0.0
@@ -52,11 +52,14 @@ class PathMtu:
         """
         if self._probing is not None or now < self._not_before:
             return None
+        if self._hint is not None:
+            return self._hint
         if self._bad - self._good <= PROBE_GAP:
             if self._bad > self._ceiling:
                 return None
             self._bad, self._hint = self._ceiling + 1, self._ceiling
-        return (self._good + self._bad) // 2 if self._hint is None else self._hint
+            return self._hint
+        return (self._good + self._bad) // 2
 
     def probe_sent(self, size: int, now: float) -> None:
         """The probe is on its way."""
@@ -88,18 +91,19 @@ class PathMtu:
                 anybody may have sent it.
             now: seconds.
         """
-        if mtu is None:
-            self._bad = self._good if self._probing is None else self._probing
-            self._hint = None
+        passes = None if mtu is None else max(mtu - self._headers, self._floor)
+        tried = self._good if self._probing is None else self._probing
+        if passes is not None and self._probing is None and passes >= tried:
+            self._bad = min(self._bad, passes + 1)  # it was about an earlier probe
+            return
+        if passes is None or passes >= tried:
+            self._bad, hint = tried, None
         else:
-            passes = max(mtu - self._headers, self._floor)
-            if passes >= self._bad:
-                return
-            self._bad, self._hint = passes + 1, passes
+            self._bad, hint = passes + 1, passes
         if self._bad <= self._good:
-            self._good = self._floor if mtu is None else self._bad - 1
-        self._bad = max(self._bad, self._floor + 1)
-        self._settled(now, self._hint)
+            self._good = self._floor if hint is None else hint
+        self._bad = max(self._bad, self._good + 1)
+        self._settled(now, hint)
 
     def black_hole(self, now: float) -> bool:
         """Packet after packet timed out: perhaps the path stopped passing large ones, and nobody says so.
