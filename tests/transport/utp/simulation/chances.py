@@ -23,6 +23,8 @@ class Chances:
     plans: tuple[Plan, Plan]
     rendezvous: float | None
     """Seconds by which the second side dials later; ``None``: only the first one dials."""
+    listens: bool
+    """Whether sides that dial each other also accept who dials them."""
     strangers: float
     """Datagrams per second that a stranger sends to each side, at most, with made-up addresses."""
 
@@ -38,17 +40,20 @@ class Chances:
 
     @property
     def clean(self) -> bool:
-        """Whether no packet is lost or late, so that none has to be sent twice."""
-        return self.there.clean and self.back.clean and not any(link.rate for link in (self.there, self.back))
+        """Whether no packet is lost, late or without room, so that none has to be sent twice."""
+        links_are = self.there.clean and self.back.clean and not any(link.rate for link in (self.there, self.back))
+        first, second = self.settings
+        there_is_room = first.receive_window >= self.plans[1].total and second.receive_window >= self.plans[0].total
+        return links_are and there_is_room and not self.strangers
 
 
 class NearTheWrap(Random):
-    """Random numbers of which many 16-bit ones are just before they begin again at 0."""
+    """Random numbers of which every other 16-bit one is just before they begin again at 0."""
 
     def getrandbits(self, bits: int, /) -> int:
         """As of `random.Random`, with the difference above."""
         drawn = super().getrandbits(bits)
-        return drawn | 0xFFF0 if bits == 16 and drawn & 3 else drawn
+        return drawn | 0xFFE0 if bits == 16 and drawn & 1 else drawn
 
 
 def draw(seed: int) -> Chances:
@@ -67,6 +72,7 @@ def draw(seed: int) -> Chances:
         (_settings(rng, floor), _settings(rng, floor)),
         plans,
         rng.random() * 2.0 if rng.random() < 0.15 else None,
+        rng.random() < 0.5,
         rng.random() * 40.0 if rng.random() < 0.15 else 0.0,
     )
 

@@ -81,7 +81,8 @@ class Node:
         self.kernel = kernel
         self.activities: dict[UtpConnection, Activity] = {}
         """What uses each connection; asked after each turn in which something happened to it."""
-        self.on_accept: Callable[[UtpConnection], None] = lambda connection: None
+        self.on_accept: Callable[[UtpConnection], None] | None = None
+        """Takes incoming connections; without it they stay with the multiplexer."""
         self.wakes = 0
         self.bursts = 0
         """Packets are handed to the kernel in so many calls,"""
@@ -130,7 +131,7 @@ class Node:
         due = self.mux.next_deadline()
         if due is not None and due <= now:
             self.mux.tick(now)
-        while self.mux.accepted:
+        while self.on_accept is not None and self.mux.accepted:
             self.on_accept(self.mux.accepted.popleft())
         self._let_act(now)
         self._send(now)
@@ -219,6 +220,8 @@ class Node:
         if due is None:
             return
         if due <= now:
+            if self._clockwork.now < self._blocked_until:
+                return  # what is due waits for the kernel, which says when it takes more
             self._futile += 1
             if self._futile > MOST_FUTILE_WAKES:
                 raise Hang(f"{self.address}: {self._futile} times in a row the next deadline is past after a turn")

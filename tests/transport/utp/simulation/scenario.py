@@ -86,8 +86,9 @@ class Scenario:
     def _start(self) -> None:
         clockwork, chances = self.network.clockwork, self.chances
         rendezvous = chances.rendezvous is not None
-        if not rendezvous:
-            self.nodes[1].on_accept = lambda connection: self._use(1, connection)
+        self.nodes[1].on_accept = lambda connection: self._use(1, connection)
+        for node in self.nodes:
+            node.mux.accepting = chances.listens or not rendezvous
         clockwork.at(0.0, self._dial, 0, rendezvous)
         if chances.rendezvous is not None:
             clockwork.at(chances.rendezvous, self._dial, 1, True)
@@ -95,6 +96,8 @@ class Scenario:
             clockwork.at(self._rng.random() / chances.strangers, self._stranger, node)
 
     def _dial(self, side: int, rendezvous: bool) -> None:
+        if self.sides[side] is not None:
+            return  # they came before we dialled
         node, other = self.nodes[side], self.nodes[1 - side]
         self._use(side, node.mux.connect(other.address, node.now, rendezvous=rendezvous))
         node.wake()
@@ -163,7 +166,7 @@ class Scenario:
             sum(side.connection.stats().retransmissions for side in sides),
             errors,
         )
-        if self.chances.clean and not self.chances.strangers:
+        if self.chances.clean:
             self._judge_clean(outcome)
         return outcome
 

@@ -66,13 +66,13 @@ def test_malformed_packets_to_a_live_connection_are_only_counted() -> None:
     peer, end = connected_to_script()
     good = bytearray.fromhex("0100") + peer.send_id.to_bytes(2, "big") + bytes(12)
     good += peer.seq_nr.to_bytes(2, "big") + peer.ack_nr.to_bytes(2, "big")
-    before = peer.node.mux.counters.malformed
+    before = peer.node.mux.counters["malformed"]
     missing = bytearray(good)
     missing[1] = 1  # an extension is announced, and there is none
     short = bytes(missing) + bytes([0, 4, 1, 2])
     for datagram in (bytes(missing), short, bytes(missing) + b"\x01"):
         peer.say_raw(datagram)
-    assert peer.node.mux.counters.malformed == before + 3
+    assert peer.node.mux.counters["malformed"] == before + 3
     peer.data(b"alive")
     assert bytes(end.received) == b"!alive"
 

@@ -18,7 +18,7 @@ class Forger:
         genuine = pair.packets(PacketType.DATA, pair.first)[-1]
         self.connection_id = genuine.connection_id
         self.seq_nr = genuine.seq_nr
-        self.ack_nr = genuine.ack_nr
+        self.ack_nr = pair.packets(node=pair.first)[-1].ack_nr
 
     def forge(self, kind: PacketType, seq: int, ack: int, payload: bytes = b"", sack: bytes = b"") -> None:
         """A packet whose numbers are so far from the right ones."""
