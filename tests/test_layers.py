@@ -31,8 +31,9 @@ LEVELS: list[tuple[str, str]] = [
         "what uTP measures, and what follows (pure)",
         "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu "
         "transport.utp.acknowledgements transport.utp.padding transport.utp.train transport.utp.receive_buffer "
-        "transport.utp.send_buffer",
+        "transport.utp.outgoing",
     ),
+    ("what uTP keeps of what it sends (pure)", "transport.utp.send_buffer"),
     ("half of a uTP connection (pure)", "transport.utp.sender"),
     ("a uTP connection (pure)", "transport.utp.connection"),
     ("all uTP connections (pure)", "transport.utp.multiplexer"),
@@ -69,7 +70,8 @@ PURE_NAMES = (
     "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu "
     "transport.utp.constants transport.utp.burst transport.utp.settings transport.utp.states transport.utp.stats "
     "transport.utp.half_open transport.utp.schedule transport.utp.acknowledgements transport.utp.padding "
-    "transport.utp.train transport.utp.receive_buffer transport.utp.send_buffer transport.utp.sender "
+    "transport.utp.train transport.utp.receive_buffer transport.utp.outgoing transport.utp.send_buffer "
+    "transport.utp.sender "
     "transport.utp.connection transport.utp.multiplexer"
 )
 """Values and state machines: tested without sockets, threads or clocks, because they have none."""

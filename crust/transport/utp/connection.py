@@ -7,11 +7,12 @@ from crust.transport.utp import constants as c
 from crust.transport.utp.acknowledgements import Acknowledgements
 from crust.transport.utp.burst import Address, Burst
 from crust.transport.utp.delay import BaseDelay
+from crust.transport.utp.outgoing import Outgoing
 from crust.transport.utp.packet import HEADER_SIZE, Packet, PacketType, header, sack_bits
 from crust.transport.utp.padding import pad
 from crust.transport.utp.path_mtu import PathMtu
 from crust.transport.utp.receive_buffer import Arrival, ReceiveBuffer
-from crust.transport.utp.sender import Outgoing, Sender
+from crust.transport.utp.sender import Sender
 from crust.transport.utp.sequence import MICROS_MASK, SEQ_MASK, micros
 from crust.transport.utp.settings import UtpSettings
 from crust.transport.utp.states import ESTABLISHED, MAY_RECEIVE, MAY_SEND, Happening, State, after
@@ -19,6 +20,9 @@ from crust.transport.utp.stats import UtpStats
 
 _NO_SAMPLE: Final = frozenset({0, 0x7FFF_FFFF})
 """Timestamp differences by which libutp says that it has none."""
+
+_SEQ_BYTES: Final = tuple(number.to_bytes(2) for number in range(SEQ_MASK + 1))
+"""Sequence numbers as they are on the wire: looking one up costs a quarter of making it."""
 
 
 class UtpConnection:
@@ -68,7 +72,7 @@ class UtpConnection:
         self._syn_at: float | None = now  # when the next SYN, or answer to one, is due
         self._last_sent = self._last_heard = self._since = now
         self._unreachable: float | None = None
-        self._bytes_sent = self._bytes_received = self._packets_sent = self._packets_received = self._duplicates = 0
+        self._bytes_received = self._packets_sent = self._packets_received = self._duplicates = 0
 
     @classmethod
     def accepted(
@@ -200,7 +204,7 @@ class UtpConnection:
         """What the connection has counted so far."""
         sender = self._sender
         return UtpStats(
-            self._bytes_sent,
+            sender.bytes_sent,
             self._bytes_received,
             self._packets_sent,
             self._packets_received,
@@ -391,20 +395,24 @@ class UtpConnection:
         return free if free >= c.SMALLEST_WINDOW else 0
 
     def _data_burst(self, outgoing: Outgoing, now: float) -> Burst:
-        packets = outgoing.packets
-        first = packets[0]
         sack = self._in.sack() if not outgoing.pad_to else b""
-        head = header(
-            first.type, self.send_id, micros(now), self._difference, self._advertised(), 0, self._in.ack_nr, sack
-        )
+        kind, size = outgoing.type, outgoing.size
+        head = header(kind, self.send_id, micros(now), self._difference, self._advertised(), 0, self._in.ack_nr, sack)
         if outgoing.pad_to:
-            head = pad(head, outgoing.pad_to - first.size)
+            head = pad(head, outgoing.pad_to - size)
         front, back = head[:16], head[18:]
         buffers: list[bytes | memoryview] = []
-        for packet in packets:
-            buffers.append(front + packet.seq_nr.to_bytes(2) + back)
-            buffers.append(packet.payload)
-        return Burst(self.address, buffers, len(head) + first.size, dont_fragment=bool(outgoing.pad_to))
+        add = buffers.append
+        if outgoing.run is not None:
+            seq_nr = outgoing.run.seq_nr
+            for payload in outgoing.run.payloads():
+                add(front + _SEQ_BYTES[seq_nr] + back)
+                add(payload)
+                seq_nr = (seq_nr + 1) & SEQ_MASK
+        for packet in outgoing.packets:
+            add(front + _SEQ_BYTES[packet.seq_nr] + back)
+            add(packet.payload)
+        return Burst(self.address, buffers, len(head) + size, dont_fragment=bool(outgoing.pad_to))
 
     def sent(self, burst: Burst, taken: int, now: float) -> None:
         """The system took the first ``taken`` packets of what `next_burst` gave; the rest is not on its way."""
@@ -420,9 +428,6 @@ class UtpConnection:
         if outgoing is None:
             return
         self._sender.sent(outgoing, taken, now)
-        for packet in outgoing.packets[:taken]:
-            if packet.sends == 1:
-                self._bytes_sent += packet.size
         fin = self._sender.fin
         if fin is not None and fin.sends and self.state in MAY_SEND:
             self.state = after(self.state, Happening.OUR_FIN)
@@ -440,7 +445,7 @@ class UtpConnection:
         if self._syn_at is not None:
             return self._syn_at
         settings, sender = self._settings, self._sender
-        silence = settings.dead_timeout if sender.buffer.flight else settings.idle_timeout
+        silence = settings.dead_timeout if sender.buffer.outstanding else settings.idle_timeout
         at = min(self._last_sent + settings.keepalive, self._last_heard + silence)
         if self.state is State.LINGER:
             at = min(at, self._since + c.LINGER)
@@ -462,7 +467,7 @@ class UtpConnection:
                 self._over(DialFailed("no answer; the host is off, or a firewall drops what we send"))
             return
         settings, sender = self._settings, self._sender
-        silence = settings.dead_timeout if sender.buffer.flight else settings.idle_timeout
+        silence = settings.dead_timeout if sender.buffer.outstanding else settings.idle_timeout
         if self.state is State.LINGER and now >= self._since + c.LINGER:
             self.state = after(self.state, Happening.LINGERED)
             sender.stop()

@@ -2,52 +2,24 @@
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
+from crust.transport.utp.outgoing import Acked, OutPacket, OutRun
 from crust.transport.utp.packet import PacketType
 from crust.transport.utp.sequence import SEQ_MASK
 
 LOSS_THRESHOLD: Final = 3
 """Packets sent later that must have arrived before one counts as lost (BEP 29: 3 duplicate ACKs; RFC 9002 6.1.1)."""
 
-
-class OutPacket:
-    """A packet that takes a sequence number: DATA or FIN. Its payload never changes: packets are counted, not bytes."""
-
-    __slots__ = ("flying", "order", "payload", "queued", "sacked", "sends", "sent_at", "seq_nr", "size", "type")
-
-    def __init__(self, kind: int, seq_nr: int, payload: bytes | memoryview, size: int) -> None:
-        self.type = kind
-        self.seq_nr = seq_nr
-        self.payload = payload
-        self.size = size  # of the payload
-        self.sends = 0
-        self.order = 0  # of its last transmission among all
-        self.sent_at = 0.0
-        self.flying = False  # sent, and neither acknowledged nor lost
-        self.queued = False  # waits for its first or next transmission
-        self.sacked = False
-
-
-class Acked(NamedTuple):
-    """What an acknowledgement was news about."""
-
-    size: int
-    """Bytes of payload that are now known to have arrived."""
-    packets: int
-    round_trip_of: OutPacket | None
-    """The packet sent last among them, if it was sent only once (Karn's rule)."""
-    newest: int
-    """The order of the transmission that was the last one among them; 0 when there is none."""
-    fin: bool
-    """Our FIN, and so everything, has arrived."""
-
-
-NOTHING: Final = Acked(0, 0, None, 0, False)
+_NOTHING: Final = Acked(0, 0, None, False)
 
 
 class SendBuffer:
     """The sending half of a connection.
+
+    What was sent is kept as runs, at the cost of one object for a burst. When something happens to one packet of a run
+    (it is lost, or a later one arrives before it), the run and all before it become single packets. So the oldest ones
+    are single packets and the youngest are runs.
 
     Args:
         seq_nr: the first sequence number.
@@ -58,6 +30,7 @@ class SendBuffer:
         "_order",
         "_pending",
         "_resend",
+        "_runs",
         "_sacked",
         "first",
         "flight",
@@ -72,12 +45,13 @@ class SendBuffer:
     def __init__(self, seq_nr: int) -> None:
         self.next_seq = seq_nr
         self.first = seq_nr  # the oldest one that is not acknowledged
-        self.flight: dict[int, OutPacket] = {}
+        self.flight: dict[int, OutPacket] = {}  # in order of their numbers
         self.in_flight = 0  # bytes that are flying
         self.unacked = 0  # bytes in packets that are not acknowledged
         self.missing = 0  # bytes of those that did not arrive out of order either: what the peer must have room for
         self.pending = 0  # bytes that are in no packet yet
         self.newest = 0  # order of the last transmission that is known to have arrived
+        self._runs: deque[OutRun] = deque()
         self._pending: deque[memoryview] = deque()
         self._offset = 0  # in the first piece
         self._resend: deque[OutPacket] = deque()
@@ -100,155 +74,192 @@ class SendBuffer:
             self._pending.append(memoryview(data))
             self.pending += len(data)
 
-    # --- packets to send ---
+    # --- new packets ---
+    def peek_run(self, size: int, most: int) -> OutRun:
+        """The next new packets of ``size`` bytes of payload, up to ``most``, the last one with what is left.
+
+        Nothing changes until `take_run`. There must be something pending.
+        """
+        piece, start = self._pending[0], self._offset
+        left = len(piece) - start
+        if left >= size or len(self._pending) == 1:
+            # The last packet may be short only where nothing follows in another piece.
+            whole = left // size * size if len(self._pending) > 1 else left
+            return OutRun(self.next_seq, piece[start : start + min(whole, size * most)], size)
+        return OutRun(self.next_seq, self._gather(size), size)
+
+    def _gather(self, size: int) -> bytes:
+        """The next ``size`` bytes, or what is left of all, from as many pieces as it takes."""
+        parts: list[memoryview] = []
+        start = self._offset
+        for piece in self._pending:
+            part = piece[start : start + size]
+            parts.append(part)
+            size -= len(part)
+            start = 0
+            if not size:
+                break
+        return b"".join(parts)
+
+    def take_run(self, run: OutRun, taken: int, now: float) -> None:
+        """The system took the first ``taken`` packets, at least one, of the run that `peek_run` gave."""
+        run.keep_first(taken)
+        run.order = self._order + 1
+        run.sent_at = now
+        self._order += run.count
+        self._runs.append(run)
+        self.next_seq = (run.seq_nr + run.count) & SEQ_MASK
+        size = left = len(run.payload)
+        while left:
+            available = len(self._pending[0]) - self._offset
+            if available > left:
+                self._offset += left
+                break
+            self._pending.popleft()
+            self._offset = 0
+            left -= available
+        self.pending -= size
+        self.unacked += size
+        self.missing += size
+        self.in_flight += size
+
+    def make_fin(self) -> OutPacket:
+        """Make the FIN: it takes a sequence number and has no payload. It is queued like what must be sent again."""
+        self._split_all()
+        packet = OutPacket(PacketType.FIN, self.next_seq, b"")
+        self.flight[packet.seq_nr] = packet
+        self.next_seq = (self.next_seq + 1) & SEQ_MASK
+        packet.queued = True
+        self._resend.append(packet)
+        return packet
+
+    # --- packets that were sent before ---
     def to_resend(self) -> OutPacket | None:
-        """The next packet that waits for its first or next transmission; it stays first until `taken`."""
+        """The next packet that waits for another transmission; it stays first until `taken`."""
         resend = self._resend
         while resend and not resend[0].queued:
             resend.popleft()
         return resend[0] if resend else None
 
-    def all_to_resend(self, size: int, budget: int, most: int) -> list[OutPacket]:
-        """The next ones that fit into one burst: of ``size`` bytes of payload each, the last maybe smaller."""
+    def all_to_resend(self, budget: int, most: int) -> tuple[OutPacket, ...]:
+        """The next ones that fit into one burst: of one type and size, the last maybe smaller."""
         found: list[OutPacket] = []
         for packet in self._resend:
             if not packet.queued:
                 continue
-            if found and (packet.type != found[0].type or packet.size > min(size, budget) or len(found) == most):
-                break
+            if found:
+                first = found[0]
+                if packet.type != first.type or packet.size > min(first.size, budget) or len(found) == most:
+                    break
             found.append(packet)
             budget -= packet.size
-            if packet.size < size:
+            if packet.size < found[0].size:
                 break
-        return found
-
-    def cut(self, size: int, most: int) -> list[OutPacket]:
-        """Make up to ``most`` new packets of ``size`` bytes of payload, the last one with what is left."""
-        packets: list[OutPacket] = []
-        flight, pieces, seq_nr = self.flight, self._pending, self.next_seq
-        taken = 0
-        while pieces and len(packets) < most:
-            piece, start = pieces[0], self._offset
-            whole = min((len(piece) - start) // size, most - len(packets))
-            if whole:
-                stop = start + whole * size
-                for offset in range(start, stop, size):
-                    packet = OutPacket(PacketType.DATA, seq_nr, piece[offset : offset + size], size)
-                    packets.append(packet)
-                    flight[seq_nr] = packet
-                    seq_nr = (seq_nr + 1) & SEQ_MASK
-                taken += stop - start
-                self._skip(stop)
-                continue
-            payload = self._gather(size)
-            packet = OutPacket(PacketType.DATA, seq_nr, payload, len(payload))
-            packets.append(packet)
-            flight[seq_nr] = packet
-            seq_nr = (seq_nr + 1) & SEQ_MASK
-            taken += len(payload)
-        self.next_seq = seq_nr
-        self.pending -= taken
-        self.unacked += taken
-        self.missing += taken
-        self._queue_new(packets)
-        return packets
-
-    def cut_fin(self) -> OutPacket:
-        """Make the FIN: it takes a sequence number and has no payload."""
-        packet = OutPacket(PacketType.FIN, self.next_seq, b"", 0)
-        self.flight[packet.seq_nr] = packet
-        self.next_seq = (self.next_seq + 1) & SEQ_MASK
-        self._queue_new([packet])
-        return packet
-
-    def _queue_new(self, packets: list[OutPacket]) -> None:
-        # Until the system has taken them they wait like any that must be sent again.
-        for packet in packets:
-            packet.queued = True
-        self._resend.extend(packets)
-
-    def _skip(self, offset: int) -> None:
-        if offset == len(self._pending[0]):
-            self._pending.popleft()
-            self._offset = 0
-        else:
-            self._offset = offset
-
-    def _gather(self, size: int) -> bytes | memoryview:
-        """The next ``size`` bytes, or what is left of all, from as many pieces as it takes."""
-        parts: list[memoryview] = []
-        while size and self._pending:
-            piece = self._pending[0][self._offset : self._offset + size]
-            parts.append(piece)
-            size -= len(piece)
-            self._skip(self._offset + len(piece))
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return tuple(found)
 
     def taken(self, packets: Iterable[OutPacket], now: float) -> None:
         """The system took these: they are on their way."""
-        order, resend, flown = self._order, self._resend, 0
+        resend = self._resend
         for packet in packets:
-            order += 1
-            packet.order = order
+            self._order += 1
+            packet.order = self._order
             packet.sends += 1
             packet.sent_at = now
             packet.queued = False
             if not packet.flying:
                 packet.flying = True
-                flown += packet.size
+                self.in_flight += packet.size
         while resend and not resend[0].queued:
             resend.popleft()
-        self._order = order
-        self.in_flight += flown
 
     # --- what the peer says ---
     def acknowledge(self, ack_nr: int, sacked: Iterable[int] = ()) -> Acked:
         """Everything up to ``ack_nr`` has arrived, and the packets in ``sacked``. The caller checked ``ack_nr``."""
         count = (ack_nr - self.first + 1) & SEQ_MASK
         if not count and not sacked:
-            return NOTHING
-        flight, first = self.flight, self.first
-        size = packets = unacked = flown = newest = 0
-        last: OutPacket | None = None
-        fin = False
-        for step in range(count):
-            packet = flight.pop((first + step) & SEQ_MASK)
+            return _NOTHING
+        packets: list[OutPacket] = []
+        single = min(count, len(self.flight))
+        for step in range(single):
+            packet = self.flight.pop((self.first + step) & SEQ_MASK)
             packet.queued = False
-            unacked += packet.size
+            self.unacked -= packet.size
             if packet.sacked:
                 self._sacked -= 1
-                continue
-            size += packet.size
-            packets += 1
-            if packet.flying:
-                flown += packet.size
-            if packet.order > newest:
-                newest, last = packet.order, packet
-            if packet.type == PacketType.FIN:
-                fin = True
+            else:
+                packets.append(packet)
+        self.first = (self.first + count) & SEQ_MASK
+        size, arrived, sent_at = self._acknowledge_runs(count - single)
+        if sacked:
+            packets += self._acknowledge_early(sacked)
+        if not packets:
+            return Acked(size, arrived, sent_at, False)
+        return self._acknowledge_single(packets, size, arrived, sent_at)
+
+    def _acknowledge_runs(self, count: int) -> tuple[int, int, float | None]:
+        """The oldest ``count`` packets of the runs have arrived: bytes, packets, and when the last one was sent."""
+        size, left, sent_at = 0, count, None
+        while left:
+            run = self._runs[0]
+            sent_at = run.sent_at
+            if left >= run.count:
+                size += len(run.payload)
+                left -= run.count
+                self.newest = max(self.newest, run.order + run.count - 1)
+                self._runs.popleft()
+            else:
+                self.newest = max(self.newest, run.order + left - 1)
+                size += run.drop_first(left)
+                left = 0
+        self.unacked -= size
+        self.missing -= size
+        self.in_flight -= size
+        return size, count, sent_at
+
+    def _acknowledge_early(self, sacked: Iterable[int]) -> list[OutPacket]:
+        """Mark what arrived out of order, and say what of it was not known."""
+        found: list[OutPacket] = []
         for seq_nr in sacked:
-            packet_or_none = flight.get(seq_nr)
-            if packet_or_none is None or packet_or_none.sacked or not packet_or_none.sends:
-                continue
-            packet = packet_or_none
-            packet.sacked = True
-            packet.queued = False
-            self._sacked += 1
+            packet = self.flight.get(seq_nr)
+            if packet is None and (seq_nr - self.first) & SEQ_MASK < self.outstanding:
+                self._split_to(seq_nr)
+                packet = self.flight.get(seq_nr)
+            if packet is not None and not packet.sacked and packet.sends:
+                packet.sacked = True
+                packet.queued = False
+                self._sacked += 1
+                found.append(packet)
+        return found
+
+    def _acknowledge_single(self, packets: list[OutPacket], size: int, arrived: int, sent_at: float | None) -> Acked:
+        fin = False
+        last: OutPacket | None = None
+        for packet in packets:
             size += packet.size
-            packets += 1
+            self.missing -= packet.size
             if packet.flying:
                 packet.flying = False
-                flown += packet.size
-            if packet.order > newest:
-                newest, last = packet.order, packet
-        self.first = (first + count) & SEQ_MASK
-        self.unacked -= unacked
-        self.missing -= size
-        self.in_flight -= flown
-        if newest > self.newest:
-            self.newest = newest
-        return Acked(size, packets, last if last is not None and last.sends == 1 else None, newest, fin)
+                self.in_flight -= packet.size
+            if last is None or packet.order > last.order:
+                last = packet
+            fin = fin or (packet.type == PacketType.FIN and packet.seq_nr not in self.flight)
+        assert last is not None
+        if sent_at is None and last.sends == 1:
+            sent_at = last.sent_at
+        self.newest = max(self.newest, last.order)
+        return Acked(size, arrived + len(packets), sent_at, fin)
 
+    def _split_to(self, seq_nr: int) -> None:
+        """Make single packets of the run with that number and of all before it."""
+        while self._runs and seq_nr not in self.flight:
+            for packet in self._runs.popleft().split():
+                self.flight[packet.seq_nr] = packet
+
+    def _split_all(self) -> None:
+        while self._runs:
+            self._split_to(self._runs[0].seq_nr)
+
+    # --- losses ---
     def find_lost(self) -> list[OutPacket]:
         """Queue what was overtaken by `LOSS_THRESHOLD` later transmissions that arrived; say what that was.
 
@@ -258,35 +269,41 @@ class SendBuffer:
             return []
         limit = self.newest - LOSS_THRESHOLD
         lost = [packet for packet in self.flight.values() if packet.flying and packet.order <= limit]
-        self._lose(lost)
+        self.lose(lost)
         return lost
 
-    def lose_first(self) -> OutPacket | None:
+    def lose_first(self) -> list[OutPacket]:
         """Queue the oldest packet again: the peer asked for it by repeating itself (three duplicate ACKs)."""
+        self._split_to(self.first)
         packet = self.flight.get(self.first)
-        if packet is None or not packet.flying or packet.sends > 1:
-            return None
-        self._lose([packet])
-        return packet
+        lost = [packet] if packet is not None and packet.flying and packet.sends == 1 else []
+        self.lose(lost)
+        return lost
 
-    def lose_last(self) -> OutPacket | None:
+    def lose_last(self) -> list[OutPacket]:
         """Queue the packet sent last again, for the answer that it brings (RFC 8985 7, "tail loss probe")."""
+        self._split_all()
         packet = max((p for p in self.flight.values() if p.flying), key=lambda p: p.order, default=None)
-        if packet is not None:
-            self._lose([packet])
-        return packet
-
-    def lose(self, packet: OutPacket) -> None:
-        """Queue a packet that is flying again."""
-        self._lose([packet])
+        lost = [] if packet is None else [packet]
+        self.lose(lost)
+        return lost
 
     def lose_all(self) -> int:
         """Queue everything that is not known to have arrived; how many that is."""
+        self._split_all()
         lost = [packet for packet in self.flight.values() if packet.flying]
-        self._lose(lost)
+        self.lose(lost)
         return len(lost)
 
-    def _lose(self, lost: list[OutPacket]) -> None:
+    def lose_number(self, seq_nr: int) -> None:
+        """Queue one packet, if it is flying."""
+        self._split_to(seq_nr)
+        packet = self.flight.get(seq_nr)
+        if packet is not None and packet.flying:
+            self.lose([packet])
+
+    def lose(self, lost: list[OutPacket]) -> None:
+        """Queue packets that are flying."""
         for packet in lost:
             packet.flying = False
             self.in_flight -= packet.size
@@ -298,6 +315,7 @@ class SendBuffer:
         """The connection is over: free everything."""
         self._pending.clear()
         self._resend.clear()
+        self._runs.clear()
         self.flight.clear()
         self._offset = self.pending = self.unacked = self.missing = self.in_flight = self._sacked = 0
         self.first = self.next_seq

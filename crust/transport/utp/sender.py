@@ -1,7 +1,7 @@
 """The sending half of a connection: which packets may leave now, and what acknowledgements mean for the next ones."""
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from crust.transport.utp.constants import (
     MAX_BURST,
@@ -13,10 +13,12 @@ from crust.transport.utp.constants import (
 )
 from crust.transport.utp.delay import DelayTracker
 from crust.transport.utp.ledbat import Ledbat
+from crust.transport.utp.outgoing import Outgoing, OutPacket
 from crust.transport.utp.packet import HEADER_SIZE
 from crust.transport.utp.path_mtu import PathMtu
 from crust.transport.utp.round_trip import RoundTrip
-from crust.transport.utp.send_buffer import OutPacket, SendBuffer
+from crust.transport.utp.send_buffer import SendBuffer
+from crust.transport.utp.sequence import SEQ_MASK
 
 DUPLICATE_ACKS: Final = 3
 """Repetitions of an acknowledgement that say that the next packet is missing (BEP 29), for peers without SACK."""
@@ -26,14 +28,6 @@ TAIL_PROBE_SLACK: Final = 0.05
 
 BLACK_HOLE_TIMEOUTS: Final = 2
 """Time-outs in a row after which the path may have become narrower than the packets are."""
-
-
-class Outgoing(NamedTuple):
-    """Packets that may leave now."""
-
-    packets: list[OutPacket]
-    pad_to: int = 0
-    """Bytes of UDP payload to which the one packet is to be padded, as a probe of the path MTU; 0: none."""
 
 
 class Sender:
@@ -53,6 +47,7 @@ class Sender:
         self.congestion = Ledbat(mtu.size, maximum)
         self.peer_window = 0
         self.timeouts = 0  # in a row
+        self.bytes_sent = 0  # not counting repetitions
         self.retransmissions = 0
         self.losses = 0  # times that the window was cut
         self._timer: float | None = None  # when what is in flight counts as lost
@@ -62,7 +57,7 @@ class Sender:
         self._probe_now = False
         self._paced_until = 0.0
         self._duplicates = 0
-        self._mtu_probe: OutPacket | None = None
+        self._mtu_probe: int | None = None  # its sequence number
         self._idle_since: float | None = None
         self.fin: OutPacket | None = None
 
@@ -86,8 +81,8 @@ class Sender:
         if buffer.pending:
             return self._new(budget, now)
         if buffer.outstanding < REORDER_WINDOW - 1:
-            self.fin = buffer.cut_fin()
-            return Outgoing([self.fin])
+            self.fin = buffer.make_fin()
+            return Outgoing(packets=(self.fin,))
         return None
 
     def _budget(self, now: float) -> int:
@@ -114,7 +109,7 @@ class Sender:
         if first.size > budget and (self.buffer.in_flight or budget <= 0 < first.size):
             return None
         most = min(MAX_SEGMENTS, max(MAX_BURST // (first.size + HEADER_SIZE), 1))
-        return Outgoing(self.buffer.all_to_resend(first.size, max(budget, first.size), most))
+        return Outgoing(packets=self.buffer.all_to_resend(max(budget, first.size), most))
 
     def _new(self, budget: int, now: float) -> Outgoing | None:
         buffer = self.buffer
@@ -130,11 +125,9 @@ class Sender:
             return None
         probe = self.mtu.probe(now) if buffer.pending >= size and not self._probe_now else None
         if probe is not None:
-            self._mtu_probe = packet = buffer.cut(size, 1)[0]
-            return Outgoing([packet], probe)
+            return Outgoing(buffer.peek_run(size, 1), pad_to=probe)
         most = min(MAX_SEGMENTS, MAX_BURST // (size + HEADER_SIZE), room, max(budget // size, 1), self._quantum(size))
-        packets = buffer.cut(size, most)
-        return Outgoing(packets) if packets else None
+        return Outgoing(buffer.peek_run(size, most))
 
     def _quantum(self, size: int) -> int:
         """Packets that may leave together: what the rate gives in the credit, so that bursts fill no queue."""
@@ -145,17 +138,19 @@ class Sender:
 
     def sent(self, outgoing: Outgoing, taken: int, now: float) -> None:
         """The system took the first ``taken`` packets; the rest waits."""
-        packets = outgoing.packets if taken == len(outgoing.packets) else outgoing.packets[:taken]
-        if not packets:
-            return
         idle = not self.buffer.in_flight
-        size = 0
-        for packet in packets:
-            size += packet.size
-            if packet.sends:
-                self.retransmissions += 1
-        self.buffer.taken(packets, now)
-        if outgoing.pad_to:
+        run = outgoing.run
+        if run is not None:
+            self.buffer.take_run(run, taken, now)
+            size = len(run.payload)
+            self.bytes_sent += size
+        else:
+            packets = outgoing.packets[:taken]
+            size = sum(packet.size for packet in packets)
+            self.retransmissions += sum(packet.sends > 0 for packet in packets)
+            self.buffer.taken(packets, now)
+        if run is not None and outgoing.pad_to:
+            self._mtu_probe = run.seq_nr
             self.mtu.probe_sent(outgoing.pad_to, now)
         if self._probe_now:
             self._probe_now = False
@@ -191,14 +186,15 @@ class Sender:
             return news.fin
         self._duplicates = 0
         self._progress(now)
-        if news.round_trip_of is not None:
-            self.round_trip.sample(now - news.round_trip_of.sent_at, now)
+        if news.sent_at is not None:
+            self.round_trip.sample(now - news.sent_at, now)
         else:
             self.round_trip.forgive()
         self._check_mtu_probe(now)
-        lost = buffer.find_lost()
-        if lost:
-            self._on_lost(lost, now)
+        if buffer.flight:
+            lost = buffer.find_lost()
+            if lost:
+                self._on_lost(lost, now)
         smoothed = self.round_trip.smoothed or 0.0
         self.congestion.on_ack(news.size, in_flight, self.delay.queueing, smoothed, now)
         return news.fin
@@ -212,7 +208,7 @@ class Sender:
     def _progress(self, now: float) -> None:
         """Something new arrived there: the path works, and the timer starts again."""
         self.timeouts = 0
-        if self.buffer.flight:
+        if self.buffer.outstanding:
             self._timer = now + self.round_trip.timeout
             smoothed = self.round_trip.smoothed
             self._tail_probe = None if smoothed is None else now + 2 * smoothed + TAIL_PROBE_SLACK
@@ -226,12 +222,12 @@ class Sender:
         self._duplicates += 1
         if self._duplicates == DUPLICATE_ACKS:
             lost = self.buffer.lose_first()
-            if lost is not None:
-                self._on_lost([lost], now)
+            if lost:
+                self._on_lost(lost, now)
 
     def _on_lost(self, lost: list[OutPacket], now: float) -> None:
         probe = self._mtu_probe
-        if probe is not None and probe in lost:
+        if probe is not None and any(packet.seq_nr == probe for packet in lost):
             self._mtu_probe = None
             self.mtu.probe_lost(now)
             self._mtu_changed()
@@ -241,13 +237,14 @@ class Sender:
             self.losses += 1
 
     def _check_mtu_probe(self, now: float) -> None:
-        probe = self._mtu_probe
-        if probe is not None and (probe.sacked or probe.seq_nr not in self.buffer.flight):
+        probe, buffer = self._mtu_probe, self.buffer
+        if probe is None:
+            return
+        packet = buffer.flight.get(probe)
+        arrived = (probe - buffer.first) & SEQ_MASK >= max(buffer.outstanding, 1)
+        if arrived or (packet is not None and packet.sacked):
             self._mtu_probe = None
-            if probe.sends == 1:
-                self.mtu.probe_acked(now)
-            else:
-                self.mtu.probe_lost(now)
+            self.mtu.probe_acked(now)
             self._mtu_changed()
 
     def _mtu_changed(self) -> None:
@@ -263,8 +260,8 @@ class Sender:
         self.mtu.too_big(mtu, now)
         self._mtu_changed()
         probe, self._mtu_probe = self._mtu_probe, None
-        if probe is not None and probe.flying:
-            self.buffer.lose(probe)
+        if probe is not None:
+            self.buffer.lose_number(probe)
 
     # --- time ---
     @property
@@ -288,18 +285,25 @@ class Sender:
         if self._tail_probe is not None and now >= self._tail_probe:
             self._tail_probe = None
             if self._timer is not None and now < self._timer and self.peer_window:
-                due = self.buffer.lose_last() is not None
+                due = self._probe_tail(now)
         if self._timer is not None and now >= self._timer:
             self._time_out(now)
             due = True
         return due
 
+    def _probe_tail(self, now: float) -> bool:
+        lost = self.buffer.lose_last()
+        if lost and lost[0].seq_nr == self._mtu_probe:
+            self._mtu_probe = None
+            self.mtu.probe_lost(now)
+        return bool(lost)
+
     def _time_out(self, now: float) -> None:
         buffer = self.buffer
         self._tail_probe = None
         probe = self._mtu_probe
-        only_the_probe = probe is not None and probe.flying and buffer.in_flight == probe.size
-        if not buffer.flight:
+        only_the_probe = probe is not None and buffer.outstanding == 1
+        if not buffer.outstanding:
             self._timer = None
             return
         if probe is not None:
