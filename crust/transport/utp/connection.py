@@ -72,6 +72,7 @@ class UtpConnection:
         self._syn_at: float | None = now  # when the next SYN, or answer to one, is due
         self._last_sent = self._last_heard = self._since = now
         self._unreachable: float | None = None
+        self._last_state = 0  # timestamp of the last packet that acknowledged
         self._bytes_received = self._packets_sent = self._packets_received = self._duplicates = 0
 
     @classmethod
@@ -280,7 +281,9 @@ class UtpConnection:
         if (packet.ack_nr - buffer.first + 1) & SEQ_MASK > buffer.outstanding:
             return  # it was overtaken, or it is libutp's keep-alive, which acknowledges one less
         sacked = list(sack_bits(packet.sack, packet.ack_nr)) if packet.sack else ()
-        repeats = packet.type == PacketType.STATE
+        # One that the network doubled has the time of the first one.
+        repeats = packet.type == PacketType.STATE and packet.timestamp != self._last_state
+        self._last_state = packet.timestamp
         if self._sender.acknowledged(packet.ack_nr, sacked, packet.window, now, repeats):
             self.state = after(self.state, Happening.OUR_FIN_ACKED)
             self._since = now
@@ -334,7 +337,8 @@ class UtpConnection:
         if self.state is State.SYN_SENT:
             sensible = packet.ack_nr == self.syn_seq
         else:
-            sensible = (buffer.next_seq - 1 - packet.ack_nr) & SEQ_MASK <= buffer.outstanding + 1
+            # It names the packet that it answers; our acknowledgements carry the number that comes next.
+            sensible = (buffer.next_seq - packet.ack_nr) & SEQ_MASK <= buffer.outstanding + 1
         if sensible:
             dialling = not self.established
             text = "the peer refused the connection" if dialling else "the peer reset the connection"
@@ -448,7 +452,7 @@ class UtpConnection:
         silence = settings.dead_timeout if sender.buffer.outstanding else settings.idle_timeout
         at = min(self._last_sent + settings.keepalive, self._last_heard + silence)
         if self.state is State.LINGER:
-            at = min(at, self._since + c.LINGER)
+            at = min(at, max(self._since, self._last_heard) + c.LINGER)
         elif self.state is State.FIN_ACKED and self.closed_here:
             at = min(at, self._since + c.ORPHAN_TIMEOUT)
         if self._unreachable is not None:
@@ -468,7 +472,7 @@ class UtpConnection:
             return
         settings, sender = self._settings, self._sender
         silence = settings.dead_timeout if sender.buffer.outstanding else settings.idle_timeout
-        if self.state is State.LINGER and now >= self._since + c.LINGER:
+        if self.state is State.LINGER and now >= max(self._since, self._last_heard) + c.LINGER:
             self.state = after(self.state, Happening.LINGERED)
             sender.stop()
         elif self.state is State.FIN_ACKED and self.closed_here and now >= self._since + c.ORPHAN_TIMEOUT:

@@ -12,7 +12,7 @@ from crust.transport.utp import constants as c
 from crust.transport.utp.burst import Address, Burst
 from crust.transport.utp.connection import UtpConnection
 from crust.transport.utp.half_open import HalfOpen
-from crust.transport.utp.packet import HEADER_SIZE, Packet, PacketType, could_be_utp, decode, header
+from crust.transport.utp.packet import Packet, PacketType, could_be_utp, decode, header
 from crust.transport.utp.path_mtu import HEADERS_IPV4, HEADERS_IPV6, PathMtu
 from crust.transport.utp.schedule import Schedule
 from crust.transport.utp.sequence import SEQ_MASK, micros
@@ -55,6 +55,8 @@ class Multiplexer:
         self.counters: Counter[str] = Counter()
         self.accepted: deque[UtpConnection] = deque()
         self.accepting = False
+        self.refuses: Callable[[str], bool] | None = None
+        """Whether strangers at an IP address are not welcome."""
         self.handlers: list[Handler] = []
         self.touched: dict[UtpConnection, None] = {}
         """Connections to which something happened since the owner looked; it clears this."""
@@ -296,6 +298,8 @@ class Multiplexer:
     def _welcome(self, packet: Packet, address: Address, recv_id: int, now: float) -> bool:
         if not self.accepting or len(self._connections) >= self.settings.max_connections:
             return False
+        if self.refuses is not None and self.refuses(address[0]):
+            return False
         if len(self.accepted) >= self.settings.accept_backlog or (address, recv_id) in self._connections:
             return False
         return self._half_open.add(address, recv_id, packet.seq_nr, self._random.getrandbits(16), now)
@@ -408,7 +412,7 @@ class Multiplexer:
         """What to send now; `sent` must follow. ``None``: nothing may be sent now."""
         if self._answers:
             address, data = self._answers[0]
-            return Burst(address, [data, b""], HEADER_SIZE)
+            return Burst(address, [data, b""], len(data))
         ready = self._ready
         while ready:
             connection = next(iter(ready))

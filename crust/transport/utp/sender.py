@@ -51,7 +51,8 @@ class Sender:
         self.retransmissions = 0
         self.losses = 0  # times that the window was cut
         self._timer: float | None = None  # when what is in flight counts as lost
-        self._tail_probe: float | None = None
+        self._tail_probe: float | None = None  # when the last packet is sent again, to hear what is missing
+        self._tail_probed = False
         self._window_probe: float | None = None  # when a closed window is tried
         self._window_probe_pause = ZERO_WINDOW_PROBE
         self._probe_now = False
@@ -138,7 +139,6 @@ class Sender:
 
     def sent(self, outgoing: Outgoing, taken: int, now: float) -> None:
         """The system took the first ``taken`` packets; the rest waits."""
-        idle = not self.buffer.in_flight
         run = outgoing.run
         if run is not None:
             self.buffer.take_run(run, taken, now)
@@ -156,11 +156,11 @@ class Sender:
             self._probe_now = False
             self._window_probe_pause = min(2 * self._window_probe_pause, ZERO_WINDOW_PROBE_MAX)
         smoothed = self.round_trip.smoothed
-        if idle or self._timer is None:
+        if self._timer is None:
             self._timer = now + self.round_trip.timeout
         if smoothed is not None:
             self._paced_until = max(self._paced_until, now) + size / self.congestion.pacing_rate(smoothed)
-            if not self.timeouts:
+            if not self.timeouts and not self._tail_probed:
                 self._tail_probe = now + 2 * smoothed + TAIL_PROBE_SLACK
 
     # --- what the peer says ---
@@ -208,6 +208,7 @@ class Sender:
     def _progress(self, now: float) -> None:
         """Something new arrived there: the path works, and the timer starts again."""
         self.timeouts = 0
+        self._tail_probed = False
         if self.buffer.outstanding:
             self._timer = now + self.round_trip.timeout
             smoothed = self.round_trip.smoothed
@@ -292,6 +293,7 @@ class Sender:
         return due
 
     def _probe_tail(self, now: float) -> bool:
+        self._tail_probed = True  # once; then it is for the timer, which goes on, to say that all is lost
         lost = self.buffer.lose_last()
         if lost and lost[0].seq_nr == self._mtu_probe:
             self._mtu_probe = None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from crust.errors import ConfigError
 from crust.transport.utp import constants as c
 
 
@@ -34,6 +35,12 @@ class UtpSettings:
     half_open: int = c.HALF_OPEN
     half_open_per_host: int = c.HALF_OPEN_PER_HOST
     accept_backlog: int = c.ACCEPT_BACKLOG
+
+    def __post_init__(self) -> None:
+        if self.receive_window < 2 * c.SMALLEST_WINDOW:
+            raise ConfigError(
+                f"receive_window={self.receive_window}: at least {2 * c.SMALLEST_WINDOW} bytes, or nothing can be received"
+            )
 
     def mtu_range(self, ipv6: bool) -> tuple[int, int]:
         """The smallest and the largest size of a packet, in bytes of UDP payload."""

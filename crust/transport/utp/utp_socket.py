@@ -27,6 +27,8 @@ log = logging.getLogger("crust.utp")
 _BATCHES: Final = 4
 """What is received before it is acknowledged, in system calls: a fraction of a window, so that the sender goes on."""
 
+_NOT_TAKEN: Final = ConnectionLost("nobody accepts connections any more")
+
 LINGER: Final = 5.0
 """Seconds for which `UtpSocket.close` waits until what was sent has arrived."""
 
@@ -38,7 +40,9 @@ class UtpSocket:
         address: host and port to bind; ``("0.0.0.0", 0)`` and ``("::", 0)`` take any address of their family.
         settings: bounds and times.
         offload: whether to send and receive many packets per system call; ``None``: where the system can.
-        accepting: whether strangers may connect.
+        accepting: whether strangers may connect; `start_accepting` lets them in later.
+        refuses: whether strangers at an IP address are not welcome; asked before anything is kept of them, with the
+            lock held.
         name: of the thread, behind ``crust-``.
 
     Raises:
@@ -52,6 +56,7 @@ class UtpSocket:
         settings: UtpSettings | None = None,
         offload: bool | None = None,
         accepting: bool = True,
+        refuses: Callable[[str], bool] | None = None,
         name: str = "utp",
     ) -> None:
         self.lock = threading.Lock()
@@ -59,8 +64,10 @@ class UtpSocket:
         self.local_address: Address = self._datagrams.address
         self._multiplexer = Multiplexer(settings, ipv6=":" in self.local_address[0])
         self._multiplexer.accepting = accepting
+        self._multiplexer.refuses = refuses
         self._streams: dict[UtpConnection, UtpStream] = {}
         self._changed = threading.Condition(self.lock)  # for accept() and close()
+        self._on_incoming: Callable[[], None] | None = None
         self._raw: deque[tuple[Address, bytes]] = deque()
         self._write_blocked = False
         self._asleep_until: float | None = None
@@ -148,7 +155,26 @@ class UtpSocket:
                     raise TimedOut("nobody connected in time")
                 self._changed.wait(remaining)
             connection = self._multiplexer.accepted.popleft()
-            return self._stream(connection, Endpoint.utp((connection.address[0], connection.address[1])))
+            return self._stream(connection, Endpoint.utp(connection.address))
+
+    def start_accepting(self, on_incoming: Callable[[], None]) -> None:
+        """Let strangers connect, and say so whenever `accept` has somebody.
+
+        Args:
+            on_incoming: called on the socket's thread with its lock held: it must not block, and not call the socket.
+        """
+        with self.lock:
+            self._on_incoming = on_incoming
+            self._multiplexer.accepting = not self._closing
+
+    def stop_accepting(self) -> None:
+        """Let nobody in any more; those whom nobody has accepted yet are sent away. Idempotent."""
+        with self.lock:
+            self._on_incoming = None
+            self._multiplexer.accepting = False
+            while self._multiplexer.accepted:
+                self._multiplexer.fail(self._multiplexer.accepted.popleft(), _NOT_TAKEN, clock.now())
+            self._flush(clock.now())
 
     def add_handler(self, handler: Handler) -> None:
         """Hand datagrams that belong to no connection to ``handler(data, address) -> bool``, which says whether they
@@ -332,6 +358,8 @@ class UtpSocket:
         touched.clear()
         if self._multiplexer.accepted or self._closing:
             self._changed.notify_all()
+            if self._on_incoming is not None and self._multiplexer.accepted:
+                self._on_incoming()
 
     def _wake(self) -> None:
         if not self._woken:
