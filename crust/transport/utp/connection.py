@@ -58,6 +58,7 @@ class UtpConnection:
         self.initiator = True
         self.rendezvous = rendezvous
         self.error: CrustError | None = None
+        self.doom: CrustError | None = None  # why the multiplexer must end it with a RESET
         self.closed_here = False  # nobody reads any more
         self.syn_seq = seq_nr
         self.syns = 0
@@ -72,7 +73,6 @@ class UtpConnection:
         self._syn_at: float | None = now  # when the next SYN, or answer to one, is due
         self._last_sent = self._last_heard = self._since = now
         self._unreachable: float | None = None
-        self._last_state = 0  # timestamp of the last packet that acknowledged
         self._bytes_received = self._packets_sent = self._packets_received = self._duplicates = 0
 
     @classmethod
@@ -281,23 +281,25 @@ class UtpConnection:
         if (packet.ack_nr - buffer.first + 1) & SEQ_MASK > buffer.outstanding:
             return  # it was overtaken, or it is libutp's keep-alive, which acknowledges one less
         sacked = list(sack_bits(packet.sack, packet.ack_nr)) if packet.sack else ()
-        # One that the network doubled has the time of the first one.
-        repeats = packet.type == PacketType.STATE and packet.timestamp != self._last_state
-        self._last_state = packet.timestamp
-        if self._sender.acknowledged(packet.ack_nr, sacked, packet.window, now, repeats):
+        if self._sender.acknowledged(packet.ack_nr, sacked, packet.window, now):
             self.state = after(self.state, Happening.OUR_FIN_ACKED)
             self._since = now
 
     def _on_data(self, packet: Packet, now: float) -> None:
         receiving = self.state in MAY_RECEIVE
         if packet.payload and self.closed_here and receiving:
-            self.error = ConnectionLost("the peer sent more after this side had closed the connection")
-            return  # the multiplexer answers with a RESET
+            self.doom = ConnectionLost("the peer sent more after this side had closed the connection")
+            return
         arrival = Arrival.DUPLICATE if not receiving else Arrival.IN_ORDER
         if receiving and (packet.payload or packet.type == PacketType.DATA):
             arrival = self._in.add(packet.seq_nr, packet.payload) if packet.type == PacketType.DATA else arrival
         if receiving and packet.type == PacketType.FIN:
             arrival = self._in.finish(packet.seq_nr)
+        if arrival is Arrival.CONTRADICTION:
+            self.doom = ConnectionLost(
+                "the peer ended its half of the connection and had sent more, or somebody forged it"
+            )
+            return
         if arrival in (Arrival.IN_ORDER, Arrival.EARLY):
             self._bytes_received += len(packet.payload)
         elif arrival is Arrival.DUPLICATE:

@@ -222,9 +222,10 @@ class Multiplexer:
             connection = self._find(packet, address)
             if connection is not None:
                 connection.receive(packet, now)
-                if connection.closed_here and connection.error is not None and not connection.over:
-                    self.fail(connection, connection.error, now)
-                self._after(connection, now)
+                if connection.doom is None:
+                    self._after(connection, now)
+                elif not connection.over:
+                    self.fail(connection, connection.doom, now)
                 return
         if self._handled(data, address):
             return

@@ -23,6 +23,8 @@ class Arrival(Enum):
     DUPLICATE = auto()
     REFUSED = auto()
     """No room, or too far ahead: the peer must send it again."""
+    CONTRADICTION = auto()
+    """What came before and this cannot both be the peer's."""
 
 
 class ReceiveBuffer:
@@ -100,7 +102,8 @@ class ReceiveBuffer:
         if self._eof is not None or ahead >= REORDER_WINDOW:
             return Arrival.DUPLICATE
         if any((early - seq_nr) & SEQ_MASK <= REORDER_WINDOW for early in self._early):
-            return Arrival.REFUSED  # something came that would be after it: it is not theirs, or they are broken
+            # Something came that would be after it. Where nothing is missing any more one of both is forged.
+            return Arrival.REFUSED if ahead else Arrival.CONTRADICTION
         self._eof = seq_nr
         self._catch_up()
         return Arrival.IN_ORDER if self.at_end else Arrival.EARLY

@@ -272,14 +272,6 @@ class SendBuffer:
         self.lose(lost)
         return lost
 
-    def lose_first(self) -> list[OutPacket]:
-        """Queue the oldest packet again: the peer asked for it by repeating itself (three duplicate ACKs)."""
-        self._split_to(self.first)
-        packet = self.flight.get(self.first)
-        lost = [packet] if packet is not None and packet.flying and packet.sends == 1 else []
-        self.lose(lost)
-        return lost
-
     def lose_last(self) -> list[OutPacket]:
         """Queue the packet sent last again, for the answer that it brings (RFC 8985 7, "tail loss probe")."""
         self._split_all()

@@ -20,9 +20,6 @@ from crust.transport.utp.round_trip import RoundTrip
 from crust.transport.utp.send_buffer import SendBuffer
 from crust.transport.utp.sequence import SEQ_MASK
 
-DUPLICATE_ACKS: Final = 3
-"""Repetitions of an acknowledgement that say that the next packet is missing (BEP 29), for peers without SACK."""
-
 TAIL_PROBE_SLACK: Final = 0.05
 """Seconds beyond two round trips until the last packet is sent again: the peer may delay its ACK, and be busy."""
 
@@ -57,7 +54,6 @@ class Sender:
         self._window_probe_pause = ZERO_WINDOW_PROBE
         self._probe_now = False
         self._paced_until = 0.0
-        self._duplicates = 0
         self._mtu_probe: int | None = None  # its sequence number
         self._idle_since: float | None = None
         self.fin: OutPacket | None = None
@@ -164,7 +160,7 @@ class Sender:
                 self._tail_probe = now + 2 * smoothed + TAIL_PROBE_SLACK
 
     # --- what the peer says ---
-    def acknowledged(self, ack_nr: int, sacked: Iterable[int], window: int, now: float, repeats: bool) -> bool:
+    def acknowledged(self, ack_nr: int, sacked: Iterable[int], window: int, now: float) -> bool:
         """An acknowledgement within our window came; whether our FIN, and so everything, has now arrived.
 
         Args:
@@ -172,19 +168,15 @@ class Sender:
             sacked: and these.
             window: bytes for which the peer has room.
             now: seconds.
-            repeats: it came without data, so that it means something when it says nothing new.
         """
         buffer = self.buffer
         if window > self.peer_window or not window:
             self._window_changed(window)
-        elif window == self.peer_window and repeats and not sacked and ack_nr == (buffer.first - 1) & 0xFFFF:
-            self._duplicate(now)
         self.peer_window = window
         in_flight = buffer.in_flight
         news = buffer.acknowledge(ack_nr, sacked)
         if not news.packets:
             return news.fin
-        self._duplicates = 0
         self._progress(now)
         if news.sent_at is not None:
             self.round_trip.sample(now - news.sent_at, now)
@@ -216,15 +208,6 @@ class Sender:
         else:
             self._timer = self._tail_probe = None
             self._idle_since = now
-
-    def _duplicate(self, now: float) -> None:
-        if not self.buffer.in_flight:
-            return
-        self._duplicates += 1
-        if self._duplicates == DUPLICATE_ACKS:
-            lost = self.buffer.lose_first()
-            if lost:
-                self._on_lost(lost, now)
 
     def _on_lost(self, lost: list[OutPacket], now: float) -> None:
         probe = self._mtu_probe
