@@ -232,7 +232,7 @@ def middle(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def table(rows: Sequence[dict[str, Any]]) -> None:
     """Print the figures."""
-    console.say(f"{'sender':20}{'receiver':20}{'sent':>12}{'received':>12}{'CPU us/packet':>22}")
+    console.say(f"{'sender':20}{'receiver':20}{'sent':>13}{'received':>13}{'CPU us/packet':>21}")
     for row in rows:
         rates = f"{row['sent'] / 1e3:>9.0f} k/s{row['received'] / 1e3:>9.0f} k/s"
         cpu = f"{row['cpu_send']:>10.2f} +{row['cpu_receive']:>9.2f}"
