@@ -5,7 +5,8 @@
 
 A receiver says ``ready``, takes one connection, and when its standard input ends says what came, as JSON: bytes by
 tenths of a second of the monotonic clock, which all namespaces of a machine share. A sender says ``connected``, sends
-as fast as it may for so many seconds, says its statistics as JSON, and ends at once: what is on its way is lost.
+as fast as it may for so many seconds, says its statistics as JSON (Crust's with a trace), and ends at once: what is on
+its way is lost.
 `flow_libutp.js` does the same for libutp.
 """
 
@@ -17,30 +18,24 @@ import struct
 import sys
 import threading
 import time
-from typing import Protocol
 
+from crust.transport.utp import UtpSocket, UtpStream
 from tests.lab.namespaces import say
 
 TENTHS = 10
 PIECE = bytes(64 * 1024)
+TRACE_INTERVAL = 0.1  # seconds
 CONNECT_TIMEOUT = 20.0  # seconds
 
 
-class Stream(Protocol):
-    """What TCP sockets and Crust's uTP streams have in common."""
-
-    def sendall(self, data: bytes, /) -> None: ...
-    def recv(self, size: int, /) -> bytes: ...
+Stream = socket.socket | UtpStream
 
 
 def _accept(transport: str, port: int) -> Stream:
     if transport == "crust":
-        from crust.transport.utp import UtpSocket
-
         listener = UtpSocket(("0.0.0.0", port))
         say("ready")
-        accepted: Stream = listener.accept(timeout=None)
-        return accepted
+        return listener.accept(timeout=None)
     with socket.create_server(("0.0.0.0", port)) as server:
         say("ready")
         return server.accept()[0]
@@ -48,10 +43,7 @@ def _accept(transport: str, port: int) -> Stream:
 
 def _connect(transport: str, host: str, port: int) -> Stream:
     if transport == "crust":
-        from crust.transport.utp import UtpSocket
-
-        stream: Stream = UtpSocket(("0.0.0.0", 0)).connect((host, port), timeout=CONNECT_TIMEOUT)
-        return stream
+        return UtpSocket(("0.0.0.0", 0)).connect((host, port), timeout=CONNECT_TIMEOUT)
     connection = socket.socket()
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, transport.encode())
     connection.settimeout(CONNECT_TIMEOUT)
@@ -83,27 +75,25 @@ def _statistics(stream: Stream) -> dict[str, object]:
         # struct tcp_info up to tcpi_total_retrans, its 32-bit numbers after eight bytes
         numbers = struct.unpack_from("=24I", stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 8)
         return {"retransmitted": numbers[23], "rtt": numbers[15] / 1e6, "window": numbers[18]}
-    found = stream.stats()  # type: ignore[attr-defined]
-    fields = getattr(found, "_asdict", None)
-    return {key: value for key, value in (fields() if fields else vars(found)).items() if _plain(value)}
-
-
-def _plain(value: object) -> bool:
-    return value is None or isinstance(value, (bool, int, float, str))
+    return stream.stats()._asdict()
 
 
 def _send(transport: str, host: str, port: int, seconds: float) -> None:
     stream = _connect(transport, host, port)
     say("connected")
 
-    def stop_at_the_end() -> None:
-        threading.Event().wait(seconds)
+    def watch_until_the_end() -> None:
+        start, trace = time.monotonic(), []
         try:
-            say(json.dumps(_statistics(stream)))
+            while (spent := time.monotonic() - start) < seconds:
+                if isinstance(stream, UtpStream):
+                    trace.append({"time": spent, **_statistics(stream)})
+                threading.Event().wait(min(TRACE_INTERVAL, seconds - spent))
+            say(json.dumps({**_statistics(stream), "trace": trace}))
         finally:
             os._exit(0)
 
-    threading.Thread(target=stop_at_the_end, daemon=True).start()
+    threading.Thread(target=watch_until_the_end, daemon=True).start()
     while True:
         stream.sendall(PIECE)
 

@@ -25,6 +25,7 @@ from tests.lab.wiring import Interface, up
 _TUNSETIFF = 0x400454CA
 _IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
 _BATCH = 64  # packets read from one side before the other has its turn
+_GRAIN = 0.0005  # seconds; how exact delays are. Waking up for each packet would cost twice as much
 _MAX_PACKET = 65_536  # bytes
 _numbers = itertools.count(1)  # the ends of links are made in one place, before they get their names
 
@@ -81,6 +82,7 @@ class Link:
             waiting = self._waiting
             timeout = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
             ready, _, _ = select.select(sources, [], [], timeout)
+            time.sleep(_GRAIN)  # noqa: TID251 - the delay of a link is a sleep
             if control in ready:
                 return
             for source in ready:
