@@ -60,11 +60,11 @@ class Process:
                 except BrokenPipeError:
                     pass
 
-    def expect(self, pattern: str) -> re.Match[str]:
+    def expect(self, pattern: str, patience: float = PATIENCE) -> re.Match[str]:
         """Read on to a line in which ``pattern`` is found."""
         while True:
             try:
-                line = self._lines.get(timeout=PATIENCE)
+                line = self._lines.get(timeout=patience)
             except queue.Empty:
                 raise AssertionError(f"{self._name}: no line like {pattern!r} in time; it said {self.seen}") from None
             if line is None:
@@ -87,6 +87,22 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self._child.send_signal(number)
+
+    def interrupt_until(self, pattern: str) -> None:
+        """Press Ctrl-C, up to three times, until the process says ``pattern``.
+
+        CPython may miss one: it waits for its lock on the way into a blocking call, and what comes then is noticed only
+        when that call returns.
+        """
+        for _ in range(2):
+            self.signal(signal.SIGINT)
+            try:
+                self.expect(pattern, PATIENCE / 6)
+                return
+            except AssertionError:
+                pass
+        self.signal(signal.SIGINT)
+        self.expect(pattern)
 
     def end(self) -> tuple[int, Sequence[str]]:
         """Wait for its end; the exit code and every line that it printed."""

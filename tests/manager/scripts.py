@@ -70,13 +70,17 @@ def wait_for_interrupt(endpoint: Endpoint) -> None:
     try:
         with ConnectionManager(events, CONFIG) as manager:
             manager.connect(endpoint)
-            for event in events:
-                if isinstance(event, Event.NewConnection):
-                    for number in range(1000):
-                        manager.send(endpoint, b"%d" % number)
-                    say("ready")
+            try:
+                for event in events:
+                    if isinstance(event, Event.NewConnection):
+                        for number in range(1000):
+                            manager.send(endpoint, b"%d" % number)
+                        say("ready")
+            except KeyboardInterrupt:
+                say("interrupted")
+                raise
     except KeyboardInterrupt:
-        say("interrupted")
+        pass
     say(f"last event: {list(events)[-1]!r}")
 
 

@@ -1,6 +1,5 @@
 """Promise 3: nothing queued is lost by an orderly end. Where the program ends, it is a process of its own."""
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -111,8 +110,7 @@ def test_control_c_ends_in_order(nodes: Nodes) -> None:
     receiver = nodes.make()
     with Process(SCRIPTS, "wait_for_interrupt", str(receiver.endpoint)) as process:
         process.expect("ready")
-        process.signal(signal.SIGINT)
-        process.expect("interrupted")
+        process.interrupt_until("interrupted")
         process.expect(r"last event: Event.Stopped\(\)")
         code, lines = process.end()
     assert code == 0, lines
