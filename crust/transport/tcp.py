@@ -47,6 +47,9 @@ _ADVICE: Final[dict[int, str]] = {
 OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
+_ENDED_HERE: Final = "the connection was ended here"
+
+
 def explain(error: OSError) -> str:
     """What an error of the operating system means and what to do about it."""
     if isinstance(error, TimeoutError):
@@ -99,11 +102,14 @@ class TcpStream:
         try:
             if self._deadline is not None:
                 self._arm()
-            return self._sock.recv_into(buffer)
+            count = self._sock.recv_into(buffer)
         except OSError as error:
             if _deadline_passed(error):
                 raise TimedOut("the peer did not answer in time") from error
             raise self._lost(error) from error
+        if not count and self._aborted:  # shutdown() reads as the end of the stream; the peer did not say so
+            raise ConnectionLost(_ENDED_HERE)
+        return count
 
     def receive_waiting(self, buffer: memoryview) -> int:
         """See `Stream.receive_waiting`."""
@@ -143,7 +149,7 @@ class TcpStream:
         return bool(_DONT_WAIT) and self._deadline is None
 
     def _lost(self, error: OSError) -> ConnectionLost:
-        return ConnectionLost("the connection was ended here" if self._aborted else explain(error))
+        return ConnectionLost(_ENDED_HERE if self._aborted else explain(error))
 
     def finish_sending(self) -> None:
         """See `Stream.finish_sending`."""
