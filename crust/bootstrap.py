@@ -58,10 +58,16 @@ class Bootstrapper:
         return self._race is not None
 
     def start(self, contacts: tuple[Endpoint, ...], max_connections: int) -> None:
-        """Begin, or raise the number of connections that a running bootstrap aims at."""
+        """Begin, or raise the number of connections that a running bootstrap aims at.
+
+        A pause between two rounds ends: whoever asks now may know that the network is back.
+        """
         if self._race is not None:
             self._race.places = max(self._race.places, max_connections)
             self._contacts = tuple(dict.fromkeys(self._contacts + contacts))
+            if self._pause is not None:
+                self._pause.cancel()
+                self._begin_round()
             return
         if not contacts:
             log.warning(
@@ -79,6 +85,7 @@ class Bootstrapper:
         self._race = None
         if self._pause is not None:
             self._pause.cancel()
+            self._pause = None
 
     def turned_away(self, race: Race) -> None:
         """The peer of a connection that had won in ``race`` refused it at once, so it does not count.
@@ -91,6 +98,7 @@ class Bootstrapper:
             self._fill()
 
     def _begin_round(self) -> None:
+        self._pause = None
         self._rounds += 1
         self._queue = deque(random.sample(self._contacts, len(self._contacts)))
         log.info("bootstrap round %d: %d contacts", self._rounds, len(self._queue))
@@ -101,11 +109,13 @@ class Bootstrapper:
         if self._race is None or self._filling:
             return
         self._filling = True  # a job may end before connect() returns; the loop below sees that by itself
-        while self._queue and not self._race.over and len(self._running) < BOOTSTRAP_PARALLEL:
-            job = self._dialer.connect([self._queue.popleft()], self._race, self._job_ended, bootstrap=True)
-            if not job.done:
-                self._running.add(job)
-        self._filling = False
+        try:
+            while self._queue and not self._race.over and len(self._running) < BOOTSTRAP_PARALLEL:
+                job = self._dialer.connect([self._queue.popleft()], self._race, self._job_ended, bootstrap=True)
+                if not job.done:
+                    self._running.add(job)
+        finally:
+            self._filling = False
         if self._race.over or not (self._queue or self._running):
             self._end_round(self._race)
 

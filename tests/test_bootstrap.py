@@ -270,13 +270,29 @@ def test_a_second_call_brings_contacts_for_the_next_round(world: World) -> None:
     assert Counter(world.dialer.tried[2:]) == Counter(contacts(3))
 
 
-def test_a_call_during_a_pause_starts_nothing_twice(world: World) -> None:
+def test_a_call_during_a_pause_ends_it_and_starts_nothing_twice(world: World) -> None:
     world.start(contacts(2), 1)
     world.dialer.fail_all()
-    world.start(contacts(2), 4)
-    world.pause()
-    assert len(world.dialer.running) == 2
+    world.start(contacts(3), 4)
+    assert Counter(world.dialer.tried[2:]) == Counter(contacts(3))  # at once
     assert world.timers.next_deadline() is None
+    world.start(contacts(4), 1)
+    assert len(world.dialer.running) == 3
+    world.dialer.fail_all()
+    assert 1.5 <= world.pause() <= 2.5  # it was the second round
+
+
+def test_a_dialer_that_fails_does_not_stop_the_rounds(world: World) -> None:
+    def out_of_order(endpoint: Endpoint) -> None:
+        world.dialer.running.pop()
+        raise RuntimeError("out of order")
+
+    world.dialer.at_once = out_of_order
+    with pytest.raises(RuntimeError):
+        world.start(contacts(3), 1)
+    world.dialer.at_once = lambda endpoint: None
+    world.bootstrapper._fill()
+    assert len(world.dialer.running) == 2
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
