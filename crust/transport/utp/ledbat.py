@@ -11,8 +11,8 @@ are seconds, sizes are bytes. What differs from libutp and from RFC 6817, and wh
   what the path holds without a queue, which is known from how far the round trip fell. Soon after the start first,
   then ever more rarely, and never for more than 1/`SLOWDOWN_SHARE` of the time.
 * **A loss costs less when nothing waits in the queue** (RFC 6817 2.4.2 and libutp always halve): then it is the radio,
-  not a full queue. It costs 15 % with an empty queue, as much as CUBIC's 30 % (RFC 9438) at a fifth of the target,
-  half from half of the target on. At most once in a round trip, where libutp says 100 ms.
+  not a full queue. It costs 15 % with an empty queue, and half from a fifth of the target on, so that TCP keeps its
+  share of queues that are too short for the target. At most once in a round trip, where libutp says 100 ms.
 * **Slow start ends at a quarter of the target** (libutp: 90 %): what is on its way by then doubles the window again.
 * At most a packet per round trip is gained (RFC 6817; libutp 3000 bytes), and no more than was used (2.4.1; RFC 7661).
 """
@@ -31,7 +31,7 @@ from crust.transport.utp.constants import (
 
 _NEVER: Final = float("inf")
 _LOSS_FACTOR: Final = 0.85  # what is left of the window after a loss with an empty queue
-_LOSS_DELAY: Final = 0.7 / TARGET_DELAY  # how much less is left per second of queueing, down to a half
+_LOSS_DELAY: Final = 1.75 / TARGET_DELAY  # how much less is left per second of queueing, down to a half
 
 
 class Ledbat:
