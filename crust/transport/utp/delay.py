@@ -15,17 +15,18 @@ from crust.transport.utp.constants import BASE_HISTORY, DELAY_FILTER, MAX_DRIFT_
 from crust.transport.utp.sequence import MICROS_MASK, micros_distance
 
 _MINUTE: Final = 60.0
+_HALF: Final = 1 << 31  # of the circle of times: what is nearer counting up is later
 
 
 class BaseDelay:
     """The lowest one-way delay of the last `BASE_HISTORY` minutes. Not thread-safe."""
 
-    __slots__ = ("_minima", "_minute", "value")
+    __slots__ = ("_minima", "_minute_ends", "value")
 
     def __init__(self) -> None:
         self.value = 0
         """Microseconds modulo 2**32; means nothing before the first `observe`."""
-        self._minute = -1
+        self._minute_ends = -1.0
         self._minima: deque[list[int]] = deque()  # [minute, lowest in it], the current one last
 
     def observe(self, value_us: int, now: float) -> int:
@@ -38,16 +39,17 @@ class BaseDelay:
         Returns:
             By how many microseconds it is below the base until now; 0 when it is not, or is the first one.
         """
-        minute = int(now // _MINUTE)
-        if minute != self._minute:
-            self._turn(minute, value_us)
-        fall = micros_distance(value_us, self.value)
-        if fall > 0:
-            self.value = value_us
+        if now >= self._minute_ends:
+            self._turn(int(now // _MINUTE), value_us)
+        # There is one of these for each packet, so `micros_distance` is written out.
         lowest = self._minima[-1]
-        if micros_distance(value_us, lowest[1]) > 0:
+        if 0 < ((lowest[1] - value_us) & MICROS_MASK) < _HALF:
             lowest[1] = value_us
-        return max(fall, 0)
+        fall = (self.value - value_us) & MICROS_MASK
+        if not 0 < fall < _HALF:
+            return 0
+        self.value = value_us
+        return fall
 
     def shift(self, microseconds: int) -> None:
         """Raise the base, and every minute's minimum."""
@@ -61,7 +63,7 @@ class BaseDelay:
             self._minima.popleft()
         kept = [lowest for _, lowest in self._minima] or [value_us]
         self.value = min(kept, key=lambda lowest: micros_distance(value_us, lowest))
-        self._minute = minute
+        self._minute_ends = (minute + 1) * _MINUTE
         self._minima.append([minute, value_us])
 
 
@@ -91,12 +93,13 @@ class DelayTracker:
         base, recent = self._base, self._recent
         base.observe(difference, now)
         recent.append(difference)
-        queueing = min([micros_distance(base.value, delay) for delay in recent])
+        zero = base.value - _HALF
+        queueing = min([(delay - zero) & MICROS_MASK for delay in recent]) - _HALF
         if rtt is not None and queueing > rtt * 1e6:
             excess = queueing - int(rtt * 1e6)
             base.shift(excess)
             queueing -= excess
-        self.queueing = max(queueing, 0) / 1e6
+        self.queueing = queueing / 1e6 if queueing > 0 else 0.0
         return self.queueing
 
     def shift(self, microseconds: int) -> None:
