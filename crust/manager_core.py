@@ -17,7 +17,7 @@ from crust.acceptor import Acceptor
 from crust.attempts import Job, Race
 from crust.blacklist import Blacklist
 from crust.bootstrap import Bootstrapper
-from crust.clock import now
+from crust.clock import Deadline, now
 from crust.config import Config
 from crust.connection import Connection, PeerSaid, ReaderEnded, WriterEnded
 from crust.connections import Connections
@@ -35,6 +35,8 @@ from crust.notices import Ask
 from crust.outlet import Outlet
 from crust.peers import Candidate, Verdict
 from crust.timers import Timers
+from crust.transport.utp import UtpSocket
+from crust.utp_ports import UtpPorts
 from crust.workers import start_thread
 
 log = logging.getLogger("crust.manager")
@@ -66,6 +68,9 @@ class ManagerCore:
         self._connections = Connections(node.identity.peer_id, config, self.inbox, self._timers, self._emit)
         self.routes = self._connections.routes
         """Connections by every endpoint that leads to them; any thread may look something up."""
+        self.utp = UtpPorts(config, blacklist.has_address)
+        """The UDP sockets; any thread may open more."""
+        self._linger = Deadline(0.0)
         self._acceptor = Acceptor(node, config, self.inbox, blacklist.has_address)
         self._dialer = Dialer(
             node,
@@ -76,6 +81,7 @@ class ManagerCore:
             connection_with=self._connections.with_peer,
             add_aliases=self._connections.add_aliases,
             refuses=blacklist.has_address,
+            utp=self.utp,
         )
         self._bootstrapper = Bootstrapper(config, self._dialer, self._timers)
         self._stopping = False
@@ -240,8 +246,6 @@ class ManagerCore:
     def _on_listen(self, notice: notices.Listen) -> None:
         notice.start()
 
-    # --- the end of a connection ------------------------------------------------------------------
-
     # --- the end of everything --------------------------------------------------------------------
 
     def _on_stop(self, notice: notices.Stop) -> None:
@@ -250,6 +254,8 @@ class ManagerCore:
             self._bootstrapper.stop()
             self._dialer.stop()
             self._acceptor.stop()
+            self._linger = Deadline(notice.linger)
+        self._linger = self._linger.earlier(notice.linger)
         self._connections.dismiss_all(notice.linger)  # a second stop() may be less patient than the first
 
     def _is_quiet(self) -> bool:
@@ -265,6 +271,7 @@ class ManagerCore:
         if not (self._acceptor.join(ABORT_GRACE) and self._dialer.join(ABORT_GRACE)):
             log.warning("a name look-up hangs in the system's resolver; its thread ends with it")
         self._reject_leftovers()
+        self.utp.close(self._linger)
         if self._unread:
             log.warning("%d messages came during stop() and were not delivered: nobody took events", self._unread)
         self._outlet.finish(Stopped())
@@ -282,10 +289,10 @@ class ManagerCore:
             elif isinstance(item, Ask):
                 item.answer.put(ManagerStopped("this node is stopping"))
 
-    def serve(self, listeners: list[Any]) -> None:
+    def serve(self, listeners: list[Any], utp: Sequence[UtpSocket]) -> None:
         """Accept from these sockets; this thread only."""
         if self._stopping:
             for listener in listeners:
                 listener.close()
         else:
-            self._acceptor.listen(listeners)
+            self._acceptor.listen(listeners, utp)

@@ -64,7 +64,6 @@ a time; parsed, a tiny one takes a hundred times its size."""
 NUMBER_LIMIT: Final = 2**63
 """Numbers in control frames (of PINGs, serials) are smaller than this."""
 _MAX_DEPTH: Final = 8
-_MAX_COUNT: Final = 0xFFFF
 _LENGTH_SIZE: Final = 2
 _BATCH_BUDGET: Final = MAX_BATCH - _COUNT.size
 _KEPT_PARTIAL: Final = 1024 * 1024
@@ -104,8 +103,8 @@ def encode_messages(messages: list[bytes]) -> Iterator[tuple[tuple[Chunk, ...], 
     start = 0
     for large in larges:
         while start < large:
-            most = min(large, start + _MAX_COUNT)
-            end = max(start + 1, bisect_right(costs, costs[start] + _BATCH_BUDGET, start + 1, most + 1) - 1)
+            # (The budget ends a frame long before its count could overflow: each message takes two bytes at least.)
+            end = max(start + 1, bisect_right(costs, costs[start] + _BATCH_BUDGET, start + 1, large + 1) - 1)
             yield _encode_small(messages[start:end], sizes[start:end])
             start = end
         if large < len(sizes):
