@@ -287,7 +287,8 @@ def test_a_bit_flipped_on_the_way_ends_the_connection_and_delivers_nothing_wrong
             first.connect(way.endpoint)
             sender, receiver = (first, second) if towards_target else (second, first)
             receiver.link(sender)
-            messages = [b"%d" % number * 100 for number in range(300)]
+            # Far more than 64 KiB: with a spoilt length the receiver waits for as much before it can tell.
+            messages = [b"%d" % number * 100 for number in range(1000)]
             link = sender.link(receiver)
             for message in messages:
                 if not sender.try_send(link, message):
