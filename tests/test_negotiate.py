@@ -1,7 +1,7 @@
-"""`crust.negotiate`: both sides of the handshake and of the choice, and peers that do otherwise."""
+"""`crust.negotiate`: both sides of the handshake and of the choice, refusals and strangers. Peers that do otherwise are
+in `test_negotiate_choice.py`."""
 
 import socket
-from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -9,62 +9,18 @@ import pytest
 
 from crust import Config, Identity, negotiate
 from crust.clock import Deadline
-from crust.errors import ConnectionLost, CrustError, HandshakeFailed, Malformed, RemoteError, TimedOut
-from crust.negotiate import CutShort, Established, Node, Refused, negotiate_incoming, negotiate_outgoing
-from crust.peers import Candidate, PeerTable, Verdict
-from crust.transport.framing import BYE, CHOOSE, CHOSEN, PING, Decoder, control_frame, message_frame
+from crust.errors import ConnectionLost, HandshakeFailed, RemoteError, TimedOut
+from crust.negotiate import CutShort, Refused, negotiate_incoming, negotiate_outgoing
+from crust.peers import Candidate, Verdict
+from crust.transport.framing import BYE, CHOSEN, message_frame
 from crust.transport.handshake import Initiator, Responder
 from tests.manager.helpers import two_identities
 from tests.manager.wire import WirePeer, read_to_end
-from tests.streams import Pair, RecordedStream, node
-from tests.together import PATIENCE, Running
+from tests.negotiations import Side, connected_pair, either_dials, frames, start
+from tests.streams import Pair, node
+from tests.together import PATIENCE
 
-UNKNOWN = 0x5F  # a kind of control frame that this version does not know
-Side = Callable[..., Established]
-either_dials = pytest.mark.parametrize("we_dial", [True, False], ids=["we dial", "they dial"])
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    with Pair() as made:
-        yield made
-
-
-def table_of(own: Node) -> Callable[[Candidate], Verdict]:
-    """What a manager with room answers."""
-    table = PeerTable(own.identity.peer_id, 8, 8)
-    return lambda candidate: table.register(candidate)[0]
-
-
-def start(
-    side: Side,
-    stream: RecordedStream,
-    own: Node,
-    ask: Callable[[Candidate], Verdict] | None = None,
-    deadline: Deadline | None = None,
-) -> Running[Established]:
-    """One side on a thread; it closes the stream when it fails, as its callers do."""
-
-    def run() -> Established:
-        try:
-            return side(stream, own, deadline or Deadline(PATIENCE), ask or table_of(own))
-        except CrustError:
-            stream.close()
-            raise
-
-    return Running(run)
-
-
-class Lazy(Deadline):
-    """A deadline that comes when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-        self.come = False
-
-    def remaining(self) -> float:
-        """A moment, once it was told to."""
-        return 0.02 if self.come else PATIENCE
+pair = pytest.fixture(connected_pair)
 
 
 # --- between honest nodes -----------------------------------------------------------------------------
@@ -125,15 +81,6 @@ def test_a_later_stream_has_a_later_number() -> None:
             numbers.append(start(negotiate_outgoing, pair.stream(pair.ours), node()).result().candidate.began)
             responding.result()
     assert numbers == sorted(set(numbers))
-
-
-def frames(end: Established) -> tuple[list[bytes], list[tuple[int, dict[str, Any]]]]:
-    """The next record: its messages and control frames."""
-    while (plaintext := end.link.reader.next()) is None:
-        assert end.link.reader.fill(), "it ended"
-    decoder = Decoder(1000)
-    decoder.feed(plaintext)
-    return decoder.take_messages()[0], decoder.take_controls()
 
 
 # --- refusals -----------------------------------------------------------------------------------------
@@ -278,165 +225,6 @@ def test_another_version_is_explained_on_both_sides(pair: Pair, side: str, monke
     upgrade = {"Initiator": ("the peer", "this node"), "Responder": ("this node", "the peer")}[side]
     for running, who in zip((dialing, responding), upgrade, strict=True):
         with pytest.raises(HandshakeFailed, match=rf"speaks version \d .* version \d: upgrade {who}"):
-            running.result()
-
-
-# --- peers that end or are silent in between ------------------------------------------------------------
-
-
-def test_the_dialed_one_closes_before_it_proves_anything(pair: Pair) -> None:
-    dialing = start(negotiate_outgoing, pair.stream(pair.ours), node())
-    pair.theirs.recv(4096)
-    pair.theirs.close()
-    with pytest.raises(CutShort, match="network_key") as cut:
-        dialing.result()
-    assert not cut.value.proved
-
-
-def test_the_proved_one_closes_before_it_chooses(pair: Pair) -> None:
-    lesser, greater = two_identities()
-    dialing = start(negotiate_outgoing, pair.stream(pair.ours), node(lesser))
-    with WirePeer(pair.theirs, dials=False, identity=greater) as peer:
-        peer.prove()
-        peer.sock.close()
-        with pytest.raises(CutShort, match="before it was chosen") as cut:
-            dialing.result()
-    assert cut.value.proved
-
-
-@pytest.mark.parametrize("proves", [False, True])
-def test_the_one_who_dialed_closes(pair: Pair, proves: bool) -> None:
-    lesser, greater = two_identities()
-    responding = start(negotiate_incoming, pair.stream(pair.theirs), node(lesser))
-    with WirePeer(pair.ours, identity=greater) as peer:
-        if proves:
-            peer.prove()
-    with pytest.raises(ConnectionLost):
-        responding.result()
-
-
-@either_dials
-def test_silence_instead_of_the_choice(pair: Pair, we_dial: bool) -> None:
-    deadline = Lazy()
-
-    def ask(_: Candidate) -> Verdict:
-        deadline.come = True
-        return Verdict.WAIT
-
-    with waiting_for(pair, we_dial, ask, deadline) as (running, _), pytest.raises(TimedOut):
-        running.result()
-
-
-# --- instead of the choice ------------------------------------------------------------------------------
-
-
-class waiting_for:
-    """One of us who waits for the choice of a peer that is proved and does what the test likes."""
-
-    def __init__(
-        self,
-        pair: Pair,
-        we_dial: bool,
-        ask: Callable[[Candidate], Verdict] | None = None,
-        deadline: Deadline | None = None,
-    ) -> None:
-        lesser, greater = two_identities()
-        side: Side = negotiate_outgoing if we_dial else negotiate_incoming
-        self._running = start(side, pair.stream(pair.ours), node(lesser), ask, deadline)
-        self._peer = WirePeer(pair.theirs, dials=not we_dial, identity=greater)
-
-    def __enter__(self) -> tuple[Running[Established], WirePeer]:
-        self._peer.prove()
-        return self._running, self._peer
-
-    def __exit__(self, *_: object) -> None:
-        self._peer.sock.close()
-
-
-@either_dials
-@pytest.mark.parametrize("message", [b"", b"early"])
-def test_a_message_before_the_choice(pair: Pair, we_dial: bool, message: bytes) -> None:
-    with waiting_for(pair, we_dial) as (running, peer):
-        peer.send_messages(message)
-        with pytest.raises(Malformed, match="message"):
-            running.result()
-
-
-@either_dials
-@pytest.mark.parametrize(
-    ("content", "text", "duplicate"),
-    [
-        ({"reason": "duplicate"}, "connected to us already", True),
-        ({"reason": "self"}, "this node itself", False),
-        ({"reason": "full"}, "as many connections", False),
-        ({"reason": "refused"}, "refuses", False),
-        ({"reason": "something new"}, "refuses", False),
-        ({"reason": ["duplicate"]}, "refuses", False),
-        ({"text": "\x1b[2Jboo"}, "refuses", False),
-    ],
-)
-def test_goodbye_instead_of_the_choice(
-    pair: Pair, we_dial: bool, content: dict[str, Any], text: str, duplicate: bool
-) -> None:
-    with waiting_for(pair, we_dial) as (running, peer):
-        peer.send_frame(control_frame(BYE, content))
-        with pytest.raises(Refused, match=text) as refused:
-            running.result()
-        assert refused.value.duplicate is duplicate
-        assert refused.value.peer_id == peer.id
-        assert str(refused.value).isprintable()
-
-
-@either_dials
-def test_other_control_frames_are_passed_over(pair: Pair, we_dial: bool) -> None:
-    with waiting_for(pair, we_dial) as (running, peer):
-        peer.send_frame(control_frame(UNKNOWN, {"a": [1]}), control_frame(PING, {"t": 1}))
-        peer.send_frame(control_frame(UNKNOWN, {}), control_frame(CHOOSE, {"serial": 77}))
-        assert running.result().candidate.peer_serial == 77
-
-
-@either_dials
-@pytest.mark.parametrize("serial", [0, 2**63 - 1])
-def test_the_bounds_of_a_serial(pair: Pair, we_dial: bool, serial: int) -> None:
-    with waiting_for(pair, we_dial) as (running, peer):
-        peer.send_frame(control_frame(CHOOSE, {"serial": serial}))
-        assert running.result().candidate.peer_serial == serial
-
-
-@either_dials
-@pytest.mark.parametrize("content", [{"serial": bad} for bad in (-1, 2**63, True, 1.0, "1", None, [1])] + [{}])
-def test_a_hostile_serial(pair: Pair, we_dial: bool, content: dict[str, Any]) -> None:
-    with waiting_for(pair, we_dial) as (running, peer):
-        peer.send_frame(control_frame(CHOOSE, content))
-        with pytest.raises(Malformed, match=r"without the number 'serial'|is not JSON"):
-            running.result()
-
-
-@either_dials
-@pytest.mark.parametrize("after", [message_frame(b"x"), control_frame(PING, {"t": 1})])
-def test_frames_in_the_record_of_the_choice(pair: Pair, we_dial: bool, after: bytes) -> None:
-    """What followed would be lost: whoever reads on reads records."""
-    with waiting_for(pair, we_dial) as (running, peer):
-        peer.send_frame(control_frame(CHOOSE, {"serial": 1}), after)
-        with pytest.raises(Malformed):
-            running.result()
-
-
-@either_dials
-def test_a_record_in_one_piece_with_the_choice_is_kept(pair: Pair, we_dial: bool) -> None:
-    with waiting_for(pair, we_dial) as (running, peer):
-        choice, message = control_frame(CHOOSE, {"serial": 1}), message_frame(b"at once")
-        peer.sock.sendall(peer.seal(choice) + peer.seal(message))
-        assert frames(running.result())[0] == [b"at once"]
-
-
-@either_dials
-def test_a_forged_record_instead_of_the_choice(pair: Pair, we_dial: bool) -> None:
-    with waiting_for(pair, we_dial) as (running, peer):
-        record = bytearray(peer.seal(control_frame(CHOOSE, {"serial": 1})))
-        record[-1] ^= 1
-        peer.sock.sendall(record)
-        with pytest.raises(Malformed, match="authenticate"):
             running.result()
 
 
