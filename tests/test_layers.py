@@ -15,11 +15,11 @@ LEVELS: list[tuple[str, str]] = [
     ("leaves: nothing of crust", "errors _version files nat transport transport.utp.sequence transport.utp.constants"),
     (
         "numbers and small values",
-        "limits transport.utp.burst transport.utp.settings transport.utp.states transport.utp.stats",
+        "limits transport.utp.burst transport.utp.settings transport.utp.states",
     ),
-    ("tables", "transport.utp.half_open transport.utp.schedule"),
+    ("tables and timeouts", "transport.utp.half_open transport.utp.schedule transport.utp.liveness"),
     ("time, threads and timers", "clock workers timers"),
-    ("where and who", "endpoint identity"),
+    ("where and who", "endpoint identity crowd replays"),
     ("what the user is told, and may set", "event config_checks"),
     ("files of settings", "config_yaml"),
     ("settings", "config"),
@@ -34,7 +34,11 @@ LEVELS: list[tuple[str, str]] = [
         "transport.utp.outgoing",
     ),
     ("what uTP keeps of what it sends (pure)", "transport.utp.send_buffer"),
-    ("half of a uTP connection (pure)", "transport.utp.sender"),
+    (
+        "half of a uTP connection (pure)",
+        "transport.utp.sender transport.utp.receiver transport.utp.assembly transport.utp.strangers",
+    ),
+    ("figures", "transport.utp.stats"),
     ("a uTP connection (pure)", "transport.utp.connection"),
     ("all uTP connections (pure)", "transport.utp.multiplexer"),
     ("secrets on the wire (pure)", "transport.masking transport.records"),
@@ -49,6 +53,7 @@ LEVELS: list[tuple[str, str]] = [
     ("the blocking face of a uTP connection", "transport.utp.stream"),
     ("the thread of uTP", "transport.utp.utp_socket"),
     ("the package of uTP", "transport.utp"),
+    ("the UDP ports of a manager", "utp_ports"),
     ("from a stream to a chosen connection", "negotiate"),
     ("what threads tell the manager", "notices"),
     ("threads around streams", "connection acceptor"),
@@ -69,7 +74,8 @@ PURE_NAMES = (
     "transport.handshake transport.utp.sequence transport.utp.packet "
     "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu "
     "transport.utp.constants transport.utp.burst transport.utp.settings transport.utp.states transport.utp.stats "
-    "transport.utp.half_open transport.utp.schedule transport.utp.acknowledgements transport.utp.padding "
+    "transport.utp.half_open transport.utp.schedule transport.utp.liveness transport.utp.assembly transport.utp.strangers "
+    "transport.utp.receiver transport.utp.acknowledgements transport.utp.padding "
     "transport.utp.train transport.utp.receive_buffer transport.utp.outgoing transport.utp.send_buffer "
     "transport.utp.sender "
     "transport.utp.connection transport.utp.multiplexer"

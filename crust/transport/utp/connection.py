@@ -1,28 +1,20 @@
 """`UtpConnection`: one connection as a pure state machine. Packets and times go in, bursts of packets come out."""
 
-from typing import Final
-
 from crust.errors import ConnectionLost, CrustError, DialFailed
 from crust.transport.utp import constants as c
-from crust.transport.utp.acknowledgements import Acknowledgements
+from crust.transport.utp.assembly import data_burst, one
 from crust.transport.utp.burst import Address, Burst
-from crust.transport.utp.delay import BaseDelay
+from crust.transport.utp.liveness import Liveness
 from crust.transport.utp.outgoing import Outgoing
-from crust.transport.utp.packet import HEADER_SIZE, Packet, PacketType, header, sack_bits
-from crust.transport.utp.padding import pad
+from crust.transport.utp.packet import Packet, PacketType, header, sack_bits
 from crust.transport.utp.path_mtu import PathMtu
-from crust.transport.utp.receive_buffer import Arrival, ReceiveBuffer
+from crust.transport.utp.receive_buffer import Arrival
+from crust.transport.utp.receiver import Receiver
 from crust.transport.utp.sender import Sender
-from crust.transport.utp.sequence import MICROS_MASK, SEQ_MASK, micros
+from crust.transport.utp.sequence import SEQ_MASK, micros
 from crust.transport.utp.settings import UtpSettings
 from crust.transport.utp.states import ESTABLISHED, MAY_RECEIVE, MAY_SEND, Happening, State, after
-from crust.transport.utp.stats import UtpStats
-
-_NO_SAMPLE: Final = frozenset({0, 0x7FFF_FFFF})
-"""Timestamp differences by which libutp says that it has none."""
-
-_SEQ_BYTES: Final = tuple(number.to_bytes(2) for number in range(SEQ_MASK + 1))
-"""Sequence numbers as they are on the wire: looking one up costs a quarter of making it."""
+from crust.transport.utp.stats import UtpStats, stats_of
 
 
 class UtpConnection:
@@ -64,16 +56,12 @@ class UtpConnection:
         self.syns = 0
         self._settings = settings
         self._sender = Sender((seq_nr + 1) & SEQ_MASK, mtu, settings.send_buffer)
-        self._in = ReceiveBuffer(0, settings.receive_window)
-        self._acks = Acknowledgements()
-        self._their_delay = BaseDelay()
-        self._difference = 0
+        self._receiver = Receiver(settings.receive_window)
         self._finishing = False
         self._outgoing: Outgoing | None = None
         self._syn_at: float | None = now  # when the next SYN, or answer to one, is due
-        self._last_sent = self._last_heard = self._since = now
-        self._unreachable: float | None = None
-        self._bytes_received = self._packets_sent = self._packets_received = self._duplicates = 0
+        self._alive = Liveness(settings, now)
+        self._packets_sent = 0
 
     @classmethod
     def accepted(
@@ -100,7 +88,7 @@ class UtpConnection:
     def _become_acceptor(self, their_seq: int, now: float) -> None:
         self.state = after(self.state, Happening.CROSSING_SYN)
         self.initiator = False
-        self._in.ack_nr = their_seq
+        self._receiver.buffer.ack_nr = their_seq
         self._syn_at = now
 
     def _prove(self) -> None:
@@ -121,12 +109,12 @@ class UtpConnection:
     @property
     def readable(self) -> int:
         """Bytes that can be read now."""
-        return self._in.waiting
+        return self._receiver.buffer.waiting
 
     @property
     def at_end(self) -> bool:
         """Whether everything that the peer ever sent was read."""
-        return self._in.at_end and not self._in.waiting
+        return self._receiver.buffer.at_end and not self._receiver.buffer.waiting
 
     @property
     def delivered(self) -> bool:
@@ -158,19 +146,19 @@ class UtpConnection:
 
     def read(self, limit: int) -> bytes:
         """Up to ``limit`` bytes; ``b""`` when nothing waits (`at_end` tells the end)."""
-        data = self._in.read(limit)
+        data = self._receiver.buffer.read(limit)
         self._was_read()
         return data
 
     def read_into(self, buffer: memoryview) -> int:
         """Fill ``buffer`` as far as what waits goes and say how far that is."""
-        filled = self._in.read_into(buffer)
+        filled = self._receiver.buffer.read_into(buffer)
         self._was_read()
         return filled
 
     def _was_read(self) -> None:
         if self.state in MAY_RECEIVE:
-            self._acks.window_opened(self._advertised())
+            self._receiver.was_read()
 
     def finish(self) -> None:
         """End our half: a FIN goes after the last byte. Idempotent."""
@@ -180,7 +168,7 @@ class UtpConnection:
         """End our half, and read nothing more."""
         self.finish()
         self.closed_here = True
-        self._in.discard()
+        self._receiver.buffer.discard()
 
     def fail(self, error: CrustError) -> bytes:
         """End the connection at once; what comes back is the RESET for the peer, if it is to be told."""
@@ -199,27 +187,11 @@ class UtpConnection:
         self.state = after(self.state, Happening.FAILURE)
         self._sender.stop()
         if self.error is not None and self.closed_here:
-            self._in.discard()
+            self._receiver.buffer.discard()
 
     def stats(self) -> UtpStats:
         """What the connection has counted so far."""
-        sender = self._sender
-        return UtpStats(
-            sender.bytes_sent,
-            self._bytes_received,
-            self._packets_sent,
-            self._packets_received,
-            sender.retransmissions,
-            self._duplicates,
-            sender.losses,
-            sender.timeouts,
-            sender.round_trip.smoothed,
-            int(sender.congestion.window),
-            sender.peer_window,
-            sender.buffer.in_flight,
-            sender.delay.queueing,
-            sender.mtu.size,
-        )
+        return stats_of(self._sender, self._receiver, self._packets_sent)
 
     # --- packets in ---
     def receive(self, packet: Packet, now: float) -> None:
@@ -231,7 +203,7 @@ class UtpConnection:
             self._on_syn(packet)
         elif self.state is State.SYN_SENT:
             self._on_syn_ack(packet, now)
-        elif self.state is not State.CLOSED and self._ack_makes_sense(packet.ack_nr):
+        elif self.state is not State.CLOSED and self._sender.ack_makes_sense(packet.ack_nr):
             if self.state is State.SYN_RECV:
                 self._prove()
             self._heard(packet, now)
@@ -242,84 +214,53 @@ class UtpConnection:
     def receive_run(self, first: Packet, last: Packet, count: int, payload: bytes, now: float) -> bool:
         """Take ``count`` DATA packets in order at once, their payloads joined; ``False``: one by one, please.
 
-        Args:
-            first: the first of them.
-            last: the last of them, whose acknowledgement and times count for all.
-            count: how many they are.
-            payload: of all.
-            now: seconds.
+        The acknowledgement and the times of the last one count for all.
         """
-        if self.state not in MAY_RECEIVE or self.closed_here or not self._ack_makes_sense(last.ack_nr):
+        if self.state not in MAY_RECEIVE or self.closed_here or not self._sender.ack_makes_sense(last.ack_nr):
             return False
-        if not self._in.add_run(first.seq_nr, count, payload):
+        if not self._receiver.add_run(first.seq_nr, count, payload, now):
             return False
         self._heard(last, now)
         self._on_ack(last, now)
-        self._packets_received += count - 1
-        self._bytes_received += len(payload)
-        self._acks.came(count, now)
         return True
 
-    def _ack_makes_sense(self, ack_nr: int) -> bool:
-        buffer = self._sender.buffer
-        return (buffer.next_seq - 1 - ack_nr) & SEQ_MASK <= buffer.outstanding + c.STALE_ACKS
-
     def _heard(self, packet: Packet, now: float) -> None:
-        self._last_heard = now
-        self._unreachable = None
-        self._packets_received += 1
-        if packet.timestamp:
-            self._difference = (micros(now) - packet.timestamp) & MICROS_MASK
-            fell = self._their_delay.observe(self._difference, now)
-            if fell:  # their clock runs faster than ours, and so the delay that they measure of us grows
-                self._sender.delay.shift(fell)
-        if packet.timestamp_difference not in _NO_SAMPLE:
-            self._sender.delay.sample(packet.timestamp_difference, now)
+        self._alive.heard(now)
+        drift = self._receiver.heard(packet, now)
+        if drift:  # their clock runs faster than ours, and so the delay that they measure of us grows
+            self._sender.delay.shift(drift)
+        sample = self._receiver.sample_in(packet)
+        if sample is not None:
+            self._sender.delay.sample(sample, now)
 
     def _on_ack(self, packet: Packet, now: float) -> None:
-        buffer = self._sender.buffer
-        if (packet.ack_nr - buffer.first + 1) & SEQ_MASK > buffer.outstanding:
+        if self._sender.is_stale(packet.ack_nr):
             return  # it was overtaken, or it is libutp's keep-alive, which acknowledges one less
         sacked = list(sack_bits(packet.sack, packet.ack_nr)) if packet.sack else ()
         if self._sender.acknowledged(packet.ack_nr, sacked, packet.window, now):
             self.state = after(self.state, Happening.OUR_FIN_ACKED)
-            self._since = now
+            self._alive.changed_at = now
 
     def _on_data(self, packet: Packet, now: float) -> None:
-        receiving = self.state in MAY_RECEIVE
-        if packet.payload and self.closed_here and receiving:
+        receiver = self._receiver
+        if self.state not in MAY_RECEIVE:
+            receiver.duplicates += 1
+            receiver.acks.now()
+        elif packet.payload and self.closed_here and receiver.is_new(packet):
             self.doom = ConnectionLost("the peer sent more after this side had closed the connection")
-            return
-        arrival = Arrival.DUPLICATE if not receiving else Arrival.IN_ORDER
-        if receiving and (packet.payload or packet.type == PacketType.DATA):
-            arrival = self._in.add(packet.seq_nr, packet.payload) if packet.type == PacketType.DATA else arrival
-        if receiving and packet.type == PacketType.FIN:
-            arrival = self._in.finish(packet.seq_nr)
-        if arrival is Arrival.CONTRADICTION:
-            self.doom = ConnectionLost(
-                "the peer ended its half of the connection and had sent more, or somebody forged it"
-            )
-            return
-        if arrival in (Arrival.IN_ORDER, Arrival.EARLY):
-            self._bytes_received += len(packet.payload)
-        elif arrival is Arrival.DUPLICATE:
-            self._duplicates += 1
-        if arrival is Arrival.IN_ORDER and packet.type == PacketType.DATA and not self._in.has_early:
-            self._acks.came(1, now)
-        else:
-            self._acks.now()
-        if self._in.at_end and self.state in MAY_RECEIVE:
+        elif receiver.add(packet, now) is Arrival.CONTRADICTION:
+            self.doom = ConnectionLost("the peer ended its half and had sent more; or somebody forged either")
+        elif receiver.buffer.at_end:
             self.state = after(self.state, Happening.THEIR_FIN)
-            self._since = now
-            self._acks.now()
+            self._alive.changed_at = now
 
     def _on_syn(self, packet: Packet) -> None:
         """The answer to their SYN was lost."""
-        if not self.initiator and packet.seq_nr == self._in.ack_nr:
+        if not self.initiator and packet.seq_nr == self._receiver.buffer.ack_nr:
             if self.state is State.SYN_RECV:
-                self._syn_at = self._last_heard
+                self._syn_at = self._alive.heard_at
             else:
-                self._acks.now()
+                self._receiver.acks.now()
 
     def _on_syn_ack(self, packet: Packet, now: float) -> None:
         if packet.type != PacketType.STATE or packet.ack_nr != self.syn_seq:
@@ -327,24 +268,19 @@ class UtpConnection:
         self.state = after(self.state, Happening.SYN_ACK)
         self._syn_at = None
         # As libutp has it: the number in the answer is that of the first packet with data.
-        self._in.ack_nr = (packet.seq_nr - 1) & SEQ_MASK
+        self._receiver.buffer.ack_nr = (packet.seq_nr - 1) & SEQ_MASK
         self._heard(packet, now)
         self._sender.peer_window = packet.window
         if self.syns == 1:
-            self._sender.round_trip.sample(now - self._last_sent, now)
-        self._acks.now()  # it is the proof that we receive at our address
+            self._sender.round_trip.sample(now - self._alive.sent_at, now)
+        self._receiver.acks.now()  # it is the proof that we receive at our address
 
     def _on_reset(self, packet: Packet) -> None:
-        buffer = self._sender.buffer
-        if self.state is State.SYN_SENT:
-            sensible = packet.ack_nr == self.syn_seq
-        else:
-            # It names the packet that it answers; our acknowledgements carry the number that comes next.
-            sensible = (buffer.next_seq - packet.ack_nr) & SEQ_MASK <= buffer.outstanding + 1
+        dialling = self.state is State.SYN_SENT
+        sensible = packet.ack_nr == self.syn_seq if dialling else self._sender.is_ours(packet.ack_nr)
         if sensible:
-            dialling = not self.established
-            text = "the peer refused the connection" if dialling else "the peer reset the connection"
-            self._over(DialFailed(text) if dialling else ConnectionLost(text))
+            known = self.established
+            self._over(ConnectionLost("the peer reset the connection") if known else DialFailed("the peer refused"))
 
     def unreachable(self, why: str, now: float) -> None:
         """The system says that the peer's port cannot be reached; it may be forged, so it only counts in silence."""
@@ -352,8 +288,8 @@ class UtpConnection:
             return  # the other side's NAT is not open yet
         if not self.established:
             self._over(DialFailed(why))
-        elif self._unreachable is None:
-            self._unreachable = now
+        else:
+            self._alive.unreachable(now)
 
     def too_big(self, mtu: int | None, now: float) -> None:
         """A packet of ours was too large for the path."""
@@ -370,55 +306,44 @@ class UtpConnection:
         outgoing = self._sender.next(now, self._finishing)
         if outgoing is not None:
             self._outgoing = outgoing
-            return self._data_burst(outgoing, now)
-        if self._acks.due(now) or now - self._last_sent >= self._settings.keepalive:
-            return self._state(now)
+            sack, window = self._receiver.buffer.sack(), self._receiver.window
+            return data_burst(
+                self.address,
+                outgoing,
+                self.send_id,
+                micros(now),
+                self._receiver.difference,
+                window,
+                self._receiver.buffer.ack_nr,
+                sack,
+            )
+        if self._receiver.acks.due(now) or self._alive.keepalive_due(now):
+            return one(self.address, self._control(PacketType.STATE, self.send_id, now))
         return None
-
-    def _state(self, now: float) -> Burst:
-        state = self._control(PacketType.STATE, self.send_id, now)
-        return Burst(self.address, [state, b""], len(state))
 
     def _next_syn(self, now: float) -> Burst | None:
         if self._syn_at is None or now < self._syn_at:
             return None
         if self.state is State.SYN_SENT:
-            fields = (PacketType.SYN, self.recv_id, micros(now), 0, self._in.free, self.syn_seq, 0)
-            return Burst(self.address, [header(*fields), b""], HEADER_SIZE)
-        return self._state(now)
+            fields = (PacketType.SYN, self.recv_id, micros(now), 0, self._receiver.buffer.free, self.syn_seq, 0)
+            return one(self.address, header(*fields))
+        return one(self.address, self._control(PacketType.STATE, self.send_id, now))
 
     def _control(self, kind: int, connection_id: int, now: float) -> bytes:
         """A packet without payload that takes no sequence number."""
-        sack = self._in.sack()
+        sack = self._receiver.buffer.sack()
         buffer = self._sender.buffer
-        window = self._advertised()
+        window = self._receiver.window
         return header(
-            kind, connection_id, micros(now), self._difference, window, buffer.next_seq, self._in.ack_nr, sack
+            kind,
+            connection_id,
+            micros(now),
+            self._receiver.difference,
+            window,
+            buffer.next_seq,
+            self._receiver.buffer.ack_nr,
+            sack,
         )
-
-    def _advertised(self) -> int:
-        free = self._in.free
-        return free if free >= c.SMALLEST_WINDOW else 0
-
-    def _data_burst(self, outgoing: Outgoing, now: float) -> Burst:
-        sack = self._in.sack() if not outgoing.pad_to else b""
-        kind, size = outgoing.type, outgoing.size
-        head = header(kind, self.send_id, micros(now), self._difference, self._advertised(), 0, self._in.ack_nr, sack)
-        if outgoing.pad_to:
-            head = pad(head, outgoing.pad_to - size)
-        front, back = head[:16], head[18:]
-        buffers: list[bytes | memoryview] = []
-        add = buffers.append
-        if outgoing.run is not None:
-            seq_nr = outgoing.run.seq_nr
-            for payload in outgoing.run.payloads():
-                add(front + _SEQ_BYTES[seq_nr] + back)
-                add(payload)
-                seq_nr = (seq_nr + 1) & SEQ_MASK
-        for packet in outgoing.packets:
-            add(front + _SEQ_BYTES[packet.seq_nr] + back)
-            add(packet.payload)
-        return Burst(self.address, buffers, len(head) + size, dont_fragment=bool(outgoing.pad_to))
 
     def sent(self, burst: Burst, taken: int, now: float) -> None:
         """The system took the first ``taken`` packets of what `next_burst` gave; the rest is not on its way."""
@@ -426,11 +351,11 @@ class UtpConnection:
         if not taken:
             return
         self._packets_sent += taken
-        self._last_sent = now
+        self._alive.sent_at = now
         if self._syn_at is not None:
             self._syn_sent(now)
             return
-        self._acks.sent(self._advertised(), now)
+        self._receiver.acks.sent(self._receiver.window, now)
         if outgoing is None:
             return
         self._sender.sent(outgoing, taken, now)
@@ -450,38 +375,25 @@ class UtpConnection:
             return None
         if self._syn_at is not None:
             return self._syn_at
-        settings, sender = self._settings, self._sender
-        silence = settings.dead_timeout if sender.buffer.outstanding else settings.idle_timeout
-        at = min(self._last_sent + settings.keepalive, self._last_heard + silence)
-        if self.state is State.LINGER:
-            at = min(at, max(self._since, self._last_heard) + c.LINGER)
-        elif self.state is State.FIN_ACKED and self.closed_here:
-            at = min(at, self._since + c.ORPHAN_TIMEOUT)
-        if self._unreachable is not None:
-            at = min(at, self._unreachable + c.UNREACHABLE)
-        for other in (sender.deadline, self._acks.deadline, sender.paced_until(now)):
-            if other is not None and other < at:
-                at = other
-        return at
+        sender = self._sender
+        at = self._alive.deadline(self.state, sender.buffer.outstanding > 0, self.closed_here)
+        others = (sender.deadline, self._receiver.acks.deadline, sender.paced_until(now))
+        return min([at, *(other for other in others if other is not None)])
 
     def tick(self, now: float) -> None:
         """Do what is due; `next_burst` is to be asked afterwards."""
         if self.state is State.CLOSED:
             return
         if self._syn_at is not None:
-            if now >= self._since + c.DIAL_TIMEOUT:
+            if now >= self._alive.changed_at + c.DIAL_TIMEOUT:
                 self._over(DialFailed("no answer; the host is off, or a firewall drops what we send"))
             return
-        settings, sender = self._settings, self._sender
-        silence = settings.dead_timeout if sender.buffer.outstanding else settings.idle_timeout
-        if self.state is State.LINGER and now >= max(self._since, self._last_heard) + c.LINGER:
+        if self._alive.lingered(self.state, now):
             self.state = after(self.state, Happening.LINGERED)
-            sender.stop()
-        elif self.state is State.FIN_ACKED and self.closed_here and now >= self._since + c.ORPHAN_TIMEOUT:
-            self._over(ConnectionLost("the peer did not end its half of the connection"))
-        elif self._unreachable is not None and now >= self._unreachable + c.UNREACHABLE:
-            self._over(ConnectionLost("the peer's port is closed: its program ended, or its address changed"))
-        elif now >= self._last_heard + silence:
-            self._over(ConnectionLost(f"nothing was heard from the peer for {silence:.0f} s"))
+            self._sender.stop()
+            return
+        verdict = self._alive.verdict(self.state, self._sender.buffer.outstanding > 0, self.closed_here, now)
+        if verdict is not None:
+            self._over(verdict)
         else:
             self._sender.tick(now)

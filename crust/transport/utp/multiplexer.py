@@ -5,19 +5,21 @@ import logging
 import random
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
-from crust.errors import ConnectionLost, CrustError, DialFailed, Malformed, TransportUnavailable
+from crust.errors import ConnectionLost, CrustError, DialFailed, Malformed
 from crust.transport.utp import constants as c
+from crust.transport.utp.assembly import one
 from crust.transport.utp.burst import Address, Burst
 from crust.transport.utp.connection import UtpConnection
-from crust.transport.utp.half_open import HalfOpen
-from crust.transport.utp.packet import Packet, PacketType, could_be_utp, decode, header
+from crust.transport.utp.half_open import Asked
+from crust.transport.utp.packet import Packet, PacketType, could_be_utp, decode
 from crust.transport.utp.path_mtu import HEADERS_IPV4, HEADERS_IPV6, PathMtu
 from crust.transport.utp.schedule import Schedule
-from crust.transport.utp.sequence import SEQ_MASK, micros
+from crust.transport.utp.sequence import SEQ_MASK
 from crust.transport.utp.settings import UtpSettings
 from crust.transport.utp.states import State
+from crust.transport.utp.strangers import Random, Strangers
 from crust.transport.utp.train import as_train
 
 log = logging.getLogger("crust.utp")
@@ -29,16 +31,6 @@ STUN_COOKIE: Final = b"\x21\x12\xa4\x42"
 """Bytes 4 to 8 of every STUN message (RFC 8489 section 5)."""
 
 _REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET})
-_ANSWERS_WAITING: Final = 1024
-"""Packets of no connection (answers to SYNs, RESETs) that wait to be sent; beyond it the strangers can ask again."""
-
-
-class Random(Protocol):
-    """Where connection ids and first sequence numbers come from."""
-
-    def getrandbits(self, k: int, /) -> int:
-        """A number of ``k`` bits."""
-        ...
 
 
 class Multiplexer:
@@ -65,11 +57,10 @@ class Multiplexer:
         self._mtu_range = self.settings.mtu_range(ipv6)
         self._connections: dict[tuple[Address, int], UtpConnection] = {}
         self._dialling: dict[Address, UtpConnection] = {}  # rendezvous only
-        self._half_open = HalfOpen(self.settings.half_open, self.settings.half_open_per_host)
+        self._strangers = Strangers(self.settings, self._random, self.counters)
+        self._half_open = self._strangers.half_open
         self._ready: OrderedDict[UtpConnection, None] = OrderedDict()
         self._schedule: Schedule[UtpConnection] = Schedule()
-        self._answers: deque[tuple[Address, bytes]] = deque()
-        self._resets: OrderedDict[tuple[Address, int, int], float] = OrderedDict()
         self._current: UtpConnection | None = None  # whose burst is out to be sent
 
     def __len__(self) -> int:
@@ -157,7 +148,7 @@ class Multiplexer:
         """End a connection at once, and tell the peer."""
         reset = connection.fail(error)
         if reset:
-            self._answer(connection.address, reset)
+            self._strangers.answer(connection.address, reset)
         self._after(connection, now)
 
     def wake(self, connection: UtpConnection, now: float) -> None:
@@ -247,7 +238,7 @@ class Multiplexer:
 
     def _find(self, packet: Packet, address: Address) -> UtpConnection | None:
         if packet.type == PacketType.SYN:
-            connection = self._connections.get((address, (packet.connection_id + 1) & SEQ_MASK))
+            connection = self._connections.get((address, self._their_id(packet)))
             return None if connection is None or connection.initiator else connection
         connection = self._connections.get((address, packet.connection_id))
         if connection is None and packet.type == PacketType.RESET:
@@ -264,46 +255,33 @@ class Multiplexer:
             self._on_syn(packet, address, now)
             return
         asked = self._half_open.get(address, packet.connection_id)
-        if asked is not None and packet.type != PacketType.RESET:
-            # Only who received our answer knows our number (16 bits, and nothing was sent that a guess could win).
-            if (packet.ack_nr - asked.our_seq + 1) & SEQ_MASK == 0:
-                self._open(packet, address, now)
-            else:
-                self.counters["unproved"] += 1
-            return
-        self.counters["stray"] += 1
-        if packet.type != PacketType.RESET:
-            self._reset(packet, address, now)
+        if asked is None:
+            self.counters["stray"] += 1
+            self._strangers.on_stray(packet, address, now)
+        elif self._strangers.proves(packet, asked):
+            self._open(packet, address, asked, now)
+        else:
+            self.counters["unproved"] += 1
 
     def _on_syn(self, packet: Packet, address: Address, now: float) -> None:
         dialling = self._dialling.get(address)
-        if dialling is not None and dialling.state in (State.SYN_SENT, State.SYN_RECV):
+        if dialling is not None and not dialling.established:
             self._crossing(dialling, packet, now)
             return
-        recv_id = (packet.connection_id + 1) & SEQ_MASK
-        asked = self._half_open.get(address, recv_id)
-        if asked is None:
-            if not self._welcome(packet, address, recv_id, now):
-                self.counters["syn_refused"] += 1
-                return
-            asked = self._half_open.get(address, recv_id)
-            assert asked is not None
-        elif asked.their_seq != packet.seq_nr:
-            return
-        # As long as the question: nothing is amplified for somebody whose address was forged.
-        difference = (micros(now) - packet.timestamp) & 0xFFFF_FFFF
-        window = self.settings.receive_window
-        fields = (PacketType.STATE, packet.connection_id, micros(now), difference, window)
-        self._answer(address, header(*fields, asked.our_seq, packet.seq_nr))
+        welcome = self.accepting and self._has_room() and (address, self._their_id(packet)) not in self._connections
+        if welcome and self.refuses is not None:
+            welcome = not self.refuses(address[0])
+        if not self._strangers.on_syn(packet, address, welcome, now):
+            self.counters["syn_refused"] += 1
 
-    def _welcome(self, packet: Packet, address: Address, recv_id: int, now: float) -> bool:
-        if not self.accepting or len(self._connections) >= self.settings.max_connections:
-            return False
-        if self.refuses is not None and self.refuses(address[0]):
-            return False
-        if len(self.accepted) >= self.settings.accept_backlog or (address, recv_id) in self._connections:
-            return False
-        return self._half_open.add(address, recv_id, packet.seq_nr, self._random.getrandbits(16), now)
+    def _has_room(self) -> bool:
+        few = len(self._connections) < self.settings.max_connections
+        return few and len(self.accepted) < self.settings.accept_backlog
+
+    @staticmethod
+    def _their_id(syn: Packet) -> int:
+        """The connection id of the packets that follow a SYN."""
+        return (syn.connection_id + 1) & SEQ_MASK
 
     def _crossing(self, ours: UtpConnection, packet: Packet, now: float) -> None:
         """Both dial: the SYN with the greater numbers counts, which both sides can tell."""
@@ -315,49 +293,27 @@ class Multiplexer:
         if theirs <= mine:
             self.counters["crossing_ignored"] += 1
             return  # they will see ours, and answer it
-        if (ours.address, (packet.connection_id + 1) & SEQ_MASK) in self._connections:
+        if (ours.address, self._their_id(packet)) in self._connections:
             return  # the id is in use between us
         del self._connections[(ours.address, ours.recv_id)]
-        ours.accept_crossing((packet.connection_id + 1) & SEQ_MASK, packet.seq_nr, now)
+        ours.accept_crossing(self._their_id(packet), packet.seq_nr, now)
         self._connections[(ours.address, ours.recv_id)] = ours
         self._after(ours, now)
 
-    def _open(self, packet: Packet, address: Address, now: float) -> None:
+    def _open(self, packet: Packet, address: Address, asked: Asked, now: float) -> None:
+        """Somebody who asked has proved to receive at their address."""
         recv_id = packet.connection_id
-        asked = self._half_open.get(address, recv_id)
-        assert asked is not None
-        if (
-            len(self._connections) >= self.settings.max_connections
-            or len(self.accepted) >= self.settings.accept_backlog
-        ):
+        if not self._has_room():
             self.counters["syn_refused"] += 1
             return
         self._half_open.remove(address, recv_id)
-        mtu = self._path_mtu()
-        connection = UtpConnection.accepted(address, recv_id, asked.our_seq, asked.their_seq, mtu, self.settings, now)
+        connection = UtpConnection.accepted(
+            address, recv_id, asked.our_seq, asked.their_seq, self._path_mtu(), self.settings, now
+        )
         self._connections[(address, recv_id)] = connection
         self.accepted.append(connection)
         connection.receive(packet, now)
         self._after(connection, now)
-
-    def _reset(self, packet: Packet, address: Address, now: float) -> None:
-        """Tell a stranger that there is no such connection; once, and never with more than they sent."""
-        resets = self._resets
-        while resets and (now - next(iter(resets.values())) >= c.RESET_SECONDS or len(resets) >= c.RESETS_REMEMBERED):
-            resets.popitem(last=False)
-        key = (address, packet.connection_id, packet.seq_nr)
-        if key in resets:
-            return
-        resets[key] = now
-        self.counters["resets_sent"] += 1
-        fields = (PacketType.RESET, packet.connection_id, micros(now), 0, 0, self._random.getrandbits(16))
-        self._answer(address, header(*fields, packet.seq_nr))
-
-    def _answer(self, address: Address, data: bytes) -> None:
-        if len(self._answers) < _ANSWERS_WAITING:
-            self._answers.append((address, data))
-        else:
-            self.counters["answers_dropped"] += 1
 
     def icmp(self, address: Address, error: int, mtu: int | None, quoted: bytes, now: float) -> None:
         """The network complains about a datagram of ours.
@@ -411,9 +367,8 @@ class Multiplexer:
 
     def next_burst(self, now: float) -> Burst | None:
         """What to send now; `sent` must follow. ``None``: nothing may be sent now."""
-        if self._answers:
-            address, data = self._answers[0]
-            return Burst(address, [data, b""], len(data))
+        if self._strangers.answers:
+            return one(*self._strangers.answers[0])
         ready = self._ready
         while ready:
             connection = next(iter(ready))
@@ -430,7 +385,7 @@ class Multiplexer:
         connection, self._current = self._current, None
         if connection is None:
             if taken:
-                self._answers.popleft()
+                self._strangers.answers.popleft()
             return
         connection.sent(burst, taken, now)
         self._ready.move_to_end(connection)
@@ -441,7 +396,3 @@ class Multiplexer:
             self.fail(connection, ConnectionLost("the socket was closed here"), 0.0)
         self.handlers.clear()
         self.accepting = False
-
-    def refuse_family(self, address: Address) -> None:
-        """Raise `TransportUnavailable`: kept here so that every caller says the same."""
-        raise TransportUnavailable(f"{address[0]} is not of the address family of this socket")

@@ -35,7 +35,18 @@ class ReceiveBuffer:
         capacity: bytes that may wait here.
     """
 
-    __slots__ = ("_early", "_early_bytes", "_eof", "_offset", "_pieces", "_waiting", "ack_nr", "at_end", "capacity")
+    __slots__ = (
+        "_early",
+        "_early_bytes",
+        "_eof",
+        "_last_words",
+        "_offset",
+        "_pieces",
+        "_waiting",
+        "ack_nr",
+        "at_end",
+        "capacity",
+    )
 
     def __init__(self, ack_nr: int, capacity: int) -> None:
         self.ack_nr = ack_nr
@@ -47,6 +58,7 @@ class ReceiveBuffer:
         self._early: dict[int, bytes] = {}
         self._early_bytes = 0
         self._eof: int | None = None
+        self._last_words = b""
 
     @property
     def waiting(self) -> int:
@@ -96,15 +108,17 @@ class ReceiveBuffer:
         self._append(payload)
         return True
 
-    def finish(self, seq_nr: int) -> Arrival:
-        """Take a FIN; what comes before it may still be missing."""
+    def finish(self, seq_nr: int, payload: bytes | memoryview = b"") -> Arrival:
+        """Take a FIN; what comes before it may still be missing. Ours have no payload, others' may."""
         ahead = (seq_nr - self.ack_nr - 1) & SEQ_MASK
         if self._eof is not None or ahead >= REORDER_WINDOW:
             return Arrival.DUPLICATE
         if any((early - seq_nr) & SEQ_MASK <= REORDER_WINDOW for early in self._early):
             # Something came that would be after it. Where nothing is missing any more one of both is forged.
             return Arrival.REFUSED if ahead else Arrival.CONTRADICTION
-        self._eof = seq_nr
+        if len(payload) > self.free:
+            return Arrival.REFUSED
+        self._eof, self._last_words = seq_nr, bytes(payload)
         self._catch_up()
         return Arrival.IN_ORDER if self.at_end else Arrival.EARLY
 
@@ -121,6 +135,7 @@ class ReceiveBuffer:
         if self._eof is not None and (self.ack_nr + 1) & SEQ_MASK == self._eof:
             self.ack_nr = self._eof
             self.at_end = True
+            self._append(self._last_words)
 
     def _append(self, payload: bytes) -> None:
         size = len(payload)

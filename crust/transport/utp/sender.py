@@ -8,6 +8,7 @@ from crust.transport.utp.constants import (
     MAX_SEGMENTS,
     PACING_CREDIT,
     REORDER_WINDOW,
+    STALE_ACKS,
     ZERO_WINDOW_PROBE,
     ZERO_WINDOW_PROBE_MAX,
 )
@@ -160,6 +161,18 @@ class Sender:
                 self._tail_probe = now + 2 * smoothed + TAIL_PROBE_SLACK
 
     # --- what the peer says ---
+    def ack_makes_sense(self, ack_nr: int) -> bool:
+        """Whether it can be meant for something that we sent: else the packet is forged, or of another connection."""
+        return (self.buffer.next_seq - 1 - ack_nr) & SEQ_MASK <= self.buffer.outstanding + STALE_ACKS
+
+    def is_stale(self, ack_nr: int) -> bool:
+        """Whether it acknowledges less than is known already."""
+        return (ack_nr - self.buffer.first + 1) & SEQ_MASK > self.buffer.outstanding
+
+    def is_ours(self, seq_nr: int) -> bool:
+        """Whether it is the number of something on its way; our acknowledgements carry the number that comes next."""
+        return (self.buffer.next_seq - seq_nr) & SEQ_MASK <= self.buffer.outstanding + 1
+
     def acknowledged(self, ack_nr: int, sacked: Iterable[int], window: int, now: float) -> bool:
         """An acknowledgement within our window came; whether our FIN, and so everything, has now arrived.
 

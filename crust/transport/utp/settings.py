@@ -39,7 +39,7 @@ class UtpSettings:
     def __post_init__(self) -> None:
         if self.receive_window < 2 * c.SMALLEST_WINDOW:
             raise ConfigError(
-                f"receive_window={self.receive_window}: at least {2 * c.SMALLEST_WINDOW} bytes, or nothing can be received"
+                f"receive_window={self.receive_window}: less than {2 * c.SMALLEST_WINDOW} bytes lets nothing in"
             )
 
     def mtu_range(self, ipv6: bool) -> tuple[int, int]:

@@ -1,0 +1,71 @@
+"""`Liveness`: how long each side of a connection has been silent, and what follows from it."""
+
+from crust.errors import ConnectionLost, CrustError
+from crust.transport.utp import constants as c
+from crust.transport.utp.settings import UtpSettings
+from crust.transport.utp.states import State
+
+
+class Liveness:
+    """The clock of one connection that both sides know of.
+
+    Args:
+        settings: the times.
+        now: seconds.
+    """
+
+    __slots__ = ("_settings", "_unreachable", "changed_at", "heard_at", "sent_at")
+
+    def __init__(self, settings: UtpSettings, now: float) -> None:
+        self._settings = settings
+        self.sent_at = self.heard_at = self.changed_at = now
+        self._unreachable: float | None = None
+
+    def heard(self, now: float) -> None:
+        """A packet came that makes sense."""
+        self.heard_at = now
+        self._unreachable = None
+
+    def unreachable(self, now: float) -> None:
+        """The network says that the peer's port is closed; anybody may have said it, so only silence confirms it."""
+        if self._unreachable is None:
+            self._unreachable = now
+
+    def keepalive_due(self, now: float) -> bool:
+        """Whether the NAT's mapping needs a packet."""
+        return now - self.sent_at >= self._settings.keepalive
+
+    def _silence(self, waiting: bool) -> float:
+        return self._settings.dead_timeout if waiting else self._settings.idle_timeout
+
+    def deadline(self, state: State, waiting: bool, orphan: bool) -> float:
+        """When the next packet is due, or the connection is over.
+
+        Args:
+            state: of the connection.
+            waiting: whether something is not acknowledged.
+            orphan: whether nobody uses the connection here any more.
+        """
+        at = min(self.sent_at + self._settings.keepalive, self.heard_at + self._silence(waiting))
+        if state is State.LINGER:
+            at = min(at, max(self.changed_at, self.heard_at) + c.LINGER)
+        elif state is State.FIN_ACKED and orphan:
+            at = min(at, self.changed_at + c.ORPHAN_TIMEOUT)
+        if self._unreachable is not None:
+            at = min(at, self._unreachable + c.UNREACHABLE)
+        return at
+
+    def lingered(self, state: State, now: float) -> bool:
+        """Whether a connection that is over was silent for long enough."""
+        return state is State.LINGER and now >= max(self.changed_at, self.heard_at) + c.LINGER
+
+    def verdict(self, state: State, waiting: bool, orphan: bool, now: float) -> CrustError | None:
+        """Why the connection must count as lost; ``None``: it need not. The arguments are those of `deadline`."""
+        if state is State.FIN_ACKED and orphan and now >= self.changed_at + c.ORPHAN_TIMEOUT:
+            return ConnectionLost("the peer did not end its half of the connection")
+        if self._unreachable is not None and now >= self._unreachable + c.UNREACHABLE:
+            return ConnectionLost("the peer's port is closed: its program ended, or its address changed")
+        silence = self._silence(waiting)
+        if now >= self.heard_at + silence:
+            return ConnectionLost(f"nothing was heard from the peer for {silence:.0f} s")
+        return None

@@ -1,0 +1,95 @@
+"""`Strangers`: what is answered to those with whom there is no connection, without keeping much for any of them."""
+
+from collections import Counter, OrderedDict, deque
+from typing import Final, Protocol
+
+from crust.transport.utp import constants as c
+from crust.transport.utp.burst import Address
+from crust.transport.utp.half_open import Asked, HalfOpen
+from crust.transport.utp.packet import Packet, PacketType, header
+from crust.transport.utp.sequence import MICROS_MASK, SEQ_MASK, micros
+from crust.transport.utp.settings import UtpSettings
+
+_ANSWERS_WAITING: Final = 1024
+"""Answers that wait to be sent; beyond it the strangers can ask again."""
+
+
+class Random(Protocol):
+    """Where connection ids and first sequence numbers come from."""
+
+    def getrandbits(self, k: int, /) -> int:
+        """A number of ``k`` bits."""
+        ...
+
+
+class Strangers:
+    """Answers SYNs and stray packets, each with no more bytes than it has. See docs/utp.md, "abuse".
+
+    Args:
+        settings: the bounds.
+        rng: for sequence numbers.
+        counters: ``resets_sent``, ``answers_dropped``.
+    """
+
+    def __init__(self, settings: UtpSettings, rng: Random, counters: Counter[str]) -> None:
+        self.half_open = HalfOpen(settings.half_open, settings.half_open_per_host)
+        self.answers: deque[tuple[Address, bytes]] = deque()
+        self._settings = settings
+        self._random = rng
+        self._counters = counters
+        self._resets: OrderedDict[tuple[Address, int, int], float] = OrderedDict()
+
+    def answer(self, address: Address, data: bytes) -> None:
+        """Queue a packet."""
+        if len(self.answers) < _ANSWERS_WAITING:
+            self.answers.append((address, data))
+        else:
+            self._counters["answers_dropped"] += 1
+
+    def on_syn(self, packet: Packet, address: Address, welcome: bool, now: float) -> bool:
+        """Somebody dials; whether they are answered.
+
+        Args:
+            packet: the SYN.
+            address: whom it came from.
+            welcome: whether they may, if they have not asked before.
+            now: seconds.
+        """
+        recv_id = (packet.connection_id + 1) & SEQ_MASK
+        asked = self.half_open.get(address, recv_id)
+        if asked is None:
+            seq_nr = self._random.getrandbits(16)
+            if not welcome or not self.half_open.add(address, recv_id, packet.seq_nr, seq_nr, now):
+                return False
+        elif asked.their_seq == packet.seq_nr:
+            seq_nr = asked.our_seq
+        else:
+            return False
+        # As long as the question: nothing is amplified for somebody whose address was forged.
+        difference = (micros(now) - packet.timestamp) & MICROS_MASK
+        window = self._settings.receive_window
+        fields = (PacketType.STATE, packet.connection_id, micros(now), difference, window)
+        self.answer(address, header(*fields, seq_nr, packet.seq_nr))
+        return True
+
+    def proves(self, packet: Packet, asked: Asked) -> bool:
+        """Whether the packet shows that its sender got our answer: only then they know our number.
+
+        The number has 16 bits; a guess that is right wins an empty connection.
+        """
+        return packet.type != PacketType.RESET and (packet.ack_nr - asked.our_seq + 1) & SEQ_MASK == 0
+
+    def on_stray(self, packet: Packet, address: Address, now: float) -> None:
+        """Tell somebody that there is no such connection; once."""
+        if packet.type in (PacketType.RESET, PacketType.SYN):
+            return
+        resets = self._resets
+        while resets and (now - next(iter(resets.values())) >= c.RESET_SECONDS or len(resets) >= c.RESETS_REMEMBERED):
+            resets.popitem(last=False)
+        key = (address, packet.connection_id, packet.seq_nr)
+        if key in resets:
+            return
+        resets[key] = now
+        self._counters["resets_sent"] += 1
+        fields = (PacketType.RESET, packet.connection_id, micros(now), 0, 0, self._random.getrandbits(16))
+        self.answer(address, header(*fields, packet.seq_nr))
