@@ -12,14 +12,16 @@ from typing import Protocol as TypingProtocol
 
 from crust.clock import Deadline, now
 from crust.config import Config
-from crust.endpoint import Endpoint
+from crust.endpoint import Endpoint, Protocol
 from crust.errors import CrustError, DialFailed
 from crust.identity import PeerId
 from crust.negotiate import Established, Node, negotiate_outgoing
 from crust.notices import Ask, Inbox, ask_manager
 from crust.peers import Candidate
 from crust.timers import Timer
+from crust.transport.base import Stream
 from crust.transport.tcp import dial, resolve
+from crust.utp_ports import UtpPorts
 
 
 class Abortable(TypingProtocol):
@@ -71,12 +73,12 @@ class Attempt:
             if self._aborted and handle is not None:
                 handle.abort()
 
-    def run(self, node: Node, config: Config, inbox: Inbox) -> None:
+    def run(self, node: Node, config: Config, inbox: Inbox, utp: UtpPorts) -> None:
         """Try it; on a thread of the pool. Reports exactly one notice."""
         question = Ask(self)
         self.began = now()
         try:
-            notice = self._try(node, Deadline(config.dial_timeout), inbox, question)
+            notice = self._try(node, Deadline(config.dial_timeout), inbox, question, utp)
         except CrustError as error:
             notice = AttemptFailed(self, error, question.candidate)
         except Exception as error:
@@ -84,12 +86,16 @@ class Attempt:
             raise
         inbox.put(notice)
 
-    def _try(self, node: Node, deadline: Deadline, inbox: Inbox, question: Ask) -> object:
+    def _try(self, node: Node, deadline: Deadline, inbox: Inbox, question: Ask, utp: UtpPorts) -> object:
         if self._aborted:
             raise DialFailed("given up")
         if self.target.is_name:
             return Resolved(self, resolve(self.target))
-        stream = dial(self.target, deadline, self._hold)
+        stream: Stream
+        if self.target.protocol is Protocol.UTP:
+            stream = utp.dial(self.target, deadline, self._hold)
+        else:
+            stream = dial(self.target, deadline, self._hold)
         self._hold(stream)
         try:
             established = negotiate_outgoing(
@@ -97,6 +103,8 @@ class Attempt:
             )
         except BaseException:
             self._hold(None)
+            if self.target.protocol is Protocol.UTP:
+                stream.abort()  # or a FIN would be repeated until the peer acknowledges it, which it need not
             stream.close()
             raise
         self._hold(None)
@@ -148,6 +156,8 @@ class Job:
         self.cut_short: Counter[Endpoint] = Counter()
         self.pauses: set[Timer] = set()  # before what was cut short is tried again
         self.stagger: Timer | None = None
+        self.tcp_ahead_until = 0.0
+        """When uTP may begin although TCP attempts are running, as `crust.clock.now` counts."""
         self._failures: dict[Endpoint, list[str]] = {endpoint: [] for endpoint in endpoints}
 
     def failed(self, attempt: Attempt, reason: str) -> None:

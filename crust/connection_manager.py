@@ -5,6 +5,7 @@ where a call says so.
 import atexit
 import logging
 import os
+import socket
 import threading
 import warnings
 import weakref
@@ -13,14 +14,13 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from crust import notices
-from crust.acceptor import ReplayFilter
 from crust.blacklist import Blacklist, Entry
 from crust.clock import Deadline
 from crust.config import Config
 from crust.connection import ConnectionInfo
 from crust.dialing import DIALABLE
-from crust.endpoint import Endpoint, Port, Protocol
-from crust.errors import ConfigError, ManagerStopped, MessageTooLarge, NotConnected, TransportUnavailable
+from crust.endpoint import Endpoint, Port
+from crust.errors import ConfigError, ListenFailed, ManagerStopped, MessageTooLarge, NotConnected, TransportUnavailable
 from crust.event import Stopped
 from crust.identity import Identity, PeerId
 from crust.manager_core import ABORT_GRACE, ManagerCore
@@ -28,10 +28,12 @@ from crust.nat.interfaces import interface_addresses, reachable_addresses
 from crust.negotiate import Node
 from crust.outbox import Outbox
 from crust.outlet import Outlet
+from crust.replays import ReplayFilter
 from crust.transport.aead import supported_ciphers
 from crust.transport.hello import SESSION_SIZE
 from crust.transport.masking import network_keys
 from crust.transport.tcp import listen_everywhere
+from crust.transport.utp import UtpSocket
 
 log = logging.getLogger("crust")
 
@@ -151,10 +153,11 @@ class ConnectionManager:
     # --- reaching others --------------------------------------------------------------------------
 
     def start_listening(self) -> list[Port]:
-        """Accept connections: open the listeners of the configuration.
+        """Accept connections: open the listeners of the configuration, for TCP and for uTP.
 
         The configured port (the "live port") is tried first, and a free one taken where it is busy; so look at what
-        this returns. Calling it again returns the same ports.
+        this returns. Where any uTP port will do, the number of the TCP port is tried first. Calling it again returns
+        the same ports. When one of the two transports cannot be listened on, `Event.ListenerFailed` says why.
 
         Returns:
             The ports that are listened on; several where IPv4 and IPv6 could not share a number.
@@ -166,13 +169,33 @@ class ConnectionManager:
         with self._lock:
             core = self._started()
             if self._listening is None:
-                port = self._config.tcp_port
-                sockets = listen_everywhere(self._config.listen_addresses, port) if port is not None else []
-                self._bound = [Endpoint.tcp(sock.getsockname()) for sock in sockets]
-                self._listening = list(dict.fromkeys(Port.tcp(bound.port) for bound in self._bound))
-                if sockets:
-                    core.inbox.put(notices.Listen(lambda: core.serve(sockets)))
+                self._listening = self._open_listeners(core)
             return list(self._listening)
+
+    def _open_listeners(self, core: ManagerCore) -> list[Port]:
+        config = self._config
+        tcp: list[socket.socket] = []
+        utp: list[UtpSocket] = []
+        failures: dict[Port, str] = {}
+        if config.tcp_port is not None:
+            try:
+                tcp = listen_everywhere(config.listen_addresses, config.tcp_port)
+            except ListenFailed as error:
+                failures[Port.tcp(config.tcp_port)] = str(error)
+        if config.utp_port is not None:
+            try:
+                utp = core.utp.listen(config.utp_port, favourite=tcp[0].getsockname()[1] if tcp else 0)
+            except ListenFailed as error:
+                failures[Port.utp(config.utp_port)] = str(error)
+        if failures and not (tcp or utp):
+            raise ListenFailed("; ".join(failures.values()))
+        self._bound = [Endpoint.tcp(sock.getsockname()) for sock in tcp]
+        self._bound += [Endpoint.utp(sock.local_address) for sock in utp]
+        if self._bound:
+            core.inbox.put(notices.Listen(lambda: core.serve(tcp, utp)))
+        for port, reason in failures.items():
+            core.inbox.put(notices.ListenerBroke(port, reason))
+        return list(dict.fromkeys(Port(bound.protocol, bound.port) for bound in self._bound))
 
     def get_own_endpoints(self) -> list[Endpoint]:
         """Where others can reach this node: the addresses of its interfaces with the ports that it listens on.
@@ -184,18 +207,18 @@ class ConnectionManager:
         with self._lock:
             bound = list(self._bound)
         found: list[Endpoint] = []
-        for port in dict.fromkeys(endpoint.port for endpoint in bound):
-            hosts = [endpoint.host for endpoint in bound if endpoint.port == port]
-            found += [Endpoint.tcp((host, port)) for host in reachable_addresses(hosts, own)]
+        for protocol, port in dict.fromkeys((endpoint.protocol, endpoint.port) for endpoint in bound):
+            hosts = [endpoint.host for endpoint in bound if (endpoint.protocol, endpoint.port) == (protocol, port)]
+            found += [Endpoint(protocol, host, port) for host in reachable_addresses(hosts, own)]
         return found
 
     def connect(self, endpoints: Endpoint | Iterable[Endpoint]) -> None:
         """Connect to a peer. Returns at once; `Event.NewConnection` or `Event.ConnectionFailed` follows.
 
-        All endpoints are tried, TCP first, each a moment after the one before; the first to succeed wins and the others
-        are dropped. Nothing happens when one of them is already connected. When the peer turns out to be connected
-        under another endpoint (it dialled us at the same time, say), that one connection serves: the endpoints given
-        here lead to it, and no second event is made.
+        All endpoints are tried, TCP first and uTP as the fallback, each a moment after the one before; the first to
+        succeed wins and the others are dropped. Nothing happens when one of them is already connected. When the peer
+        turns out to be connected under another endpoint (it dialled us at the same time, say), that one connection
+        serves: the endpoints given here lead to it, and no second event is made.
 
         Args:
             endpoints: one endpoint, or several of one peer.
@@ -327,9 +350,9 @@ def _endpoints(given: Endpoint | Iterable[Endpoint], what: str) -> tuple[Endpoin
 
 
 def _unavailable(endpoint: Endpoint) -> TransportUnavailable:
-    if endpoint.protocol is Protocol.TRACER:
-        return TransportUnavailable(f"{endpoint}: tracer connections come with a later version; use tcp://")
-    return TransportUnavailable(f"{endpoint}: uTP connections come with a later version; use tcp://")
+    return TransportUnavailable(
+        f"{endpoint}: {endpoint.protocol.scheme} connections come with a later version; use tcp:// or utp://"
+    )
 
 
 def _wait_for(core: ManagerCore, linger: float) -> None:

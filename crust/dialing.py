@@ -18,11 +18,12 @@ from crust.connection import Connection
 from crust.endpoint import Endpoint, Protocol
 from crust.errors import CrustError, DialFailed
 from crust.identity import PeerId
-from crust.limits import DIAL_STAGGER
+from crust.limits import DIAL_STAGGER, TCP_HEAD_START
 from crust.negotiate import CutShort, Node, Refused
 from crust.notices import Ask, Inbox
 from crust.peers import Candidate, Verdict
 from crust.timers import Timers
+from crust.utp_ports import UtpPorts
 from crust.workers import WorkerPool
 
 log = logging.getLogger("crust.dialing")
@@ -35,7 +36,7 @@ MAX_CUT_SHORT: Final = 4
 CUT_SHORT_PAUSE: Final = 0.1
 """Seconds before the first such try, doubled for each further one, with jitter: those thrown out together must not come
 back together."""
-DIALABLE: Final = frozenset({Protocol.TCP})
+DIALABLE: Final = frozenset({Protocol.TCP, Protocol.UTP})
 """The transports that can be dialled."""
 
 
@@ -51,6 +52,7 @@ class Dialer:
         connection_with: the live connection with a peer, if there is one.
         add_aliases: lets more endpoints lead to a connection.
         refuses: whether an address is not welcome.
+        utp: the UDP sockets to dial from.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Dialer:
         connection_with: Callable[[PeerId], Connection | None],
         add_aliases: Callable[[Connection, set[Endpoint]], None],
         refuses: Callable[[str], bool],
+        utp: UtpPorts,
     ) -> None:
         self._node = node
         self._config = config
@@ -72,6 +75,7 @@ class Dialer:
         self._connection_with = connection_with
         self._add_aliases = add_aliases
         self._refuses = refuses
+        self._utp = utp
         self._pool = WorkerPool("dialer", config.max_dials)
         self._jobs: set[Job] = set()
 
@@ -237,10 +241,13 @@ class Dialer:
         if job.stagger is not None:
             job.stagger.cancel()
             job.stagger = None
-        while job.queue and not self._start_next(job):
-            pass
+        due = now()
+        while job.queue and (due := _may_begin(job)) <= now():
+            if self._start_next(job):
+                due = now() + DIAL_STAGGER
+                break
         if job.queue:
-            job.stagger = self._timers.at(now() + DIAL_STAGGER, lambda: self._go_on(job))
+            job.stagger = self._timers.at(due, lambda: self._go_on(job))
         elif not (job.running or job.expected or job.pauses):
             self._end(job)
 
@@ -251,6 +258,8 @@ class Dialer:
         problem = self._problem_with(target)
         if problem is None:
             job.running.add(attempt)
+            if target.protocol is Protocol.TCP:
+                job.tcp_ahead_until = now() + TCP_HEAD_START
             problem = self._submit(attempt)
         if problem is None:
             return True
@@ -260,7 +269,7 @@ class Dialer:
 
     def _submit(self, attempt: Attempt) -> str | None:
         try:
-            self._pool.submit(lambda: attempt.run(self._node, self._config, self._inbox))
+            self._pool.submit(lambda: attempt.run(self._node, self._config, self._inbox, self._utp))
         except RuntimeError as error:
             return f"{error}: raise the limit of threads (ulimit -u) or lower max_dials"
         return None
@@ -287,6 +296,13 @@ class Dialer:
             attempt.abort()
         if call:
             job.ended(job)
+
+
+def _may_begin(job: Job) -> float:
+    """When the next attempt may begin: TCP is favoured, so uTP lets it go ahead for as long as it has not failed."""
+    _, target = job.queue[0]
+    tcp_runs = any(attempt.target.protocol is Protocol.TCP for attempt in job.running)
+    return job.tcp_ahead_until if tcp_runs and target.protocol is Protocol.UTP else now()
 
 
 def _too_late() -> CrustError:

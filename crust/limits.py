@@ -54,6 +54,10 @@ DIAL_TIMEOUT: Final = 10.0
 s."""
 DIAL_STAGGER: Final = 0.25
 """Between the starts of attempts of one ``connect()``: RFC 8305 section 5 recommends 250 ms."""
+TCP_HEAD_START: Final = 0.25
+"""After the last TCP attempt of one ``connect()``, before its first over uTP: a TCP handshake takes one round trip, and
+those of nearly all paths are shorter (RFC 8305 section 5, again). If all TCP attempts have failed, uTP begins at
+once."""
 HANDSHAKE_TIMEOUT: Final = 10.0
 """For an accepted connection to prove itself."""
 KEEPALIVE_INTERVAL: Final = 20.0
