@@ -109,6 +109,7 @@ class Link:
         self._complain = complain
         self._free_at = 0.0  # when what is queued will have left
         self._last_arrival = 0.0
+        self._told = False  # once it was told, the sender's kernel cuts what may be cut
 
     def send(self, datagram: bytes, dont_fragment: bool, at: float) -> str:
         """Take a datagram that leaves its node at ``at``, not before an earlier one.
@@ -135,9 +136,10 @@ class Link:
         if self.drop is not None and self.drop(datagram):
             counts.dropped += 1
             return "dropped"
-        if len(datagram) > conditions.mtu and (dont_fragment or not conditions.fragments):
+        if len(datagram) > conditions.mtu and (dont_fragment or not (conditions.fragments or self._told)):
             counts.too_big += 1
             if conditions.icmp:
+                self._told = True
                 quoted = datagram[: self._rng.choice((20, 28, 500))]
                 complaint = TooBig(errno.EMSGSIZE, conditions.mtu + IP_AND_UDP, quoted)
                 self._clockwork.at(at + conditions.delay, self._complain, complaint)

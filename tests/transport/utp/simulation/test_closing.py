@@ -188,6 +188,7 @@ def test_giving_up_where_the_reset_is_lost() -> None:
     """The other side's next packet is answered with another one."""
     pair = Pair()
     dialler, accepted = pair.connected()
+    pair.pass_time(1.0)
     pair.there.drop = only_once(of_kind(PacketType.RESET))
     dialler.abort()
     pair.pass_time(1.0)

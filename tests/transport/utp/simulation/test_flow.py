@@ -9,7 +9,7 @@ from tests.transport.utp.simulation.pair import Pair, only_once
 from tests.transport.utp.simulation.scripted import connected_to_script
 
 
-@pytest.mark.parametrize("window", [2_000, 3_000, 20_000])
+@pytest.mark.parametrize("window", [3_000, 5_000, 20_000])
 def test_no_more_is_sent_than_the_receiver_has_room_for(window: int) -> None:
     pair = Pair(settings=(None, UtpSettings(receive_window=window)))
     pair.accepted_reads = False

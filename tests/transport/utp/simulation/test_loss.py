@@ -8,17 +8,21 @@ from tests.transport.utp.simulation.pair import Pair, numbered, only_once, repet
 
 
 def test_a_lost_packet_is_sent_again_as_soon_as_others_overtook_it() -> None:
-    """Fast retransmit: no timeout, once, and nothing else with it."""
+    """Fast retransmit: without waiting for the timer, once, and nothing else with it."""
     pair = Pair(Conditions(delay=0.05))
     dialler, accepted = pair.connected()
     pair.pass_time(1.0)
     pair.there.drop = only_once(numbered(2))
-    begun = pair.clockwork.now
     dialler.send(100_000)
     pair.until(lambda: len(accepted.received) == 100_001)
     assert pair.there.counts.dropped == 1
     assert repetitions(pair) == 1
-    assert pair.clockwork.now - begun < 1.2
+    times: dict[int, list[float]] = {}
+    for at, node, packet in pair.sent:
+        if node is pair.first and with_data(packet):
+            times.setdefault(packet.seq_nr, []).append(at)
+    waited = next(twice[1] - twice[0] for twice in times.values() if len(twice) == 2)
+    assert waited < 0.35, "more than what three overtaking packets take"
 
 
 def test_several_lost_packets_of_a_window_are_each_sent_again_once() -> None:
@@ -76,7 +80,7 @@ def test_the_timer_backs_off_and_the_bounds_hold() -> None:
     assert len(times) >= 4, "it gave up too soon"
     assert len(times) <= 12, "it went on for too long"
     assert gaps[0] >= 0.02
-    assert all(later >= 1.5 * earlier for earlier, later in pairwise(gaps[1:])), gaps
+    assert all(later >= min(1.5 * earlier, 59.0) for earlier, later in pairwise(gaps[1:])), gaps
     assert 20.0 < pair.clockwork.now - begun < 200.0
 
 

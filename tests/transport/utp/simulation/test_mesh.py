@@ -1,0 +1,31 @@
+"""The full mesh that many a uTP got lost in: no hang, no lost message, no second connection."""
+
+import multiprocessing
+import os
+
+import pytest
+
+from tests.transport.utp.simulation.mesh import Run, meet
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_small_mesh(seed: int) -> None:
+    met = meet(Run(seed, nodes=12))
+    assert not met.wrong, "\n".join(met.wrong)
+    assert met.connections == 66
+    assert met.lost > met.packets * 0.03, "the links did not lose what they should"
+
+
+def test_a_small_mesh_over_terrible_links() -> None:
+    met = meet(Run(1, nodes=8, loss=0.2))
+    assert not met.wrong, "\n".join(met.wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_meshes_of_sixty_nodes() -> None:
+    """A few of the two hundred that ``python -m tests.transport.utp.simulation.mesh --runs 200`` makes."""
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+        for met in pool.map(meet, [Run(seed) for seed in range(4)], chunksize=1):
+            assert not met.wrong, "\n".join(met.wrong)
+            assert met.connections == 1770

@@ -1,0 +1,28 @@
+"""Thousands of random networks and applications. A failure names its seed, and how to have it again."""
+
+import os
+
+import pytest
+
+from tests.transport.utp.simulation.batch import Summary, run_all
+
+QUICK = 400
+SLOW = 20_000
+FIRST_SLOW = 1_000_000  # other seeds than the quick ones
+
+
+def judged(summary: Summary, runs: int) -> None:
+    assert summary.runs == runs
+    assert not summary.failures, str(summary)
+    # Three in ten links lose a tenth of everything or more; nothing else ends a connection that nobody gave up.
+    assert summary.complete >= runs * 0.8, str(summary)
+
+
+def test_random_networks() -> None:
+    judged(run_all(range(QUICK)), QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_very_many_random_networks() -> None:
+    judged(run_all(range(FIRST_SLOW, FIRST_SLOW + SLOW), processes=os.cpu_count() or 1), SLOW)
