@@ -35,6 +35,7 @@ class UtpStream:
         self._deadline: Deadline | None = None
         self._wanted_room = 0  # bytes for which a sender waits
         self._readers = 0
+        self._dialling = False
         self._closed = False
 
     @property
@@ -48,6 +49,7 @@ class UtpStream:
         if (
             (self._readers and (connection.readable or connection.at_end))
             or (self._wanted_room and connection.room() >= self._wanted_room)
+            or (self._dialling and connection.established)
             or connection.error is not None
             or connection.over
         ):
@@ -220,9 +222,9 @@ class UtpStream:
         """
         connection = self._connection
         with self._owner.lock:
-            self._readers += 1  # any change matters
+            self._dialling = True
             self._wait(lambda: connection.established or connection.over, deadline, "no answer in time")
-            self._readers -= 1
+            self._dialling = False
             if not connection.established:
                 raise self._lost()
 
