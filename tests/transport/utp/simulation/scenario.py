@@ -14,6 +14,9 @@ from tests.transport.utp.simulation.node import Node
 DEADLINE = 1800.0
 """Seconds of virtual time after which a run that is not over hangs."""
 
+STRANGERS_STOP = 5.0
+"""Seconds after which no strangers send anything any more."""
+
 STEPS_PER_RUN = 20_000
 STEPS_PER_PACKET = 40
 """So many events may a run take, and so many more for each full packet that its applications write: many losses,
@@ -86,9 +89,9 @@ class Scenario:
     def _start(self) -> None:
         clockwork, chances = self.network.clockwork, self.chances
         rendezvous = chances.rendezvous is not None
-        self.nodes[1].on_accept = lambda connection: self._use(1, connection)
-        for node in self.nodes:
+        for side, node in enumerate(self.nodes):
             node.mux.accepting = chances.listens or not rendezvous
+            node.on_accept = lambda connection, side=side: self._use(side, connection)  # type: ignore[misc]
         clockwork.at(0.0, self._dial, 0, rendezvous)
         if chances.rendezvous is not None:
             clockwork.at(chances.rendezvous, self._dial, 1, True)
@@ -120,7 +123,7 @@ class Scenario:
             noise = bytes([rng.randrange(5) << 4 | 1, rng.choice((0, 0, 1, 2, 3))]) + noise
         source = rng.choice((("10.9.9.9", rng.randrange(1, 65536)), ("10.9.9.9", 1)))
         node.arrived(noise, source)
-        if clockwork.now < 20.0:
+        if clockwork.now < STRANGERS_STOP:
             clockwork.after(rng.random() * 2.0 / self.chances.strangers, self._stranger, node)
 
     def _let_it_end(self) -> None:
