@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
-from crust import Config, Port, acceptor
-from crust.acceptor import Acceptor, ReplayFilter
+from crust import Config, DialFailed, Endpoint, Port, acceptor
+from crust.acceptor import Acceptor
 from crust.clock import now
 from crust.errors import CrustError, TimedOut
 from crust.notices import Ask, Forsaken, Inbox, ListenerBroke, Promoted
 from crust.peers import Verdict
+from crust.transport.framing import BYE
 from crust.transport.tcp import listen
+from crust.transport.utp import UtpSocket
 from tests.manager.helpers import two_identities
+from tests.manager.utp_wire import UtpWire
 from tests.manager.wire import WirePeer, read_to_end
 from tests.streams import node
 from tests.together import PATIENCE, Running, until
@@ -32,19 +35,27 @@ class Listening:
         self.inbox = Inbox()
         self.acceptor = Acceptor(node(self.lesser), Config(**settings), self.inbox, refuses)
         self.listener = listen(LOCAL, 0)
+        self.utp = UtpSocket((LOCAL, 0), accepting=False, refuses=refuses)
         self.address: tuple[str, int] = self.listener.getsockname()
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[Any] = []
         self._stopped = False
 
     def start(self, listener: Any = None) -> None:
         """Serve the listener, or what stands for it."""
-        self.acceptor.listen([listener or self.listener])
+        self.acceptor.listen([listener or self.listener], [self.utp])
 
     def connect(self, source: str = LOCAL) -> socket.socket:
         """Somebody connects."""
         sock = socket.create_connection(self.address, timeout=PATIENCE, source_address=(source, 0))
         self._sockets.append(sock)
         return sock
+
+    def dial_utp(self, source: str = LOCAL) -> UtpWire:
+        """Somebody connects over uTP."""
+        self._sockets.append(UtpWire(Endpoint.utp(self.utp.local_address), source, PATIENCE))
+        wire = self._sockets[-1]
+        assert isinstance(wire, UtpWire)
+        return wire
 
     def crowd(self, sources: list[str]) -> list[socket.socket]:
         """So many, who enter in this order and keep silent."""
@@ -84,6 +95,7 @@ class Listening:
         self.listener.close()
         for sock in self._sockets:
             sock.close()
+        self.utp.close(0.0)
 
 
 Make = Callable[..., Listening]
@@ -113,22 +125,6 @@ def serving(idle: Make) -> Make:
         return one
 
     return make
-
-
-# --- the replay filter ----------------------------------------------------------------------------------
-
-
-def test_a_token_is_a_replay_the_second_time() -> None:
-    seen = ReplayFilter()
-    assert [seen(b"a"), seen(b"b"), seen(b"a"), seen(b"b"), seen(b"c")] == [False, False, True, True, False]
-
-
-def test_the_oldest_tokens_are_forgotten() -> None:
-    seen = ReplayFilter(limit=3)
-    assert not any(seen(b"%d" % number) for number in range(1000))
-    assert len(seen._seen) == 3
-    assert [seen(b"%d" % number) for number in (997, 998, 999)] == [True] * 3
-    assert not seen(b"996")
 
 
 # --- honest peers ---------------------------------------------------------------------------------------
@@ -281,6 +277,79 @@ def test_without_threads_a_connection_is_closed(
     assert read_to_end(here.connect()) == b""
     assert here.acceptor.half_open == 0
     assert "ulimit -u" in caplog.text
+
+
+# --- uTP ------------------------------------------------------------------------------------------------
+
+
+def test_over_utp_a_chosen_connection_is_handed_over(serving: Make) -> None:
+    here = serving()
+    wire = here.dial_utp()
+    with WirePeer(wire, identity=here.greater) as peer:
+        peer.prove()
+        question = here.answer(Verdict.WAIT)
+        peer.settle()
+        promoted = here.next()
+        assert isinstance(promoted, Promoted)
+        assert promoted.established.candidate is question.candidate
+        assert promoted.established.link.stream.remote == Endpoint.utp(wire.getsockname())
+        until(lambda: here.acceptor.half_open == 0)
+        promoted.established.link.stream.close()
+    assert here.inbox.empty()
+
+
+def test_who_is_refused_over_utp_is_told(serving: Make) -> None:
+    here = serving()
+    with WirePeer(here.dial_utp(), identity=here.greater) as peer:
+        peer.prove()
+        question = here.answer(Verdict.FULL)
+        assert peer.await_control(BYE)["reason"] == "full"
+    assert here.next().candidate is question.candidate
+
+
+def test_a_stranger_over_utp_gets_no_byte(serving: Make) -> None:
+    here = serving(handshake_timeout=0.2)
+    wire = here.dial_utp()
+    wire.sendall(b"GET / HTTP/1.1\r\n\r\n" * 200)
+    assert read_to_end(wire) == b""
+    until(lambda: here.acceptor.half_open == 0)
+
+
+def test_strangers_over_utp_count_like_others(serving: Make) -> None:
+    """Together they are too many: the oldest goes, whatever it came over, and an honest peer gets through."""
+    here = serving(max_half_open=4, max_half_open_per_address=4, handshake_timeout=10 * PATIENCE)
+    oldest = here.crowd([LOCAL])[0]
+    silent = []
+    for count in range(2, 7):
+        silent.append(here.dial_utp())
+        port = silent[-1].getsockname()[1]
+        until(lambda port=port: port in here.ports())  # type: ignore[misc]
+        assert here.acceptor.half_open == min(count, 4)
+    assert read_to_end(oldest) == b""
+    assert read_to_end(silent[0]) == b""
+    with WirePeer(here.dial_utp(), identity=here.greater) as peer:
+        peer.prove()
+        here.answer(Verdict.FULL)
+        peer.read_until_closed()
+    assert isinstance(here.next(), Forsaken)
+
+
+def test_who_is_thrown_out_over_utp_leaves_nothing_behind(serving: Make) -> None:
+    """A FIN would be repeated for a minute to somebody who need not answer."""
+    here = serving(max_half_open=1, handshake_timeout=0.2)
+    for _ in range(3):
+        here.dial_utp()
+    until(lambda: here.acceptor.half_open == 0)
+    until(lambda: len(here.utp._multiplexer) == 0)
+
+
+def test_stop_sends_strangers_over_utp_away(serving: Make) -> None:
+    here = serving(handshake_timeout=10 * PATIENCE)
+    silent = [here.dial_utp() for _ in range(3)]
+    Running(here.stop).result()
+    assert [read_to_end(wire) for wire in silent] == [b""] * 3
+    with pytest.raises(DialFailed):
+        UtpWire(Endpoint.utp(here.utp.local_address), LOCAL, 0.05)
 
 
 # --- listeners that fail --------------------------------------------------------------------------------

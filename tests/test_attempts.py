@@ -8,10 +8,13 @@ import pytest
 
 from crust import Config, Endpoint, Identity, attempts
 from crust.attempts import Attempt, AttemptFailed, AttemptSucceeded, Job, Race, Resolved
+from crust.clock import Deadline
 from crust.errors import DialFailed, TimedOut
-from crust.negotiate import Refused
+from crust.negotiate import Refused, negotiate_incoming
 from crust.notices import Ask, Inbox
 from crust.peers import Verdict
+from crust.transport.utp import UtpSocket
+from crust.utp_ports import UtpPorts
 from tests.manager.helpers import two_identities
 from tests.manager.wire import WirePeer
 from tests.streams import node
@@ -19,6 +22,7 @@ from tests.together import PATIENCE, Running, until
 
 A, B = Endpoint.tcp("192.0.2.1:5483"), Endpoint.tcp("192.0.2.2:5483")
 NAME = Endpoint.tcp("peer.example:5483")
+NO_UTP = UtpPorts(Config(), lambda host: False)  # opens nothing until it is used
 
 
 def job_of(*endpoints: Endpoint) -> Job:
@@ -39,7 +43,9 @@ class Trial:
 
     def start(self, identity: Identity | None = None, **settings: Any) -> Running[None]:
         """Run it on a thread."""
-        self._running.append(Running(self.attempt.run, node(identity or self.lesser), Config(**settings), self.inbox))
+        self._running.append(
+            Running(self.attempt.run, node(identity or self.lesser), Config(**settings), self.inbox, NO_UTP)
+        )
         return self._running[0]
 
     def accept(self) -> socket.socket:
@@ -104,13 +110,49 @@ def test_it_asks_and_succeeds(trial: Trial) -> None:
         notice.established.link.stream.close()
 
 
+def test_over_utp_it_asks_and_succeeds() -> None:
+    lesser, greater = two_identities()
+    utp, inbox = UtpPorts(Config(listen_addresses=("127.0.0.1",)), lambda host: False), Inbox()
+    with UtpSocket(("127.0.0.1", 0)) as there:
+        target = Endpoint.utp(there.local_address)
+        attempt = Attempt(job_of(target), target, target)
+        running = Running(attempt.run, node(lesser), Config(), inbox, utp)
+        stream = there.accept(PATIENCE)
+        responder = Running(
+            negotiate_incoming, stream, node(greater), Deadline(PATIENCE), lambda candidate: Verdict.CHOOSE
+        )
+        inbox.get(timeout=PATIENCE).answer.put(Verdict.WAIT)
+        notice = inbox.get(timeout=PATIENCE)
+        assert isinstance(notice, AttemptSucceeded)
+        assert notice.established.link.stream.remote == target
+        assert responder.result().candidate.peer_id == lesser.peer_id
+        running.result()
+        notice.established.link.stream.close()
+        stream.close()
+        utp.close(Deadline(0.0))
+
+
+def test_over_utp_it_can_be_ended_and_says_so() -> None:
+    utp, inbox = UtpPorts(Config(listen_addresses=("127.0.0.1",)), lambda host: False), Inbox()
+    with UtpSocket(("127.0.0.1", 0)) as silent:
+        target = Endpoint.utp(silent.local_address)
+        attempt = Attempt(job_of(target), target, target)
+        running = Running(attempt.run, node(), Config(dial_timeout=10 * PATIENCE), inbox, utp)
+        silent.accept(PATIENCE)
+        attempt.abort()
+        running.result()
+        assert isinstance(inbox.get(timeout=PATIENCE), AttemptFailed)
+        until(lambda: all(len(sock._multiplexer) == 0 for sock in utp.sockets))
+        utp.close(Deadline(0.0))
+
+
 def test_nobody_listens() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         target = Endpoint.tcp(bound.getsockname())
         inbox = Inbox()
         attempt = Attempt(job_of(target), target, target)
-        Running(attempt.run, node(), Config(), inbox).result()
+        Running(attempt.run, node(), Config(), inbox, NO_UTP).result()
     notice = inbox.get(timeout=PATIENCE)
     assert isinstance(notice.error, DialFailed)
     assert "nothing listens" in str(notice.error)
@@ -213,7 +255,7 @@ def test_a_name_is_looked_up_and_not_dialed(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(attempts, "resolve", lambda endpoint: [A, B] if endpoint == NAME else [])
     inbox = Inbox()
     attempt = Attempt(job_of(NAME), NAME, NAME)
-    attempt.run(node(), Config(), inbox)
+    attempt.run(node(), Config(), inbox, NO_UTP)
     notice = inbox.get(timeout=PATIENCE)
     assert isinstance(notice, Resolved)
     assert (notice.attempt, notice.addresses) == (attempt, [A, B])
@@ -230,10 +272,10 @@ def test_every_failure_is_reported_once(monkeypatch: pytest.MonkeyPatch, error: 
     run: Callable[..., None] = Attempt(job_of(NAME), NAME, NAME).run
     if escapes:  # to the log
         with pytest.raises(KeyError):
-            run(node(), Config(), inbox)
+            run(node(), Config(), inbox, NO_UTP)
         assert "an internal error: KeyError" in str(inbox.get(timeout=PATIENCE).error)
     else:
-        run(node(), Config(), inbox)
+        run(node(), Config(), inbox, NO_UTP)
         assert inbox.get(timeout=PATIENCE).error is error
     assert inbox.empty()
 

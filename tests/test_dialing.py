@@ -11,14 +11,16 @@ from crust.attempts import Attempt, AttemptFailed, AttemptSucceeded, Job, Race, 
 from crust.dialing import CUT_EARLY, CUT_SHORT_PAUSE, MAX_CUT_SHORT, Dialer
 from crust.errors import CrustError, DialFailed
 from crust.identity import PeerId
-from crust.limits import DIAL_STAGGER
+from crust.limits import DIAL_STAGGER, TCP_HEAD_START
 from crust.negotiate import CutShort, Refused
 from crust.notices import Ask, Inbox
 from crust.peers import Candidate, Verdict
 from crust.timers import Timers
+from crust.utp_ports import UtpPorts
 from tests.streams import node
 
 A, B, C = (Endpoint.tcp(f"192.0.2.{number}:5483") for number in (1, 2, 3))
+U, V = (Endpoint.utp(f"192.0.2.{number}:5483") for number in (1, 2))
 NAME = Endpoint.tcp("peer.example:5483")
 PEER = Identity().peer_id
 
@@ -51,6 +53,7 @@ class Bench:
             connection_with=self.live.get,
             add_aliases=lambda connection, endpoints: self.aliases.append((connection, endpoints)),
             refuses=self.blacklist.__contains__,
+            utp=UtpPorts(self.config, lambda host: False),
         )
 
     # The pool's part.
@@ -170,13 +173,47 @@ def test_the_same_endpoint_is_tried_once(bench: Bench) -> None:
     assert list(bench.reasons()) == [A, B]
 
 
-def test_tcp_comes_first(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialing, "DIALABLE", frozenset({A.protocol, Endpoint.utp("192.0.2.1:1").protocol}))
-    fallback = Endpoint.utp("192.0.2.1:5483")
-    bench.connect(fallback, B, A)
+def test_tcp_comes_first(bench: Bench) -> None:
+    bench.connect(U, V, B, A)
+    for _ in range(3):
+        bench.wait(DIAL_STAGGER)
+    assert bench.targets == [B, A, U, V]  # and among equals the caller's order
+
+
+def test_utp_begins_when_the_last_of_tcp_had_its_head_start(bench: Bench) -> None:
+    bench.connect(U, A, B)
     bench.wait(DIAL_STAGGER)
+    bench.wait(TCP_HEAD_START - 0.01)
+    assert bench.targets == [A, B]
+    bench.wait(0.01)
+    assert bench.targets == [A, B, U]
+
+
+def test_one_failure_of_tcp_does_not_hurry_utp_while_another_runs(bench: Bench) -> None:
+    bench.connect(A, B, U)
     bench.wait(DIAL_STAGGER)
-    assert bench.targets == [B, A, fallback]  # and among equals the caller's order
+    bench.fail(0)
+    bench.wait(TCP_HEAD_START - 0.01)
+    assert bench.targets == [A, B]
+    bench.wait(0.01)
+    assert bench.targets == [A, B, U]
+
+
+def test_utp_begins_at_once_when_all_of_tcp_has_failed(bench: Bench) -> None:
+    bench.connect(A, B, U, V)
+    bench.fail(0)
+    assert bench.targets == [A, B]
+    bench.fail(1)
+    assert bench.targets == [A, B, U]
+    bench.fail(2)
+    assert bench.targets == [A, B, U, V]
+    bench.fail(3)
+    assert list(bench.reasons()) == [A, B, U, V]
+
+
+def test_utp_alone_waits_for_nobody(bench: Bench) -> None:
+    bench.connect(U)
+    assert bench.targets == [U]
 
 
 # --- why it came to nothing -------------------------------------------------------------------------------
@@ -196,7 +233,9 @@ def test_a_reason_for_each_endpoint(bench: Bench) -> None:
     [
         (Endpoint.tcp("192.0.2.9:0"), "port 0 cannot be connected to"),
         (Endpoint.tcp("192.0.2.66:5483"), "that address is on the blacklist"),
-        (Endpoint.utp("192.0.2.1:5483"), "utp connections are not available in this version"),
+        (Endpoint.utp("192.0.2.9:0"), "port 0 cannot be connected to"),
+        (Endpoint.utp("192.0.2.66:5483"), "that address is on the blacklist"),
+        (Endpoint.tracer("192.0.2.1:5483"), "tracer connections are not available in this version"),
     ],
 )
 def test_what_cannot_be_tried(bench: Bench, endpoint: Endpoint, reason: str) -> None:

@@ -4,7 +4,7 @@ import os
 import socket
 from typing import Any, Self
 
-from crust import Config, Endpoint, Identity, PeerId
+from crust import Config, Endpoint, Identity, PeerId, Protocol
 from crust.transport.aead import supported_ciphers
 from crust.transport.framing import BYE, CHOOSE, CHOSEN, Decoder, control_frame, encode_messages
 from crust.transport.handshake import Initiator, Responder
@@ -12,10 +12,13 @@ from crust.transport.hello import SESSION_SIZE
 from crust.transport.masking import network_keys
 from crust.transport.records import Opener, Sealer
 from tests.manager.helpers import LOOPBACK, PATIENCE
+from tests.manager.utp_wire import UtpWire
 
 
-def raw_socket(target: Endpoint, source: str = LOOPBACK) -> socket.socket:
-    """A connected socket whose every operation has a deadline."""
+def raw_socket(target: Endpoint, source: str = LOOPBACK) -> Any:
+    """A connected socket, or what looks like one over uTP, whose every operation has a deadline."""
+    if target.protocol is Protocol.UTP:
+        return UtpWire(target, source, PATIENCE)
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.settimeout(PATIENCE)
@@ -27,7 +30,7 @@ def raw_socket(target: Endpoint, source: str = LOOPBACK) -> socket.socket:
     return sock
 
 
-def read_to_end(sock: socket.socket) -> bytes:
+def read_to_end(sock: socket.socket | UtpWire) -> bytes:
     """Everything that comes until the other side ends, in order or not."""
     received = bytearray()
     try:
@@ -51,7 +54,7 @@ class WirePeer:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: Any,
         *,
         dials: bool = True,
         identity: Identity | None = None,

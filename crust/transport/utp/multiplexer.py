@@ -303,6 +303,10 @@ class Multiplexer:
     def _open(self, packet: Packet, address: Address, asked: Asked, now: float) -> None:
         """Somebody who asked has proved to receive at their address."""
         recv_id = packet.connection_id
+        if not self.accepting:  # not any more
+            self._half_open.remove(address, recv_id)
+            self._strangers.on_stray(packet, address, now)
+            return
         if not self._has_room():
             self.counters["syn_refused"] += 1
             return

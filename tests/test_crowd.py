@@ -1,0 +1,74 @@
+"""`crust.crowd`: who has to go first; without connections, and at times that the test says."""
+
+import pytest
+
+from crust import crowd
+from crust.crowd import MEMBER_ALLOWANCE, STRANGER_ALLOWANCE, Crowd
+
+
+class Clock:
+    """What time it is."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(crowd, "now", made)
+    return made
+
+
+def in_order(crowd: Crowd[str]) -> list[str]:
+    """Who goes, one after the other, until nobody is left."""
+    gone = []
+    while (one := crowd.most_overdue()) is not None:
+        crowd.discard(one)
+        gone.append(one)
+    return gone
+
+
+def test_of_strangers_the_oldest_goes_first(clock: Clock) -> None:
+    crowd: Crowd[str] = Crowd()
+    for name in ("first", "second", "third"):
+        crowd.add(name)
+        clock.time += 0.01
+    assert len(crowd) == 3
+    assert list(crowd) == ["first", "second", "third"]
+    assert in_order(crowd) == ["first", "second", "third"]
+    assert len(crowd) == 0
+
+
+def test_a_member_outlasts_strangers_until_it_is_overdue_itself(clock: Clock) -> None:
+    crowd: Crowd[str] = Crowd()
+    crowd.add("member")
+    crowd.prove("member")
+    crowd.add("young")
+    assert crowd.most_overdue() == "young"
+    clock.time += MEMBER_ALLOWANCE - STRANGER_ALLOWANCE + 0.01
+    crowd.add("younger")
+    crowd.discard("young")
+    assert in_order(crowd) == ["member", "younger"]
+
+
+def test_who_is_not_there_can_neither_prove_itself_nor_leave() -> None:
+    crowd: Crowd[str] = Crowd()
+    crowd.prove("ghost")
+    crowd.discard("ghost")
+    assert len(crowd) == 0
+    assert crowd.most_overdue() is None
+
+
+def test_who_has_proved_itself_twice_is_not_younger_for_it(clock: Clock) -> None:
+    crowd: Crowd[str] = Crowd()
+    crowd.add("first")
+    crowd.prove("first")
+    clock.time += 0.5
+    crowd.add("second")
+    crowd.prove("second")
+    crowd.prove("first")
+    assert in_order(crowd) == ["first", "second"]
