@@ -130,8 +130,8 @@ class UtpConnection:
         """Bytes that `write` would take now."""
         return max(self._settings.send_buffer - self._sender.buffer.waiting, 0)
 
-    def write(self, data: bytes | memoryview) -> int:
-        """Queue bytes to send, as many as there is room for, and say how many that is. They are kept, not copied.
+    def write(self, data: bytes, start: int = 0) -> int:
+        """Queue the bytes from ``start`` on, as many as there is room for; how many that is. They are kept, not copied.
 
         Raises:
             ConnectionLost: the connection is over, or this side has ended its half.
@@ -140,8 +140,8 @@ class UtpConnection:
             raise self.error
         if self._finishing or (self.state not in MAY_SEND and self.established):
             raise ConnectionLost("this side of the connection was ended before")
-        size = min(len(data), self.room())
-        self._sender.buffer.write(data if size == len(data) else memoryview(data)[:size])
+        size = min(len(data) - start, self.room())
+        self._sender.buffer.write(data, start, start + size)
         return size
 
     def read(self, limit: int) -> bytes:

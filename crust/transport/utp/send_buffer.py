@@ -26,7 +26,7 @@ class SendBuffer:
     """
 
     __slots__ = (
-        "_offset",
+        "_at",
         "_order",
         "_pending",
         "_resend",
@@ -52,8 +52,8 @@ class SendBuffer:
         self.pending = 0  # bytes that are in no packet yet
         self.newest = 0  # order of the last transmission that is known to have arrived
         self._runs: deque[OutRun] = deque()
-        self._pending: deque[memoryview] = deque()
-        self._offset = 0  # in the first piece
+        self._pending: deque[tuple[bytes, int, int]] = deque()
+        self._at = 0  # in the first piece
         self._resend: deque[OutPacket] = deque()
         self._order = 0
         self._sacked = 0  # packets that arrived out of order
@@ -68,11 +68,13 @@ class SendBuffer:
         """Bytes that are written and not acknowledged."""
         return self.pending + self.unacked
 
-    def write(self, data: bytes | memoryview) -> None:
-        """Take bytes to send; they are kept, not copied, and must not change."""
-        if data:
-            self._pending.append(memoryview(data))
-            self.pending += len(data)
+    def write(self, data: bytes, start: int, stop: int) -> None:
+        """Take the bytes from ``start`` to ``stop`` to send; they are kept, not copied."""
+        if start < stop:
+            if not self._pending:
+                self._at = start
+            self._pending.append((data, start, stop))
+            self.pending += stop - start
 
     # --- new packets ---
     def peek_run(self, size: int, most: int) -> OutRun:
@@ -80,23 +82,24 @@ class SendBuffer:
 
         Nothing changes until `take_run`. There must be something pending.
         """
-        piece, start = self._pending[0], self._offset
-        left = len(piece) - start
+        data, _start, stop = self._pending[0]
+        at = self._at
+        left = stop - at
         if left >= size or len(self._pending) == 1:
             # The last packet may be short only where nothing follows in another piece.
             whole = left // size * size if len(self._pending) > 1 else left
-            return OutRun(self.next_seq, piece[start : start + min(whole, size * most)], size)
-        return OutRun(self.next_seq, self._gather(size), size)
+            return OutRun(self.next_seq, data, at, at + min(whole, size * most), size)
+        gathered = self._gather(size)
+        return OutRun(self.next_seq, gathered, 0, len(gathered), size)
 
     def _gather(self, size: int) -> bytes:
         """The next ``size`` bytes, or what is left of all, from as many pieces as it takes."""
-        parts: list[memoryview] = []
-        start = self._offset
-        for piece in self._pending:
-            part = piece[start : start + size]
+        parts: list[bytes] = []
+        at = self._at
+        for number, (data, start, stop) in enumerate(self._pending):
+            part = data[at if not number else start : stop][:size]
             parts.append(part)
             size -= len(part)
-            start = 0
             if not size:
                 break
         return b"".join(parts)
@@ -109,14 +112,14 @@ class SendBuffer:
         self._order += run.count
         self._runs.append(run)
         self.next_seq = (run.seq_nr + run.count) & SEQ_MASK
-        size = left = len(run.payload)
+        size = left = run.length
         while left:
-            available = len(self._pending[0]) - self._offset
+            available = self._pending[0][2] - self._at
             if available > left:
-                self._offset += left
+                self._at += left
                 break
             self._pending.popleft()
-            self._offset = 0
+            self._at = self._pending[0][1] if self._pending else 0
             left -= available
         self.pending -= size
         self.unacked += size
@@ -203,7 +206,7 @@ class SendBuffer:
             run = self._runs[0]
             sent_at = run.sent_at
             if left >= run.count:
-                size += len(run.payload)
+                size += run.length
                 left -= run.count
                 self.newest = max(self.newest, run.order + run.count - 1)
                 self._runs.popleft()
@@ -309,5 +312,5 @@ class SendBuffer:
         self._resend.clear()
         self._runs.clear()
         self.flight.clear()
-        self._offset = self.pending = self.unacked = self.missing = self.in_flight = self._sacked = 0
+        self._at = self.pending = self.unacked = self.missing = self.in_flight = self._sacked = 0
         self.first = self.next_seq

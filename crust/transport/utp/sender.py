@@ -139,7 +139,7 @@ class Sender:
         run = outgoing.run
         if run is not None:
             self.buffer.take_run(run, taken, now)
-            size = len(run.payload)
+            size = run.length
             self.bytes_sent += size
         else:
             packets = outgoing.packets[:taken]

@@ -129,29 +129,26 @@ class UtpStream:
         self._send(data, self._deadline if timeout is None else Deadline(timeout))
 
     def _send(self, data: bytes | bytearray | memoryview, deadline: Deadline | None) -> None:
-        view = memoryview(data).cast("B")
-        size, done = len(view), 0
+        # What may change must be copied: it is kept until the peer has acknowledged it.
+        kept = data if isinstance(data, bytes) else bytes(data)
+        size, done = len(kept), 0
         with self._owner.lock:
             while done < size:
-                done += self._write(data, view[done:])
+                done += self._write(kept, done)
                 if done < size:
                     self._wait_for_room(size - done, deadline)
 
     def send_waiting(self, data: bytes | bytearray | memoryview) -> int:
         """See `Stream.send_waiting`."""
         with self._owner.lock:
-            return self._write(data, memoryview(data).cast("B"))
+            return self._write(data if isinstance(data, bytes) else bytes(data), 0)
 
-    def _write(self, data: bytes | bytearray | memoryview, view: memoryview) -> int:
-        connection = self._connection
-        if self._closed or connection.error is not None:
+    def _write(self, data: bytes, start: int) -> int:
+        if self._closed or self._connection.error is not None:
             raise self._lost()
-        room = connection.room()
-        if not room:
-            return 0
-        # What may change must be copied: it is kept until the peer has acknowledged it.
-        taken = connection.write(view[:room] if isinstance(data, bytes) else bytes(view[:room]))
-        self._owner.pump(connection)
+        taken = self._connection.write(data, start)
+        if taken:
+            self._owner.pump(self._connection)
         return taken
 
     def _wait_for_room(self, missing: int, deadline: Deadline | None) -> None:

@@ -42,6 +42,7 @@ def as_train(data: bytes, segment: int) -> Train | None:
         or data[17::segment] != _SEQ_LOW[seq_nr : seq_nr + count]
     ):
         return None
-    view = memoryview(data)
-    payload = b"".join([view[start : start + segment - HEADER_SIZE] for start in range(HEADER_SIZE, size, segment)])
-    return Train(decode(view[:segment]), decode(view[(count - 1) * segment :]), count, payload)
+    inner = segment - HEADER_SIZE
+    payload = b"".join([data[start : start + inner] for start in range(HEADER_SIZE, size, segment)])
+    last = (count - 1) * segment
+    return Train(decode(data[:HEADER_SIZE]), decode(data[last : last + HEADER_SIZE]), count, payload)
