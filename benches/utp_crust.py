@@ -18,7 +18,7 @@ class End:
     """One socket and its one stream."""
 
     def __init__(self) -> None:
-        self._socket = UtpSocket(("127.0.0.1", 0), UtpSettings(mtu_ceiling=PACKET_SIZE))
+        self._socket = UtpSocket(("127.0.0.1", 0), settings=UtpSettings(mtu_ceiling=PACKET_SIZE))
         self._stream: Any = None
 
     def do(self, command: dict[str, Any]) -> dict[str, Any]:

@@ -61,32 +61,45 @@ const plans = {
   // Speak only after the other end has ended.
   answer (connection) { connection.on('end', () => connection.end(content(Number(size), 0))) },
 
-  // Only read; end when the other end does.
-  listen (connection) { connection.on('end', () => connection.end()) },
+  // Say a word, read on, and end when the other end does.
+  listen (connection) {
+    connection.write('hello')
+    connection.on('end', () => connection.end())
+  },
 
   // Go away at the first byte, or at once.
   leave (connection) { connection.destroy() }
 }
 
-/** @param {import('stream').Duplex} connection @param {number} stream */
-function follow (connection, stream) {
+let connected = 0 // streams are numbered as they become usable: whose dialler was never heard again has no number
+
+/** @param {import('stream').Duplex} connection */
+function follow (connection) {
   const digest = createHash('sha256')
+  let stream = null
   let bytes = 0
   let error = null
-  connection.on('connect', () => { say({ event: 'connected', stream }); plans[plan](connection, stream) })
+  connection.on('connect', () => {
+    stream = connected++
+    say({ event: 'connected', stream })
+    plans[plan](connection, stream)
+  })
   connection.on('data', data => { digest.update(data); bytes += data.length })
   connection.on('end', () => say({ event: 'ended', stream }))
   connection.on('error', problem => { error = problem.code || String(problem) })
-  connection.on('close', () => say({ event: 'closed', stream, error, bytes, sha256: digest.digest('hex') }))
+  connection.on('close', () => {
+    say(stream === null
+      ? { event: 'failed', error }
+      : { event: 'closed', stream, error, bytes, sha256: digest.digest('hex') })
+  })
 }
 
 if (role === 'serve') {
-  let accepted = 0
-  const server = utp.createServer(connection => follow(connection, accepted++))
+  const server = utp.createServer(follow)
   server.listen(0, '127.0.0.1', () => say({ port: server.address().port }))
 } else {
   const socket = utp()
-  for (let stream = 0; stream < Number(streams); stream++) follow(socket.connect(port, '127.0.0.1'), stream)
+  for (let stream = 0; stream < Number(streams); stream++) follow(socket.connect(port, '127.0.0.1'))
 }
 
 process.stdin.on('end', () => process.exit(0)).resume()
