@@ -53,10 +53,10 @@ class Conditions:
 
     @property
     def clean(self) -> bool:
-        """Whether no packet is ever lost, doubled, late or changed, unless the queue is full."""
+        """Whether no packet is ever lost, doubled, much later than others or changed, unless the queue is full."""
         return not (
             self.loss or self.duplicate or self.reorder or self.damages or self.outages or self.mtu < ANY_SIZE
-        ) and (self.in_order or not self.jitter)
+        ) and (not self.jitter or (self.in_order and self.jitter < self.delay))
 
 
 class TooBig(NamedTuple):

@@ -196,9 +196,11 @@ class Node:
         taken = len(packets)
         if kernel.rate is not None:
             queued = max(self._device_free_at - at, 0.0) * kernel.rate
+            # An empty buffer takes one datagram, or one burst, however large it is.
+            sure = 0 if queued else len(packets) if kernel.segments else 1
             for number, packet in enumerate(packets):
                 queued += len(packet) + IP_AND_UDP
-                if queued > kernel.buffer:
+                if queued > kernel.buffer and number >= sure:
                     taken = number
                     self._blocked_until = at + kernel.buffer / 2 / kernel.rate
                     break

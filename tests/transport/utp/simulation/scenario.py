@@ -17,8 +17,8 @@ DEADLINE = 1800.0
 STRANGERS_STOP = 5.0
 """Seconds after which no strangers send anything any more."""
 
-STEPS_PER_RUN = 20_000
-STEPS_PER_PACKET = 40
+STEPS_PER_RUN = 4_000
+STEPS_PER_PACKET = 25
 """So many events may a run take, and so many more for each full packet that its applications write: many losses,
 pauses and timers. Beyond it is a storm."""
 
