@@ -27,6 +27,8 @@ class Chances:
     """Seconds by which the second side dials later; ``None``: only the first one dials."""
     listens: bool
     """Whether sides that dial each other also accept who dials them."""
+    nats: tuple[bool, bool]
+    """Whether a side is behind a NAT; where only the first one dials, only that one is."""
     strangers: float
     """Datagrams per second that a stranger sends to each side, at most, with made-up addresses."""
 
@@ -77,6 +79,7 @@ def draw(seed: int) -> Chances:
         plans,
         rng.random() * 2.0 if rng.random() < 0.15 else None,
         rng.random() < 0.5,
+        (rng.random() < 0.4, rng.random() < 0.4),
         rng.random() * 20.0 if rng.random() < 0.15 else 0.0,
     )
 

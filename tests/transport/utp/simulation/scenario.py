@@ -8,7 +8,7 @@ from crust.transport.utp.connection import UtpConnection
 from tests.transport.utp.simulation.application import Application, Plan
 from tests.transport.utp.simulation.chances import Chances, NearTheWrap, draw
 from tests.transport.utp.simulation.clockwork import Hang
-from tests.transport.utp.simulation.network import Network, Trace
+from tests.transport.utp.simulation.network import Nat, Network, Trace
 from tests.transport.utp.simulation.node import Node
 
 DEADLINE = 1800.0
@@ -58,6 +58,7 @@ class Scenario:
                 chances.settings[side],
                 clock=chances.clocks[side],
                 kernel=chances.kernels[side],
+                nat=self._nat(side),
                 rng=NearTheWrap(self._rng.getrandbits(64)),
             )
             for side in (0, 1)
@@ -83,6 +84,10 @@ class Scenario:
                 f"seed {self.seed} at {self.network.clockwork.now:.3f} s: {error!r}\nAgain, with every packet:\n"
                 f"    python -m tests.transport.utp.simulation --seed {self.seed} --trace"
             ) from error
+
+    def _nat(self, side: int) -> Nat | None:
+        behind = self.chances.nats[side] and (side == 0 or self.chances.rendezvous is not None)
+        return Nat(forgets_after=30.0) if behind else None
 
     # --- what happens ------------------------------------------------------------------------------------------------
 

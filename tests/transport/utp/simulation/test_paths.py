@@ -41,6 +41,22 @@ def test_packets_never_exceed_the_ceiling() -> None:
     assert largest + HEADER_SIZE == 1000
 
 
+@pytest.mark.parametrize("mtu", [548, 1472])
+def test_no_packet_is_larger_than_what_passes(mtu: int) -> None:
+    """Nor with an acknowledgement of what came early in front of the data; only probes may be, and say so."""
+    narrow = Conditions(delay=0.02, loss=0.05, jitter=0.02, in_order=False, mtu=mtu, fragments=False)
+    pair = Pair(narrow, seed=2)
+    dialler, accepted = pair.connected()
+    for _ in range(20):
+        dialler.send(20_000)
+        accepted.send(20_000)
+        pair.pass_time(0.3)
+    pair.until(lambda: len(accepted.received) == 400_001 and len(dialler.received) == 400_000)
+    probes = 20 if mtu == 548 else 0
+    assert pair.there.counts.too_big <= probes
+    assert pair.back.counts.too_big <= probes
+
+
 @pytest.mark.parametrize(("icmp", "fragments"), [(True, False), (False, True), (True, True)])
 def test_a_path_that_becomes_narrower(icmp: bool, fragments: bool) -> None:
     """Large packets were fine, and then only pieces of them get through: nothing is lost."""
