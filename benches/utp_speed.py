@@ -7,7 +7,7 @@ changes; ratios are made within a round. System calls are counted by ``strace``,
 import argparse
 import json
 import random
-import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -134,6 +134,14 @@ def packets_per_call(system: str, rate: float) -> float:
     return volume / PAYLOADS[system] / max(calls, 1)
 
 
+def can_count() -> bool:
+    """Whether strace is there and may trace."""
+    try:
+        return subprocess.run(["strace", "-c", "true"], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
 def calls_counted(summary: str) -> int:
     """The sum of all calls in a summary that strace wrote: lines of a name and a number."""
     rows = [line.split() for line in summary.splitlines()]
@@ -155,7 +163,7 @@ def measure(systems: list[str], rounds: int, seconds: float) -> dict[str, Any]:
                 failed[system] = str(error)
     calls: dict[str, float] = {}
     measured = {one.system: one.rate for one in samples if one.system not in failed}
-    for system, rate in measured.items() if shutil.which("strace") else ():
+    for system, rate in measured.items() if can_count() else ():
         progress(f"counting system calls: {SYSTEMS[system]}")
         try:
             calls[system] = packets_per_call(system, rate)
