@@ -7,7 +7,7 @@ Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 
 
 class Burst:
-    """Packets to one address, in order, for one system call where the kernel can (``UDP_SEGMENT``).
+    """Packets to one address, in order, for few system calls where the kernel can (``UDP_SEGMENT``).
 
     Args:
         address: where to.

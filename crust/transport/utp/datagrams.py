@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from crust.transport.utp import icmp
 from crust.transport.utp.burst import Address, Burst
+from crust.transport.utp.constants import BYTES_PER_CALL, SEGMENTS_PER_CALL
 from crust.transport.utp.icmp import IcmpError
 from crust.transport.utp.udp_options import (
     GRO_ANCILLARY_BYTES,
@@ -119,29 +120,33 @@ class Datagrams:
         if burst.dont_fragment:
             return self._send_whole(burst)
         if burst.count > 1 and self.offload:
-            taken = self._send_segmented(burst)
-            if taken is not None:
-                return taken
+            return self._send_segmented(burst)
         return self._send_each(burst)
 
-    def _send_segmented(self, burst: Burst) -> int | None:
-        """All or nothing in one system call; ``None`` if the kernel would not segment it."""
+    def _send_segmented(self, burst: Burst) -> int:
+        """As many packets in one system call as the kernel takes; what it will not segment goes one by one."""
         if burst.segment != self._segment:
             self._segment = burst.segment
             self._ancillary = segment_ancillary(burst.segment)
-        # Joining is cheaper than to let the kernel gather a hundred small pieces (benches/datagrams.py).
-        code = self._attempt(b"".join(burst.buffers), self._ancillary, burst.address)
-        if code == 0:
-            self._has_worked = True
-            self.counters.sent += burst.count
-            return burst.count
-        if code in _NO_ROOM:
-            return 0
-        if code in _DROPPED:
-            self.counters.lost += burst.count
-            return burst.count
-        self._refused(code)
-        return None
+        buffers, count, done = burst.buffers, burst.count, 0
+        most = min(SEGMENTS_PER_CALL, BYTES_PER_CALL // burst.segment)
+        while done < count:
+            packets = min(most, count - done)
+            # Joining is cheaper than to let the kernel gather a hundred small pieces (benches/datagrams.py).
+            data = b"".join(buffers if packets == count else buffers[2 * done : 2 * (done + packets)])
+            code = self._attempt(data, self._ancillary, burst.address)
+            if code == 0:
+                self._has_worked = True
+                self.counters.sent += packets
+            elif code in _NO_ROOM:
+                return done
+            elif code in _DROPPED:
+                self.counters.lost += packets
+            else:
+                self._refused(code)
+                return self._send_each(burst, done)
+            done += packets
+        return count
 
     def _refused(self, code: int) -> None:
         # A path whose MTU has shrunk below the packets is refused as well (EINVAL, EMSGSIZE); that is about one peer.
@@ -165,9 +170,9 @@ class Datagrams:
         finally:
             self._fragmentation.allow()
 
-    def _send_each(self, burst: Burst) -> int:
+    def _send_each(self, burst: Burst, first: int = 0) -> int:
         buffers, address, count = burst.buffers, burst.address, burst.count
-        for number in range(count):
+        for number in range(first, count):
             code = self._attempt(b"".join(buffers[2 * number : 2 * number + 2]), None, address)
             if code == 0:
                 self.counters.sent += 1

@@ -119,13 +119,22 @@ class Sender:
             if buffer.in_flight or budget <= 0:
                 return None
             size = budget  # the peer's window is smaller than a packet
-        if room <= 0:
+        if room <= 0 or self._may_wait(budget, size):
             return None
         probe = self.mtu.probe(now) if buffer.pending >= size and not self._probe_now else None
         if probe is not None:
             return Outgoing(buffer.peek_run(size, 1), pad_to=probe)
         most = min(MAX_SEGMENTS, MAX_BURST // (size + HEADER_SIZE), room, max(budget // size, 1), self._quantum(size))
         return Outgoing(buffer.peek_run(size, most))
+
+    def _may_wait(self, budget: int, size: int) -> bool:
+        """Whether to wait for the next acknowledgement, because by then more can leave in one burst.
+
+        Seven eighths of the window are on their way meanwhile, so that nothing is lost by it.
+        """
+        if budget >= self.buffer.pending or not self.buffer.in_flight:
+            return False
+        return budget < min(MAX_BURST, int(self.congestion.window) // 8)
 
     def _quantum(self, size: int) -> int:
         """Packets that may leave together: what the rate gives in the credit, so that bursts fill no queue."""
