@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import IO, Self
 
@@ -90,21 +91,34 @@ class Running:
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""
-        os.killpg(self.child.pid, signal.SIGINT)
+        self._signal(signal.SIGINT)
 
     def finish(self, timeout: float = PATIENCE) -> str:
-        """Close its standard input, which tells programs of the lab to end, and return the rest of its output."""
+        """Close its standard input, which tells programs of the lab to end, and return the rest of its output.
+
+        After ``timeout`` seconds it is killed.
+        """
         self.stdin.close()
+        # nsenter stops when its program is stopped, as by one who wants a quiet machine for a while, and does not
+        # go on by itself when its program does.
+        self._signal(signal.SIGCONT)
+        overdue = threading.Timer(timeout, self._signal, [signal.SIGKILL])
+        overdue.start()
         try:
-            rest = self.stdout.read()  # until it ends
-            self.child.wait(timeout)
+            return self.stdout.read()  # until it ends
         finally:
+            overdue.cancel()
             self.kill()
-        return rest
+            overdue.join()
+
+    def _signal(self, number: int) -> None:
+        if self.child.poll() is None:  # else its number may be another's by now
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.child.pid, number)
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.child.pid, signal.SIGKILL)
+        """End it now."""
+        self._signal(signal.SIGKILL)
         self.child.wait(PATIENCE)
         self.stdin.close()
         self.stdout.close()
