@@ -62,6 +62,20 @@ def test_a_closed_window_for_an_hour_is_not_a_dead_peer() -> None:
     pair.until(lambda: len(accepted.received) == 50_001)
 
 
+@pytest.mark.parametrize("window", [3_000, 3_500, 4_000, 10_000])
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_small_window_full_of_what_came_early_still_takes_what_is_missing(window: int, lost: int) -> None:
+    """Else nothing could ever be read, and nothing ever get in."""
+    pair = Pair(Conditions(delay=0.02), settings=(None, UtpSettings(receive_window=window)))
+    dialler, accepted = pair.connected()
+    pair.pass_time(0.5)
+    first = (pair.packets(PacketType.DATA, pair.first)[-1].seq_nr + 1) & 0xFFFF
+    pair.there.drop = only_once(lambda packet: packet.seq_nr == first and packet.type == PacketType.DATA, lost)
+    dialler.send(50_000)
+    pair.until(lambda: len(accepted.received) == 50_001, patience=60.0)
+    assert pair.there.counts.dropped == lost
+
+
 def test_memory_of_a_receiver_is_bounded_against_a_sender_that_ignores_its_window() -> None:
     peer, end = connected_to_script(receive_window=10_000)
     end.reads = False
