@@ -17,7 +17,8 @@ from crust.errors import ConnectionLost, CrustError, DialFailed, TimedOut
 from crust.transport.utp.burst import Address, Burst
 from crust.transport.utp.connection import UtpConnection
 from crust.transport.utp.datagrams import Datagrams
-from crust.transport.utp.multiplexer import Handler, Multiplexer
+from crust.transport.utp.handlers import Handler
+from crust.transport.utp.multiplexer import Multiplexer
 from crust.transport.utp.settings import UtpSettings
 from crust.transport.utp.stream import UtpStream
 from crust.workers import start_thread
@@ -301,11 +302,12 @@ class UtpSocket:
         timeout = None if deadline is None else max(deadline - clock.now(), 0.0)
         for key, _events in self._selector.select(timeout):
             if key.fileobj is self._wake_read:
-                self._woken = False
                 try:
                     self._wake_read.recv(64)
                 except BlockingIOError:
                     pass
+                # Only now: in the other order the byte of a wake-up in between is taken and the flag stays, for good.
+                self._woken = False
 
     def _turn(self) -> bool:
         """Receive some, do what is due, send; whether more may be waiting to be received."""
