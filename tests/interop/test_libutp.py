@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crust.errors import ConnectionLost
+from crust.errors import ConnectionLost, TimedOut
 from crust.transport.utp import UtpSocket, UtpStream
 from tests.interop.forwarder import Fate, Forwarder, all_pass, lossy
 from tests.interop.peer import PATIENCE, Peer, content
@@ -72,6 +72,13 @@ def read_all(stream: UtpStream) -> bytes:
     return b"".join(iter(lambda: stream.recv(CHUNK, timeout=PATIENCE), b""))
 
 
+def echo(stream: UtpStream) -> None:
+    """Send back what comes, and close."""
+    while data := stream.recv(CHUNK, timeout=PATIENCE):
+        stream.sendall(data)
+    stream.close()
+
+
 def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -96,9 +103,7 @@ SIZES = (1, 100, 1382, 1383, 5000, 100_000)
 
 def test_libutp_dials_and_we_echo(sock: UtpSocket, libutp: Path) -> None:
     with link(sock, libutp, "dials", "ask", ",".join(map(str, SIZES))) as (stream, peer):
-        while data := stream.recv(CHUNK, timeout=PATIENCE):
-            stream.sendall(data)
-        stream.close()
+        echo(stream)
         echoed = [peer.expect("echoed") for _ in SIZES]
         assert [(fields["bytes"], fields["same"]) for fields in echoed] == [(size, True) for size in SIZES]
         assert peer.expect("closed")["error"] is None
@@ -157,6 +162,48 @@ def test_fifty_streams_share_two_ports(sock: UtpSocket, libutp: Path, role: str)
     assert theirs == {digest(content(size, number)) for number in range(count)}
     assert {fields["sha256"] for fields in closed} == set(map(digest, ours))
     assert {fields["error"] for fields in closed} == {None}
+
+
+def test_two_libutps_may_choose_the_same_connection_id(sock: UtpSocket, libutp: Path) -> None:
+    # They always do: its random numbers are the same in every new process.
+    port = sock.local_address[1]
+    with (
+        Peer(libutp, "dial", port, "ask", "10,20000") as first,
+        Peer(libutp, "dial", port, "ask", "10,20000") as second,
+    ):
+        with ThreadPoolExecutor(2) as pool:
+            streams = [sock.accept(timeout=PATIENCE) for _ in range(2)]
+            list(pool.map(echo, streams))
+        for peer in (first, second):
+            assert [peer.expect("echoed")["same"] for _ in range(2)] == [True, True]
+            assert peer.expect("closed")["error"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ROLES)
+def test_an_idle_connection_is_kept_alive_from_both_ends(sock: UtpSocket, libutp: Path, role: str) -> None:
+    idle = threading.Event()
+    heard = {"there": threading.Event(), "back": threading.Event()}
+
+    def watch(direction: str) -> Fate:
+        def fate(_: bytes) -> bool:
+            if idle.is_set():
+                heard[direction].set()
+            return True
+
+        return fate
+
+    with link(sock, libutp, role, "listen", there=watch("there"), back=watch("back")) as (stream, peer):
+        stream.sendall(b"hello")
+        assert read_exactly(stream, 5) == b"hello"
+        with pytest.raises(TimedOut):  # acknowledgements have come by then
+            stream.recv(1, timeout=2.0)
+        idle.set()
+        assert all(event.wait(PATIENCE) for event in heard.values())
+        stream.sendall(b"still here")
+        stream.close()
+        closed = peer.expect("closed")
+        assert (closed["bytes"], closed["error"]) == (len(b"hello" + b"still here"), None)
 
 
 # --- ends ---------------------------------------------------------------------------------------
@@ -267,3 +314,33 @@ def test_a_reader_that_pauses_stops_libutp_and_starts_it_again(sock: UtpSocket, 
         assert peer.expect("closed")["error"] is None
     # A window that holds no full packet would stop libutp for ever.
     assert [window for window in windows if 0 < window < LIBUTP_MTU] == []
+
+
+def test_a_lost_window_update_is_repeated(sock: UtpSocket, libutp: Path) -> None:
+    # Else libutp would look for itself only 15 seconds later.
+    size, full = 3 * MB, threading.Event()
+    lost, story = [], []
+
+    def ours(packet: bytes) -> bool:
+        window = int.from_bytes(packet[WINDOW], "big")
+        if window == 0:
+            full.set()
+        elif full.is_set() and not lost:
+            lost.append(packet)
+            return False
+        elif lost:
+            story.append("ours")
+        return True
+
+    def theirs(_: bytes) -> bool:
+        if lost:
+            story.append("theirs")
+        return True
+
+    with link(sock, libutp, "dials", "exchange", size, there=theirs, back=ours) as (stream, peer):
+        assert full.wait(PATIENCE), "the window never closed"
+        start = stream.recv(size, timeout=PATIENCE)  # all that waits, so that the window opens just once
+        assert start + read_all(stream) == content(size)
+        stream.shutdown()
+        assert peer.expect("closed")["error"] is None
+    assert story[0] == "ours"
