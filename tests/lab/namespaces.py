@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 TOOLS = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
     "ip": "iproute2",
     "tc": "iproute2",
     "nft": "nftables",
@@ -130,7 +131,9 @@ class Node:
     def __init__(self, lab: "Lab", name: str, namespace: str) -> None:
         self.lab = lab
         self.name = name
-        self._enter = ["nsenter", f"--target={lab.pid}", "--mount", "--pid", f"--net={namespace}", "--"]
+        # nsenter waits for its program, outside the lab. It must not outlive us either: if stopped, it never reaps it.
+        self._enter = ["setpriv", "--pdeathsig=KILL", "nsenter", f"--target={lab.pid}", "--mount", "--pid"]
+        self._enter += [f"--net={namespace}", "--"]
 
     def __repr__(self) -> str:
         return f"<node {self.name}>"
@@ -150,7 +153,7 @@ class Node:
         return done.stdout
 
     def start(self, *command: str) -> Running:
-        """Start a program in this node; its error output goes to ours."""
+        """Start a program in this node; its error output goes to ours. It dies with the thread that calls this."""
         child = subprocess.Popen(
             [*self._enter, *command],
             cwd=ROOT,

@@ -15,10 +15,13 @@ from tests.lab.wiring import cable
 pytestmark = pytest.mark.lab
 
 DIES = """
-import os, sys
+import os, signal, sys
 from tests.lab.namespaces import Lab
 lab = Lab()
-lab.node("a").start("sleep", "1000")
+sleeper = lab.node("a").start("sh", "-c", "echo; sleep 1000; :")
+sleeper.line()
+if sys.argv[1] == "stopped":
+    os.kill(sleeper.child.pid, signal.SIGSTOP)
 print(lab.pid, flush=True)
 sys.stdin.readline()
 os.kill(os.getpid(), 9)
@@ -64,7 +67,7 @@ def running(lab: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("ending", ["closed", "killed"])
+@pytest.mark.parametrize("ending", ["closed", "killed", "stopped"])
 def test_nothing_is_left_of_a_lab(ending: str) -> None:
     if ending == "closed":
         with Lab() as lab:
@@ -75,7 +78,7 @@ def test_nothing_is_left_of_a_lab(ending: str) -> None:
         assert sleeper.child.returncode is not None
     else:
         with subprocess.Popen(
-            [sys.executable, "-c", DIES],
+            [sys.executable, "-c", DIES, ending],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
