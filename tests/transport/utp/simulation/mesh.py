@@ -66,7 +66,7 @@ class Mesh:
         connections = run.nodes * (run.nodes - 1) // 2
         self.network.clockwork.most_steps = STEPS_PER_CONNECTION * connections
         for number, node in enumerate(self.nodes):
-            node.on_accept = lambda connection, number=number: self._use(number, connection)  # type: ignore[misc]
+            node.on_accept = lambda connection, number=number: self._use(number, connection)
             for other in range(number):
                 self.network.clockwork.at(rng.random(), self._dial, number, other)
 

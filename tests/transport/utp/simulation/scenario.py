@@ -14,6 +14,8 @@ from tests.transport.utp.simulation.node import Node
 DEADLINE = 1800.0
 """Seconds of virtual time after which a run that is not over hangs."""
 
+FULL_PACKET = 500  # bytes, about, as long as nothing is known of the path
+
 STRANGERS_STOP = 5.0
 """Seconds after which no strangers send anything any more."""
 
@@ -66,7 +68,7 @@ class Scenario:
         first, second = self.nodes
         network.set_link(first.address, second.address, chances.there)
         network.set_link(second.address, first.address, chances.back)
-        full_packets = sum(plan.total for plan in chances.plans) // 500
+        full_packets = sum(plan.total for plan in chances.plans) // FULL_PACKET
         network.clockwork.most_steps = STEPS_PER_RUN + STEPS_PER_PACKET * full_packets
 
     def run(self) -> Outcome:
@@ -96,7 +98,7 @@ class Scenario:
         rendezvous = chances.rendezvous is not None
         for side, node in enumerate(self.nodes):
             node.mux.accepting = chances.listens or not rendezvous
-            node.on_accept = lambda connection, side=side: self._use(side, connection)  # type: ignore[misc]
+            node.on_accept = lambda connection, side=side: self._use(side, connection)
         clockwork.at(0.0, self._dial, 0, rendezvous)
         if chances.rendezvous is not None:
             clockwork.at(chances.rendezvous, self._dial, 1, True)
@@ -159,9 +161,9 @@ class Scenario:
         if not self._may_lie():
             for side in sides:
                 assert side.wrong is None, side.wrong
-            for side, app in enumerate(self.sides):
+            for number, app in enumerate(self.sides):
                 if app is not None:
-                    self._judge(app, self.sides[1 - side])
+                    self._judge(app, self.sides[1 - number])
         if self.chances.sure:
             assert complete, f"nothing justifies an error here: {errors}; {self._standing()}"
         outcome = Outcome(
@@ -197,6 +199,10 @@ class Scenario:
 
     def _judge_clean(self, outcome: Outcome) -> None:
         assert outcome.resent == 0, f"{outcome.resent} packets sent twice over links that lose nothing"
+        plans = self.chances.plans
+        needed = sum(plan.total // FULL_PACKET + plan.total // plan.largest_write for plan in plans)
+        bound = 3 * (10 + needed) + outcome.seconds  # acknowledgements, windows, and dialling who is not there yet
+        assert outcome.packets <= bound, f"{outcome.packets} packets where {needed} carry everything"
 
 
 def run(seed: int, trace: Trace | None = None, chances: Chances | None = None) -> Outcome:

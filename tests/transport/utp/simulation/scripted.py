@@ -129,9 +129,9 @@ class ScriptedPeer:
 def connected_to_script(**settings: int) -> tuple[ScriptedPeer, End]:
     """A scripted peer that has connected and sent one byte, and the other end of that connection."""
     network = Network()
-    node = network.add(UtpSettings(**settings))  # type: ignore[arg-type]
+    node = network.add(UtpSettings(**settings))
     ends: list[End] = []
-    node.on_accept = lambda connection: ends.append(End(node, connection, 2))  # type: ignore[arg-type]
+    node.on_accept = lambda connection: ends.append(End(node, connection, 2))
     peer = ScriptedPeer(network, node)
     peer.dial(b"!")
     assert ends, "connected once data came"

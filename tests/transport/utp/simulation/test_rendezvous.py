@@ -11,18 +11,15 @@ from tests.transport.utp.simulation.network import Nat
 from tests.transport.utp.simulation.pair import End, Pair, of_kind, only_once
 
 
-@pytest.fixture(autouse=True, params=[False, True], ids=["not listening", "listening"])
-def listens(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=[False, True], ids=["not listening", "listening"])
+def listens(request: pytest.FixtureRequest) -> bool:
     """Whether the sides would also accept anybody who dials them: it must make no difference."""
-    monkeypatch.setitem(LISTENS, "both", request.param)
+    return bool(request.param)
 
 
-LISTENS = {"both": False}
-
-
-def met(pair: Pair, late: float = 0.0, patience: float = 30.0) -> tuple[End, End]:
+def met(pair: Pair, listens: bool, late: float = 0.0, patience: float = 30.0) -> tuple[End, End]:
     """Both dial, the second one so much later; bytes go both ways, and nobody else appears."""
-    pair.first.mux.accepting = pair.second.mux.accepting = LISTENS["both"]
+    pair.first.mux.accepting = pair.second.mux.accepting = listens
     pair.second.on_accept = None
     first = pair.dial(pair.first, rendezvous=True, salt=1)
     pair.pass_time(late)
@@ -49,51 +46,51 @@ def parted(pair: Pair, first: End, second: End) -> None:
 
 
 @pytest.mark.parametrize("late", [0.0, 0.003, 0.009, 0.011, 0.021, 0.3, 2.0])
-def test_both_dial(late: float) -> None:
+def test_both_dial(late: float, listens: bool) -> None:
     pair = Pair(Conditions(delay=0.010))
-    parted(pair, *met(pair, late))
+    parted(pair, *met(pair, listens, late))
 
 
 @pytest.mark.parametrize("late", [0.0, 0.05, 0.25, 1.0, 3.0])
-def test_both_dial_behind_nats(late: float) -> None:
+def test_both_dial_behind_nats(late: float, listens: bool) -> None:
     """What comes before the own side has sent is kept out."""
     pair = Pair(Conditions(delay=0.05), nats=(Nat(), Nat()))
     begun = pair.clockwork.now
-    first, second = met(pair, late)
+    first, second = met(pair, listens, late)
     assert pair.clockwork.now - begun - late < 1.5, "it takes a few round trips once both have begun"
     parted(pair, first, second)
 
 
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("late", [0.0, 0.04, 1.0])
-def test_only_one_is_behind_a_nat(which: int, late: float) -> None:
+def test_only_one_is_behind_a_nat(which: int, late: float, listens: bool) -> None:
     pair = Pair(Conditions(delay=0.05), nats=(Nat() if which == 0 else None, Nat() if which == 1 else None))
-    parted(pair, *met(pair, late))
+    parted(pair, *met(pair, listens, late))
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_whoever_has_the_greater_numbers(seed: int) -> None:
+def test_whoever_has_the_greater_numbers(seed: int, listens: bool) -> None:
     """Which side plays which part follows from numbers drawn at random; all must work."""
     pair = Pair(Conditions(delay=0.02), seed=seed)
-    parted(pair, *met(pair, Random(seed).choice((0.0, 0.01, 0.03))))
+    parted(pair, *met(pair, listens, Random(seed).choice((0.0, 0.01, 0.03))))
 
 
 @pytest.mark.parametrize("side", ["there", "back"])
 @pytest.mark.parametrize("kind", [PacketType.SYN, PacketType.STATE, PacketType.DATA])
 @pytest.mark.parametrize("lost", [1, 2])
-def test_packets_of_a_rendezvous_are_lost(side: str, kind: PacketType, lost: int) -> None:
+def test_packets_of_a_rendezvous_are_lost(side: str, kind: PacketType, lost: int, listens: bool) -> None:
     pair = Pair(Conditions(delay=0.02))
     link = pair.there if side == "there" else pair.back
     link.drop = only_once(of_kind(kind), lost)
-    parted(pair, *met(pair))
+    parted(pair, *met(pair, listens))
     assert link.counts.dropped <= lost
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_rendezvous_over_bad_links(seed: int) -> None:
+def test_a_rendezvous_over_bad_links(seed: int, listens: bool) -> None:
     bad = Conditions(delay=0.03, jitter=0.05, in_order=False, loss=0.2, duplicate=0.1)
     pair = Pair(bad, seed=seed, nats=(Nat(), Nat()))
-    met(pair, late=Random(seed).random(), patience=120.0)
+    met(pair, listens, late=Random(seed).random(), patience=120.0)
 
 
 class EqualAtFirst(Random):
@@ -105,10 +102,10 @@ class EqualAtFirst(Random):
         return 77 if self.left >= 0 else super().getrandbits(bits)
 
 
-def test_a_rendezvous_with_equal_numbers() -> None:
+def test_a_rendezvous_with_equal_numbers(listens: bool) -> None:
     """Both drew the same id and the same first number: the choice must still be the same on both sides."""
     pair = Pair(Conditions(delay=0.02), rngs=(EqualAtFirst(1), EqualAtFirst(2)))
-    parted(pair, *met(pair))
+    parted(pair, *met(pair, listens))
 
 
 def test_the_other_side_dials_as_usual() -> None:
