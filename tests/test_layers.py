@@ -17,7 +17,10 @@ LEVELS: list[tuple[str, str]] = [
         "numbers and small values",
         "limits transport.utp.burst transport.utp.settings transport.utp.states",
     ),
-    ("tables and timeouts", "transport.utp.half_open transport.utp.schedule transport.utp.liveness"),
+    (
+        "tables and timeouts",
+        "transport.utp.half_open transport.utp.schedule transport.utp.liveness transport.utp.handlers",
+    ),
     ("time, threads and timers", "clock workers timers"),
     ("where and who", "endpoint identity crowd replays"),
     ("what the user is told, and may set", "event config_checks"),
@@ -36,9 +39,9 @@ LEVELS: list[tuple[str, str]] = [
     ("what uTP keeps of what it sends (pure)", "transport.utp.send_buffer"),
     (
         "half of a uTP connection (pure)",
-        "transport.utp.sender transport.utp.receiver transport.utp.assembly transport.utp.strangers",
+        "transport.utp.sender transport.utp.receiver transport.utp.strangers",
     ),
-    ("figures", "transport.utp.stats"),
+    ("figures, and packets", "transport.utp.stats transport.utp.assembly"),
     ("a uTP connection (pure)", "transport.utp.connection"),
     ("all uTP connections (pure)", "transport.utp.multiplexer"),
     ("secrets on the wire (pure)", "transport.masking transport.records"),
@@ -74,7 +77,8 @@ PURE_NAMES = (
     "transport.handshake transport.utp.sequence transport.utp.packet "
     "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu "
     "transport.utp.constants transport.utp.burst transport.utp.settings transport.utp.states transport.utp.stats "
-    "transport.utp.half_open transport.utp.schedule transport.utp.liveness transport.utp.assembly transport.utp.strangers "
+    "transport.utp.half_open transport.utp.schedule transport.utp.liveness transport.utp.handlers "
+    "transport.utp.assembly transport.utp.strangers "
     "transport.utp.receiver transport.utp.acknowledgements transport.utp.padding "
     "transport.utp.train transport.utp.receive_buffer transport.utp.outgoing transport.utp.send_buffer "
     "transport.utp.sender "

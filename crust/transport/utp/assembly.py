@@ -7,7 +7,9 @@ from crust.transport.utp.constants import MAX_SEGMENTS
 from crust.transport.utp.outgoing import Outgoing
 from crust.transport.utp.packet import header
 from crust.transport.utp.padding import pad
-from crust.transport.utp.sequence import SEQ_MASK
+from crust.transport.utp.receiver import Receiver
+from crust.transport.utp.sender import Sender
+from crust.transport.utp.sequence import SEQ_MASK, micros
 
 _SEQ_BYTES: Final = tuple((number & SEQ_MASK).to_bytes(2) for number in range(SEQ_MASK + 1 + MAX_SEGMENTS))
 """Sequence numbers as they are on the wire: looking one up is cheaper than making it."""
@@ -16,6 +18,13 @@ _SEQ_BYTES: Final = tuple((number & SEQ_MASK).to_bytes(2) for number in range(SE
 def one(address: Address, packet: bytes) -> Burst:
     """A burst of one packet without payload."""
     return Burst(address, [packet, b""], len(packet))
+
+
+def control(kind: int, connection_id: int, sender: Sender, receiver: Receiver, now: float) -> bytes:
+    """A packet without payload that takes no sequence number: STATE or RESET."""
+    sack = receiver.buffer.sack()
+    fields = (kind, connection_id, micros(now), receiver.difference, receiver.window)
+    return header(*fields, sender.buffer.next_seq, receiver.buffer.ack_nr, sack)
 
 
 def data_burst(

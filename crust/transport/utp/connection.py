@@ -2,11 +2,11 @@
 
 from crust.errors import ConnectionLost, CrustError, DialFailed
 from crust.transport.utp import constants as c
-from crust.transport.utp.assembly import data_burst, one
+from crust.transport.utp.assembly import control, data_burst, one
 from crust.transport.utp.burst import Address, Burst
-from crust.transport.utp.liveness import Liveness
+from crust.transport.utp.liveness import Liveness, syn_pause
 from crust.transport.utp.outgoing import Outgoing
-from crust.transport.utp.packet import Packet, PacketType, header, sack_bits
+from crust.transport.utp.packet import HEADER_SIZE, Packet, PacketType, header, sack_bits
 from crust.transport.utp.path_mtu import PathMtu
 from crust.transport.utp.receive_buffer import Arrival
 from crust.transport.utp.receiver import Receiver
@@ -59,6 +59,7 @@ class UtpConnection:
         self._receiver = Receiver(settings.receive_window)
         self._finishing = False
         self._outgoing: Outgoing | None = None
+        self._silent = False  # what is sent leaves out what came early
         self._syn_at: float | None = now  # when the next SYN, or answer to one, is due
         self._alive = Liveness(settings, now)
         self._packets_sent = 0
@@ -173,7 +174,7 @@ class UtpConnection:
     def fail(self, error: CrustError) -> bytes:
         """End the connection at once; what comes back is the RESET for the peer, if it is to be told."""
         told = self.state is not State.CLOSED and self.established
-        reset = self._control(PacketType.RESET, self.send_id, 0.0) if told else b""
+        reset = self._control(PacketType.RESET, 0.0) if told else b""
         self._over(error)
         return reset
 
@@ -288,6 +289,8 @@ class UtpConnection:
             return  # the other side's NAT is not open yet
         if not self.established:
             self._over(DialFailed(why))
+        elif self.state is State.CLOSING and not self._sender.buffer.waiting:
+            self._over(None)  # both have said all, and the peer's program has ended since
         else:
             self._alive.unreachable(now)
 
@@ -306,7 +309,7 @@ class UtpConnection:
         outgoing = self._sender.next(now, self._finishing)
         if outgoing is not None:
             self._outgoing = outgoing
-            sack, window = self._receiver.buffer.sack(), self._receiver.window
+            sack, window = self._sack_beside(outgoing.size), self._receiver.window
             return data_burst(
                 self.address,
                 outgoing,
@@ -318,8 +321,14 @@ class UtpConnection:
                 sack,
             )
         if self._receiver.acks.due(now) or self._alive.keepalive_due(now):
-            return one(self.address, self._control(PacketType.STATE, self.send_id, now))
+            return one(self.address, self._control(PacketType.STATE, now))
         return None
+
+    def _sack_beside(self, size: int) -> bytes:
+        """What came early, where a packet with ``size`` bytes of payload still passes with it; else a STATE says it."""
+        sack = self._receiver.buffer.sack()
+        self._silent = len(sack) + 2 + HEADER_SIZE + size > self._sender.mtu.size if sack else False
+        return b"" if self._silent else sack
 
     def _next_syn(self, now: float) -> Burst | None:
         if self._syn_at is None or now < self._syn_at:
@@ -327,23 +336,10 @@ class UtpConnection:
         if self.state is State.SYN_SENT:
             fields = (PacketType.SYN, self.recv_id, micros(now), 0, self._receiver.buffer.free, self.syn_seq, 0)
             return one(self.address, header(*fields))
-        return one(self.address, self._control(PacketType.STATE, self.send_id, now))
+        return one(self.address, self._control(PacketType.STATE, now))
 
-    def _control(self, kind: int, connection_id: int, now: float) -> bytes:
-        """A packet without payload that takes no sequence number."""
-        sack = self._receiver.buffer.sack()
-        buffer = self._sender.buffer
-        window = self._receiver.window
-        return header(
-            kind,
-            connection_id,
-            micros(now),
-            self._receiver.difference,
-            window,
-            buffer.next_seq,
-            self._receiver.buffer.ack_nr,
-            sack,
-        )
+    def _control(self, kind: int, now: float) -> bytes:
+        return control(kind, self.send_id, self._sender, self._receiver, now)
 
     def sent(self, burst: Burst, taken: int, now: float) -> None:
         """The system took the first ``taken`` packets of what `next_burst` gave; the rest is not on its way."""
@@ -355,7 +351,8 @@ class UtpConnection:
         if self._syn_at is not None:
             self._syn_sent(now)
             return
-        self._receiver.acks.sent(self._receiver.window, now)
+        if outgoing is None or not self._silent:
+            self._receiver.acks.sent(self._receiver.window, now)
         if outgoing is None:
             return
         self._sender.sent(outgoing, taken, now)
@@ -365,8 +362,7 @@ class UtpConnection:
 
     def _syn_sent(self, now: float) -> None:
         self.syns += 1
-        pause = c.RENDEZVOUS_INTERVAL if self.rendezvous else c.SYN_INTERVAL * 2 ** min(self.syns - 1, 4)
-        self._syn_at = now + pause
+        self._syn_at = now + syn_pause(self.syns, self.rendezvous)
 
     # --- time ---
     def deadline(self, now: float) -> float | None:
@@ -376,9 +372,14 @@ class UtpConnection:
         if self._syn_at is not None:
             return self._syn_at
         sender = self._sender
-        at = self._alive.deadline(self.state, sender.buffer.outstanding > 0, self.closed_here)
+        at = self._alive.deadline(self.state, self._waiting_since(), self.closed_here)
         others = (sender.deadline, self._receiver.acks.deadline, sender.paced_until(now))
         return min([at, *(other for other in others if other is not None)])
+
+    def _waiting_since(self) -> float | None:
+        since = self._sender.waiting_since
+        # A peer whose window is closed lets nothing arrive; as long as it says so, it is there.
+        return since if since is None or self._sender.peer_window else max(since, self._alive.heard_at)
 
     def tick(self, now: float) -> None:
         """Do what is due; `next_burst` is to be asked afterwards."""
@@ -392,7 +393,7 @@ class UtpConnection:
             self.state = after(self.state, Happening.LINGERED)
             self._sender.stop()
             return
-        verdict = self._alive.verdict(self.state, self._sender.buffer.outstanding > 0, self.closed_here, now)
+        verdict = self._alive.verdict(self.state, self._waiting_since(), self.closed_here, now)
         if verdict is not None:
             self._over(verdict)
         else:

@@ -55,6 +55,12 @@ RENDEZVOUS_INTERVAL: Final = 0.25
 """Seconds between SYNs while both sides dial: what comes before the other side's NAT is open is lost, so that the
 repetition must be quick, and both sides asked for it."""
 
+RENDEZVOUS_QUICK: Final = 40
+"""SYNs at that pace: ten seconds; then the other side is late, or nobody, and gets one every two seconds."""
+
+RENDEZVOUS_LATER: Final = 2.0
+"""Seconds between SYNs after that."""
+
 KEEPALIVE: Final = 29.0
 """Seconds of our silence after which a packet keeps the NAT's mapping alive (libutp: measured on home NATs)."""
 
@@ -62,10 +68,12 @@ IDLE_TIMEOUT: Final = 150.0
 """Seconds without a packet from the peer until an idle connection counts as dead: five keep-alives."""
 
 DEAD_TIMEOUT: Final = 60.0
-"""Seconds without a packet from the peer until a connection with unacknowledged data counts as dead."""
+"""Seconds without news of anything that was sent until the connection counts as dead; a peer whose window is closed
+only has to say so."""
 
-LINGER: Final = 3.0
-"""Seconds for which a connection that is over answers repetitions of the peer's last packets (open in BEP 29)."""
+LINGER: Final = 10.0
+"""Seconds for which a connection that is over answers repetitions of the peer's last packets (open in BEP 29):
+they come after 1, 3 and 7 seconds."""
 
 ZERO_WINDOW_PROBE: Final = 0.5
 """Seconds until a peer with a closed window is probed; doubles up to `ZERO_WINDOW_PROBE_MAX`. libutp waits 15 s, which
@@ -73,6 +81,9 @@ is what one lost window update would cost."""
 
 ZERO_WINDOW_PROBE_MAX: Final = 15.0
 """Seconds: the longest pause between probes of a closed window (libutp's only one)."""
+
+PACING_LATENESS: Final = 0.005
+"""Seconds for which a sender that was woken late, or had nothing to send, may catch up."""
 
 PACING_CREDIT: Final = 0.001
 """Seconds for which a sender may run ahead of its rate: the resolution of waiting in poll()."""
@@ -84,8 +95,9 @@ INITIAL_TIMEOUT: Final = 1.0
 MIN_TIMEOUT: Final = 0.5
 """Seconds: the shortest such time (BEP 29), so that delayed acknowledgements never look like losses."""
 
-MAX_TIMEOUT: Final = 60.0
-"""Seconds: the longest, however often it was doubled (RFC 6298, 2.5, allows no less)."""
+MAX_TIMEOUT: Final = 15.0
+"""Seconds: the longest, however often it was doubled. RFC 6298, 2.5, has 60; but then a path that was down for half of
+`DEAD_TIMEOUT` would be tried once more in all, and the connection is given up after that time anyway."""
 
 BASE_HISTORY: Final = 13
 """Minutes whose lowest delays are remembered (libutp; RFC 6817 wants 10 or more)."""
@@ -176,3 +188,6 @@ ORPHAN_TIMEOUT: Final = 30.0
 
 DIAL_TIMEOUT: Final = 120.0
 """Seconds for which a SYN is repeated, where whoever dials has set no earlier deadline."""
+
+TOLD_SECONDS: Final = 1.0
+"""Seconds after a RESET in which what comes for the connection was under way; later it is a repetition."""

@@ -129,7 +129,7 @@ class Datagrams:
             self._segment = burst.segment
             self._ancillary = segment_ancillary(burst.segment)
         buffers, count, done = burst.buffers, burst.count, 0
-        most = min(SEGMENTS_PER_CALL, BYTES_PER_CALL // burst.segment)
+        most = max(min(SEGMENTS_PER_CALL, BYTES_PER_CALL // burst.segment), 1)
         while done < count:
             packets = min(most, count - done)
             # Joining is cheaper than to let the kernel gather a hundred small pieces (benches/datagrams.py).

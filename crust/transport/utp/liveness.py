@@ -35,18 +35,19 @@ class Liveness:
         """Whether the NAT's mapping needs a packet."""
         return now - self.sent_at >= self._settings.keepalive
 
-    def _silence(self, waiting: bool) -> float:
-        return self._settings.dead_timeout if waiting else self._settings.idle_timeout
+    def _patience_ends(self, waiting: float | None) -> float:
+        idle = self.heard_at + self._settings.idle_timeout
+        return idle if waiting is None else min(idle, waiting + self._settings.dead_timeout)
 
-    def deadline(self, state: State, waiting: bool, orphan: bool) -> float:
+    def deadline(self, state: State, waiting: float | None, orphan: bool) -> float:
         """When the next packet is due, or the connection is over.
 
         Args:
             state: of the connection.
-            waiting: whether something is not acknowledged.
+            waiting: since when there was no news of something that is on its way; ``None``: nothing is.
             orphan: whether nobody uses the connection here any more.
         """
-        at = min(self.sent_at + self._settings.keepalive, self.heard_at + self._silence(waiting))
+        at = min(self.sent_at + self._settings.keepalive, self._patience_ends(waiting))
         if state is State.LINGER:
             at = min(at, max(self.changed_at, self.heard_at) + c.LINGER)
         elif state is State.FIN_ACKED and orphan:
@@ -59,13 +60,26 @@ class Liveness:
         """Whether a connection that is over was silent for long enough."""
         return state is State.LINGER and now >= max(self.changed_at, self.heard_at) + c.LINGER
 
-    def verdict(self, state: State, waiting: bool, orphan: bool, now: float) -> CrustError | None:
+    def verdict(self, state: State, waiting: float | None, orphan: bool, now: float) -> CrustError | None:
         """Why the connection must count as lost; ``None``: it need not. The arguments are those of `deadline`."""
         if state is State.FIN_ACKED and orphan and now >= self.changed_at + c.ORPHAN_TIMEOUT:
             return ConnectionLost("the peer did not end its half of the connection")
         if self._unreachable is not None and now >= self._unreachable + c.UNREACHABLE:
             return ConnectionLost("the peer's port is closed: its program ended, or its address changed")
-        silence = self._silence(waiting)
-        if now >= self.heard_at + silence:
-            return ConnectionLost(f"nothing was heard from the peer for {silence:.0f} s")
+        if now >= self._patience_ends(waiting):
+            if now >= self.heard_at + min(self._settings.idle_timeout, self._settings.dead_timeout):
+                return ConnectionLost(f"nothing was heard from the peer for {now - self.heard_at:.0f} s")
+            return ConnectionLost("what was sent does not arrive, though the peer is heard: is a firewall in between?")
         return None
+
+
+def syn_pause(syns: int, rendezvous: bool) -> float:
+    """Seconds until a SYN, or the answer to one, is repeated.
+
+    Args:
+        syns: how many were sent.
+        rendezvous: both sides dial.
+    """
+    if rendezvous:
+        return c.RENDEZVOUS_INTERVAL if syns < c.RENDEZVOUS_QUICK else c.RENDEZVOUS_LATER
+    return c.SYN_INTERVAL * 2.0 ** min(syns - 1, 4)

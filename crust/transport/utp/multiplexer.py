@@ -1,7 +1,6 @@
 """`Multiplexer`: all uTP connections of one UDP socket, without the socket. Not safe for threads: its owner locks."""
 
 import errno
-import logging
 import random
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from crust.transport.utp.assembly import one
 from crust.transport.utp.burst import Address, Burst
 from crust.transport.utp.connection import UtpConnection
 from crust.transport.utp.half_open import Asked
+from crust.transport.utp.handlers import Handlers, may_be_stun
 from crust.transport.utp.packet import Packet, PacketType, could_be_utp, decode
 from crust.transport.utp.path_mtu import HEADERS_IPV4, HEADERS_IPV6, PathMtu
 from crust.transport.utp.schedule import Schedule
@@ -21,14 +21,6 @@ from crust.transport.utp.settings import UtpSettings
 from crust.transport.utp.states import State
 from crust.transport.utp.strangers import Random, Strangers
 from crust.transport.utp.train import as_train
-
-log = logging.getLogger("crust.utp")
-
-Handler = Callable[[bytes, Address], bool]
-"""Takes a datagram that belongs to no uTP connection; says whether it was meant for it. Must not block."""
-
-STUN_COOKIE: Final = b"\x21\x12\xa4\x42"
-"""Bytes 4 to 8 of every STUN message (RFC 8489 section 5)."""
 
 _REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET})
 
@@ -49,7 +41,7 @@ class Multiplexer:
         self.accepting = False
         self.refuses: Callable[[str], bool] | None = None
         """Whether strangers at an IP address are not welcome."""
-        self.handlers: list[Handler] = []
+        self.handlers = Handlers()
         self.touched: dict[UtpConnection, None] = {}
         """Connections to which something happened since the owner looked; it clears this."""
         self._random = rng or random.SystemRandom()
@@ -149,6 +141,7 @@ class Multiplexer:
         reset = connection.fail(error)
         if reset:
             self._strangers.answer(connection.address, reset)
+            self._strangers.told(connection.address, connection.recv_id, now)
         self._after(connection, now)
 
     def wake(self, connection: UtpConnection, now: float) -> None:
@@ -201,7 +194,7 @@ class Multiplexer:
             self._receive_one(view[start : start + segment], address, now)
 
     def _receive_one(self, data: bytes | memoryview, address: Address, now: float) -> None:
-        if data[4:8] == STUN_COOKIE and self._handled(data, address):
+        if may_be_stun(data) and self.handlers.offer(data, address, self.counters):
             return
         packet: Packet | None = None
         if could_be_utp(data):
@@ -218,23 +211,12 @@ class Multiplexer:
                 elif not connection.over:
                     self.fail(connection, connection.doom, now)
                 return
-        if self._handled(data, address):
+        if self.handlers.offer(data, address, self.counters):
             return
         if packet is None:
             self.counters["malformed"] += 1
         else:
             self._from_stranger(packet, address, now)
-
-    def _handled(self, data: bytes | memoryview, address: Address) -> bool:
-        for handler in self.handlers:
-            try:
-                if handler(bytes(data), address):
-                    self.counters["handled"] += 1
-                    return True
-            except Exception:
-                self.counters["handler_failed"] += 1
-                log.exception("a handler of datagrams failed; please report this")
-        return False
 
     def _find(self, packet: Packet, address: Address) -> UtpConnection | None:
         if packet.type == PacketType.SYN:

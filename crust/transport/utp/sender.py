@@ -7,6 +7,7 @@ from crust.transport.utp.constants import (
     MAX_BURST,
     MAX_SEGMENTS,
     PACING_CREDIT,
+    PACING_LATENESS,
     REORDER_WINDOW,
     STALE_ACKS,
     ZERO_WINDOW_PROBE,
@@ -58,6 +59,8 @@ class Sender:
         self._mtu_probe: int | None = None  # its sequence number
         self._idle_since: float | None = None
         self.fin: OutPacket | None = None
+        self.waiting_since: float | None = None
+        """When something that is on its way was last acknowledged, or sent; ``None``: nothing is on its way."""
 
     # --- what may leave ---
     def next(self, now: float, finish: bool) -> Outgoing | None:
@@ -141,11 +144,13 @@ class Sender:
         smoothed = self.round_trip.smoothed
         if smoothed is None:
             return MAX_SEGMENTS
-        return max(int(self.congestion.pacing_rate(smoothed) * PACING_CREDIT) // size, 2)
+        return max(int(self.congestion.pacing_rate(smoothed) * PACING_CREDIT) // size, 1)
 
     def sent(self, outgoing: Outgoing, taken: int, now: float) -> None:
         """The system took the first ``taken`` packets; the rest waits."""
         run = outgoing.run
+        if not self.buffer.in_flight and self.waiting_since is None:
+            self.waiting_since = now
         if run is not None:
             self.buffer.take_run(run, taken, now)
             size = run.length
@@ -165,9 +170,15 @@ class Sender:
         if self._timer is None:
             self._timer = now + self.round_trip.timeout
         if smoothed is not None:
-            self._paced_until = max(self._paced_until, now) + size / self.congestion.pacing_rate(smoothed)
+            self._paced_until = max(self._paced_until, now - PACING_LATENESS) + size / self.congestion.pacing_rate(
+                smoothed
+            )
             if not self.timeouts and not self._tail_probed:
-                self._tail_probe = now + 2 * smoothed + TAIL_PROBE_SLACK
+                self._tail_probe = now + self._patience(smoothed)
+
+    def _patience(self, smoothed: float) -> float:
+        """Seconds until the last packet is sent again to hear what is missing."""
+        return max(2 * smoothed, smoothed + 4 * self.round_trip.variance) + TAIL_PROBE_SLACK
 
     # --- what the peer says ---
     def ack_makes_sense(self, ack_nr: int) -> bool:
@@ -223,10 +234,11 @@ class Sender:
         """Something new arrived there: the path works, and the timer starts again."""
         self.timeouts = 0
         self._tail_probed = False
+        self.waiting_since = now if self.buffer.outstanding else None
         if self.buffer.outstanding:
             self._timer = now + self.round_trip.timeout
             smoothed = self.round_trip.smoothed
-            self._tail_probe = None if smoothed is None else now + 2 * smoothed + TAIL_PROBE_SLACK
+            self._tail_probe = None if smoothed is None else now + self._patience(smoothed)
         else:
             self._timer = self._tail_probe = None
             self._idle_since = now
@@ -330,4 +342,5 @@ class Sender:
     def stop(self) -> None:
         """The connection is over: nothing more is sent, and no timer runs."""
         self.buffer.clear()
+        self.waiting_since = None
         self._timer = self._tail_probe = self._window_probe = None

@@ -17,6 +17,8 @@ class State(Enum):
     LINGER = "over; repetitions of their last packets are still answered"
     CLOSED = "over"
 
+    __hash__ = object.__hash__  # Enum's own is written in Python, and sets are asked for each packet
+
 
 class Happening(Enum):
     """What moves a connection to another state."""

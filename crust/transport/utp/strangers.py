@@ -79,17 +79,31 @@ class Strangers:
         """
         return packet.type != PacketType.RESET and (packet.ack_nr - asked.our_seq + 1) & SEQ_MASK == 0
 
+    def told(self, address: Address, recv_id: int, now: float) -> None:
+        """A RESET has ended a connection: what the peer had sent before it arrived is not answered with another.
+
+        libutp never frees a connection that gets two.
+        """
+        self._remember((address, recv_id, -1), now)
+
+    def _remember(self, key: tuple[Address, int, int], now: float) -> bool:
+        resets = self._resets
+        while resets and (now - next(iter(resets.values())) >= c.RESET_SECONDS or len(resets) >= c.RESETS_REMEMBERED):
+            resets.popitem(last=False)
+        if key in resets:
+            return False
+        resets[key] = now
+        return True
+
     def on_stray(self, packet: Packet, address: Address, now: float) -> None:
         """Tell somebody that there is no such connection; once."""
         if packet.type in (PacketType.RESET, PacketType.SYN):
             return
-        resets = self._resets
-        while resets and (now - next(iter(resets.values())) >= c.RESET_SECONDS or len(resets) >= c.RESETS_REMEMBERED):
-            resets.popitem(last=False)
-        key = (address, packet.connection_id, packet.seq_nr)
-        if key in resets:
+        told_at = self._resets.get((address, packet.connection_id, -1))
+        if told_at is not None and now - told_at < c.TOLD_SECONDS:
             return
-        resets[key] = now
+        if not self._remember((address, packet.connection_id, packet.seq_nr), now):
+            return
         self._counters["resets_sent"] += 1
         fields = (PacketType.RESET, packet.connection_id, micros(now), 0, 0, self._random.getrandbits(16))
         self.answer(address, header(*fields, packet.seq_nr))
