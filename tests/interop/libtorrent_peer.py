@@ -46,10 +46,18 @@ def notice(alert: Any) -> None:
         say(event="gone", why=text)
 
 
+def obey(leave: threading.Event, end: threading.Event) -> None:
+    """Read the input to its end."""
+    if sys.stdin.readline():
+        leave.set()
+        sys.stdin.read()
+    end.set()
+
+
 def main() -> None:
     """Run until the input ends."""
     role, *port = sys.argv[1:]
-    session = libtorrent.session(SETTINGS)
+    session: Any = libtorrent.session(SETTINGS)  # type: ignore[call-overload, unused-ignore]  # a dict is as good
     parameters = libtorrent.add_torrent_params()
     parameters.info_hashes = libtorrent.info_hash_t(libtorrent.sha1_hash(INFO_HASH))
     parameters.save_path = "."
@@ -58,9 +66,7 @@ def main() -> None:
         torrent.connect_peer(("127.0.0.1", int(port[0])))
     say(port=session.listen_port())
     leave, end = threading.Event(), threading.Event()
-    threading.Thread(
-        target=lambda: (sys.stdin.readline(), leave.set(), sys.stdin.read(), end.set()), daemon=True
-    ).start()
+    threading.Thread(target=obey, args=(leave, end), daemon=True).start()
     while not end.is_set():
         session.wait_for_alert(TURN)
         for alert in session.pop_alerts():

@@ -319,7 +319,8 @@ def test_a_reader_that_pauses_stops_libutp_and_starts_it_again(sock: UtpSocket, 
 def test_a_lost_window_update_is_repeated(sock: UtpSocket, libutp: Path) -> None:
     # Else libutp would look for itself only 15 seconds later.
     size, full = 3 * MB, threading.Event()
-    lost, story = [], []
+    lost: list[bytes] = []
+    story: list[str] = []
 
     def ours(packet: bytes) -> bool:
         window = int.from_bytes(packet[WINDOW], "big")
