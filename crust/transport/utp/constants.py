@@ -83,7 +83,7 @@ ZERO_WINDOW_PROBE_MAX: Final = 15.0
 """Seconds: the longest pause between probes of a closed window (libutp's only one)."""
 
 PACING_LATENESS: Final = 0.005
-"""Seconds for which a sender that was woken late, or had nothing to send, may catch up."""
+"""Seconds for which a sender that was woken too late for its pace may catch up."""
 
 PACING_CREDIT: Final = 0.001
 """Seconds for which a sender may run ahead of its rate: the resolution of waiting in poll()."""

@@ -204,7 +204,7 @@ class Sender:
         """
         buffer = self.buffer
         if window > self.peer_window or not window:
-            self._window_changed(window)
+            self._window_changed(window, now)
         self.peer_window = window
         in_flight = buffer.in_flight
         news = buffer.acknowledge(ack_nr, sacked)
@@ -224,8 +224,10 @@ class Sender:
         self.congestion.on_ack(news.size, in_flight, self.delay.queueing, smoothed, now)
         return news.fin
 
-    def _window_changed(self, window: int) -> None:
+    def _window_changed(self, window: int, now: float) -> None:
         if window:
+            if not self.peer_window and self.waiting_since is not None:
+                self.waiting_since = now  # until now nothing could arrive
             self._window_probe = None
             self._probe_now = False
             self._window_probe_pause = ZERO_WINDOW_PROBE
