@@ -78,6 +78,8 @@ class Counts:
     lost: int = 0
     overflowed: int = 0
     too_big: int = 0
+    too_big_to_cut: int = 0
+    """Of these, packets whose sender did not forbid to cut them: no probes."""
     dropped: int = 0
     """By the test's own rule."""
     longest_wait: float = 0.0
@@ -139,6 +141,7 @@ class Link:
             return "dropped"
         if len(datagram) > conditions.mtu and (dont_fragment or not (conditions.fragments or self._told)):
             counts.too_big += 1
+            counts.too_big_to_cut += not dont_fragment
             if conditions.icmp:
                 self._told = True
                 quoted = datagram[: self._rng.choice((20, 28, 500))]
