@@ -191,3 +191,7 @@ DIAL_TIMEOUT: Final = 120.0
 
 TOLD_SECONDS: Final = 1.0
 """Seconds after a RESET in which what comes for the connection was under way; later it is a repetition."""
+
+MIN_MARGIN: Final = 0.1
+"""Seconds beyond the smoothed round trip until a packet counts as lost, at least: round trips without any variance are
+followed by others. RFC 6298 has the granularity of the clock here."""

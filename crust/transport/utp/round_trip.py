@@ -5,7 +5,7 @@ No clock: times are in seconds on any clock that never jumps, and come in as arg
 
 from typing import Final
 
-from crust.transport.utp.constants import INITIAL_TIMEOUT, MAX_TIMEOUT, MIN_TIMEOUT
+from crust.transport.utp.constants import INITIAL_TIMEOUT, MAX_TIMEOUT, MIN_MARGIN, MIN_TIMEOUT
 
 _LOWEST_SECONDS: Final = 60.0
 """The lowest round trip is that of the last one to two of these: long enough to have met an empty queue, short enough
@@ -43,7 +43,11 @@ class RoundTrip:
         BEP 29: ``rtt + 4 * rtt_var``, at least half a second, one second before the first sample, doubled by each
         timeout in a row.
         """
-        timeout = INITIAL_TIMEOUT if self.smoothed is None else max(self.smoothed + 4 * self.variance, MIN_TIMEOUT)
+        timeout = (
+            INITIAL_TIMEOUT
+            if self.smoothed is None
+            else max(self.smoothed + max(4 * self.variance, MIN_MARGIN), MIN_TIMEOUT)
+        )
         return min(timeout * (1 << min(self.backoffs, _MAX_DOUBLINGS)), MAX_TIMEOUT)
 
     def sample(self, rtt: float, now: float) -> None:

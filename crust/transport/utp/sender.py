@@ -170,9 +170,9 @@ class Sender:
         if self._timer is None:
             self._timer = now + self.round_trip.timeout
         if smoothed is not None:
-            self._paced_until = max(self._paced_until, now - PACING_LATENESS) + size / self.congestion.pacing_rate(
-                smoothed
-            )
+            # Who was woken late catches up; who waited for the window does not.
+            since = self._paced_until if now - self._paced_until < PACING_LATENESS else now
+            self._paced_until = since + size / self.congestion.pacing_rate(smoothed)
             if not self.timeouts and not self._tail_probed:
                 self._tail_probe = now + self._patience(smoothed)
 

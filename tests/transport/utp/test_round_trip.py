@@ -39,7 +39,7 @@ def test_each_timeout_in_a_row_doubles_the_next_one() -> None:
     for _ in range(8):
         trip.back_off()
         timeouts.append(trip.timeout)
-    assert timeouts == [1, 2, 4, 8, 16, 32, MAX_TIMEOUT, MAX_TIMEOUT, MAX_TIMEOUT]
+    assert timeouts == [1, 2, 4, 8] + [MAX_TIMEOUT] * 5
     for _ in range(10_000):
         trip.back_off()
     assert trip.timeout == MAX_TIMEOUT
@@ -80,3 +80,10 @@ def test_the_timeout_is_always_within_its_bounds(samples: list[float]) -> None:
         assert trip.smoothed >= 0
         assert trip.lowest is not None
         assert 0 <= trip.lowest <= max(rtt, 0)
+
+
+def test_round_trips_that_never_varied_leave_a_margin() -> None:
+    trip = RoundTrip()
+    for _ in range(100):
+        trip.sample(0.8, 0.0)
+    assert trip.timeout == pytest.approx(0.9)
