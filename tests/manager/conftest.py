@@ -24,9 +24,24 @@ def capacity(request: pytest.FixtureRequest) -> Capacity:
     return CAPACITIES[getattr(request, "param", "wide")]
 
 
+both_transports = pytest.mark.parametrize("transport", ["tcp", "utp"], indirect=True)
+"""For what must hold over TCP as over uTP."""
+both_transports_slowly = pytest.mark.parametrize(
+    "transport", ["tcp", pytest.param("utp", marks=pytest.mark.slow)], indirect=True
+)
+"""The same, where it takes long: uTP has its turn with the slow tests."""
+
+
 @pytest.fixture
-def nodes(capacity: Capacity) -> Iterator[Nodes]:
+def transport(request: pytest.FixtureRequest) -> str:
+    """What the nodes listen on; TCP where a test does not say."""
+    chosen: str = getattr(request, "param", "tcp")
+    return chosen
+
+
+@pytest.fixture
+def nodes(capacity: Capacity, transport: str) -> Iterator[Nodes]:
     """Makes nodes; at the end all are stopped and the order of their events is checked."""
-    made = Nodes(capacity)
+    made = Nodes(capacity, transport)
     yield made
     made.end()

@@ -25,9 +25,15 @@ _POLL = 0.002  # seconds between two looks at something that cannot wake us
 
 
 def loopback_config(**settings: Any) -> Config:
-    """Settings for a node that only this machine can reach."""
+    """Settings for a node that only this machine can reach; over TCP alone where they do not say."""
     settings.setdefault("listen_addresses", (LOOPBACK,))
-    return Config(beacon_port=None, utp_port=None, upnp=False, **settings)
+    settings.setdefault("utp_port", None)
+    return Config(beacon_port=None, upnp=False, **settings)
+
+
+def only_over(transport: str) -> dict[str, Any]:
+    """Settings for a node that listens on one transport."""
+    return {"tcp_port": None, "utp_port": 0} if transport == "utp" else {}
 
 
 def wait_until(predicate: Callable[[], object], patience: float = PATIENCE) -> None:
@@ -180,8 +186,14 @@ class Node:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where it listens."""
-        return Endpoint.tcp((LOOPBACK, self.manager.start_listening()[0].port))
+        """Where it listens; of several transports, the first."""
+        port = self.manager.start_listening()[0]
+        return Endpoint(port.protocol, LOOPBACK, port.port)
+
+    def at(self, host: str) -> Endpoint:
+        """Where it listens, under another name or address of this machine."""
+        here = self.endpoint
+        return Endpoint(here.protocol, host, here.port)
 
     def connect(self, other: "Node | Endpoint") -> None:
         """Begin to connect."""
@@ -224,14 +236,22 @@ class Node:
 
 
 class Nodes:
-    """Makes nodes, and ends and judges them all."""
+    """Makes nodes, and ends and judges them all.
 
-    def __init__(self, capacity: Capacity) -> None:
+    Args:
+        capacity: room of their channels.
+        transport: what they listen on, where a test does not say.
+    """
+
+    def __init__(self, capacity: Capacity, transport: str = "tcp") -> None:
         self.capacity = capacity
+        self.transport = transport
         self._made: list[Node] = []
 
     def make(self, **arguments: Any) -> Node:
         """One more node; see `Node` for the arguments."""
+        if "config" not in arguments:
+            arguments = {**only_over(self.transport), **arguments}
         node = Node(self.capacity, **arguments)
         self._made.append(node)
         return node

@@ -13,6 +13,7 @@ import crust
 from crust import ConnectionManager, Endpoint, Event, PeerId, SendQueueFull
 from crust.limits import KIB, MIB
 from crust.transport.framing import BYE
+from tests.manager.conftest import both_transports, both_transports_slowly
 from tests.manager.helpers import LOOPBACK, PATIENCE, SCALE, Node, Nodes, loopback_config, wait_until
 from tests.manager.wire import WirePeer
 
@@ -95,6 +96,7 @@ def test_many_events_are_bounded_as_well_as_many_bytes(nodes: Nodes) -> None:
         assert len(take_messages(events, len(sent))) == len(sent)
 
 
+@both_transports
 def test_several_senders_are_stopped_each_and_all_come_through(nodes: Nodes) -> None:
     """What waits is bounded for all together, plus what is read ahead for each."""
     events = crust.channel()
@@ -113,6 +115,7 @@ def test_several_senders_are_stopped_each_and_all_come_through(nodes: Nodes) -> 
         assert heard == expected
 
 
+@both_transports_slowly
 def test_a_user_who_reads_slowly_gets_everything_in_order(nodes: Nodes) -> None:
     """One message at a time, again and again to the brim: every wake-up must come."""
     for make_events in QUEUES.values():
@@ -130,6 +133,7 @@ def test_a_user_who_reads_slowly_gets_everything_in_order(nodes: Nodes) -> None:
             assert [data for _, data in taken] == [b"%d" % number for number in range(100)]
 
 
+@both_transports
 def test_one_message_may_be_larger_than_every_bound(nodes: Nodes) -> None:
     """Whatever room there is, a message of the largest size comes through."""
     events: queue.Queue[Any] = queue.Queue(maxsize=1)
@@ -147,6 +151,7 @@ def test_one_message_may_be_larger_than_every_bound(nodes: Nodes) -> None:
         assert [data for _, data in taken] == messages
 
 
+@both_transports_slowly
 def test_stop_does_not_wait_for_a_user_who_does_not_read(nodes: Nodes) -> None:
     """The peer still gets what we sent; what it sends us and nobody takes is given up, and leaves no gap."""
     events: queue.Queue[Any] = queue.Queue(maxsize=3)
@@ -167,6 +172,7 @@ def test_stop_does_not_wait_for_a_user_who_does_not_read(nodes: Nodes) -> None:
     assert messages == sent[: len(messages)]
 
 
+@both_transports_slowly
 def test_a_user_who_wakes_up_during_stop_gets_no_gap(nodes: Nodes) -> None:
     """Once something of a connection had to be given up, nothing that comes later is delivered."""
     events: queue.Queue[Any] = queue.Queue(maxsize=2)
@@ -196,6 +202,7 @@ def test_a_user_who_wakes_up_during_stop_gets_no_gap(nodes: Nodes) -> None:
     assert len(heard) < 20
 
 
+@both_transports
 def test_a_peer_that_does_not_read_costs_no_more_than_its_queue(nodes: Nodes) -> None:
     """And whoever sends to it learns of it: at once, or after the time that they are ready to wait."""
     node = nodes.make(send_queue_bytes=MIB, linger=0.0)

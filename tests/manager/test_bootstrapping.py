@@ -9,6 +9,7 @@ import pytest
 
 from crust import ConfigError, Endpoint, Event
 from crust.transport.framing import BYE, control_frame
+from tests.manager.conftest import both_transports
 from tests.manager.helpers import LOOPBACK, PATIENCE, Nodes, two_identities, wait_until
 from tests.manager.proxy import Proxy
 from tests.manager.test_stop import black_hole
@@ -32,6 +33,7 @@ def closed() -> Iterator[Endpoint]:
         yield Endpoint.tcp(holder.getsockname())
 
 
+@both_transports
 def test_by_a_fallback_endpoint(nodes: Nodes) -> None:
     """Both talk; the one who bootstrapped is told how the connection came about, the other sees a connection."""
     contact = nodes.make()
@@ -43,6 +45,7 @@ def test_by_a_fallback_endpoint(nodes: Nodes) -> None:
     assert contact.count["NewConnection"] == 1
 
 
+@both_transports
 def test_by_a_hard_coded_contact(nodes: Nodes) -> None:
     contact = nodes.make()
     node = nodes.make(hard_coded_contacts=(contact.endpoint,))
@@ -135,10 +138,11 @@ def test_fewer_contacts_than_connections_asked_for(nodes: Nodes, caplog: pytest.
     wait_until(lambda: "bootstrap is done: 2 connected in round 1" in caplog.text)
 
 
+@both_transports
 def test_two_addresses_of_one_contact_are_one_connection(nodes: Nodes, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "crust.bootstrap")
     contact = nodes.make(listen_addresses=("127.0.0.1", "127.0.0.2"))
-    doors = [Endpoint.tcp((host, contact.endpoint.port)) for host in ("127.0.0.1", "127.0.0.2")]
+    doors = [contact.at(host) for host in ("127.0.0.1", "127.0.0.2")]
     node = nodes.make(listen=False, fallback=doors)
     node.manager.bootstrap(max_connections=2)
     wait_until(lambda: "bootstrap is done" in caplog.text)

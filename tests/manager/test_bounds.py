@@ -1,13 +1,14 @@
 """Promise 4: every bound is kept, can be set, and says its name when it is reached (T-11, T-12)."""
 
 import itertools
-import socket
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from crust import Endpoint, Event, Identity, MessageTooLarge, NotConnected
 from crust.limits import KIB
+from tests.manager.conftest import both_transports
 from tests.manager.helpers import Node, Nodes, in_parallel, join, two_identities, wait_until
 from tests.manager.test_stop import black_hole, crust_threads
 from tests.manager.wire import WirePeer, raw_socket
@@ -60,7 +61,7 @@ def test_the_bound_holds_for_outgoing_connections_too(nodes: Nodes) -> None:
 # --- half-open connections ------------------------------------------------------------------------
 
 
-def is_open(stranger: socket.socket) -> bool:
+def is_open(stranger: Any) -> bool:
     """Whether the other side has not closed the connection of a stranger (to whom it says nothing)."""
     stranger.setblocking(False)
     try:
@@ -71,6 +72,7 @@ def is_open(stranger: socket.socket) -> bool:
         return False
 
 
+@both_transports
 @pytest.mark.parametrize(
     ("settings", "sources"),
     [
@@ -93,6 +95,7 @@ def test_the_oldest_half_open_connection_gives_way(nodes: Nodes, settings: dict[
         wait_until(lambda: node.manager._core.half_open == 4)
 
 
+@both_transports
 def test_one_address_cannot_push_out_the_others(nodes: Nodes) -> None:
     node = nodes.make(max_half_open=10, max_half_open_per_address=3)
     with ExitStack() as stack:
@@ -138,7 +141,7 @@ def test_threads_do_not_pile_up(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -
         join(guest, hub)
         guest.stop()
     hub.expect(Event.LostConnection, 20)
-    wait_until(lambda: sorted(crust_threads()) == ["crust-listener tcp", "crust-manager"])
+    wait_until(lambda: sorted(crust_threads()) == ["crust-listener", "crust-manager"])
 
 
 # --- messages -------------------------------------------------------------------------------------
@@ -153,6 +156,7 @@ def test_a_message_that_is_too_large_is_refused_where_it_is_sent(nodes: Nodes) -
     second.expect_messages(first, [bytes(100_000)])
 
 
+@both_transports
 @pytest.mark.parametrize("size", [10_001, 65_536, 70_000, 1_000_000])
 def test_a_message_that_is_too_large_for_the_receiver_ends_the_connection(nodes: Nodes, size: int) -> None:
     """The two were configured differently: the reason says so, and nothing of the message is delivered."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crust import Event
-from tests.manager.conftest import CAPACITIES
+from tests.manager.conftest import CAPACITIES, both_transports
 from tests.manager.helpers import Node, Nodes, in_parallel, join
 from tests.processes import Process
 
@@ -21,6 +21,7 @@ def the_only_peer_said_everything(node: Node) -> bool:
     return said == NUMBERS and node.count["LostConnection"] == 1
 
 
+@both_transports
 @every_capacity
 def test_connect_send_stop_delivers(nodes: Nodes) -> None:
     """Also megabytes, which take many turns of the writer; also with hardly any room anywhere."""
@@ -37,6 +38,7 @@ def test_connect_send_stop_delivers(nodes: Nodes) -> None:
         assert receiver.heard[sender.id] == messages
 
 
+@both_transports
 @every_capacity
 def test_drop_node_delivers_what_was_sent_before(nodes: Nodes) -> None:
     sender, receiver = nodes.pair()
@@ -49,6 +51,7 @@ def test_drop_node_delivers_what_was_sent_before(nodes: Nodes) -> None:
     assert receiver.heard[sender.id] == messages
 
 
+@both_transports
 def test_what_both_sides_queued_arrives_when_one_ends(nodes: Nodes) -> None:
     """A goodbye is answered with what the other side still had to say."""
     first, second = nodes.pair()
@@ -63,6 +66,7 @@ def test_what_both_sides_queued_arrives_when_one_ends(nodes: Nodes) -> None:
     assert first.heard[second.id] == messages
 
 
+@both_transports
 def test_sending_from_many_threads_loses_nothing(nodes: Nodes) -> None:
     """Messages of one thread stay in order; those of several mix."""
     sender, receiver = nodes.pair()
@@ -118,6 +122,7 @@ def test_control_c_ends_in_order(nodes: Nodes) -> None:
     assert the_only_peer_said_everything(receiver)
 
 
+@both_transports
 def test_messages_from_the_peer_are_delivered_during_stop(nodes: Nodes) -> None:
     """What was on its way to us when we stop still comes before Stopped."""
     first, second = nodes.pair()

@@ -6,11 +6,11 @@ import pytest
 
 from crust import Event, NotConnected
 from crust.outbox import Outbox
-from tests.manager.conftest import CAPACITIES
+from tests.manager.conftest import CAPACITIES, both_transports
 from tests.manager.helpers import Nodes, in_parallel, join, two_identities, wait_until
 from tests.manager.test_stop import crust_threads
 
-pytestmark = pytest.mark.parametrize("capacity", CAPACITIES, indirect=True)
+pytestmark = [both_transports, pytest.mark.parametrize("capacity", CAPACITIES, indirect=True)]
 
 
 def test_both_sides_learn_of_a_connection_and_of_each_other(nodes: Nodes) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from crust import ConnectionManager, Endpoint, Event
+from tests.manager.conftest import both_transports_slowly
 from tests.manager.helpers import LOOPBACK, SCALE, Nodes, fill_send_queue, loopback_config, wait_until
 from tests.manager.test_stop import crust_threads
 from tests.manager.wire import WirePeer, raw_socket
@@ -52,6 +53,7 @@ def wait_for_pools(at_work: int = 0) -> None:
     wait_until(lambda: sum(name.startswith(pools) for name in crust_threads()) == at_work)
 
 
+@both_transports_slowly
 def test_a_hundred_idle_connections(nodes: Nodes) -> None:
     node = nodes.make()
     with ExitStack() as stack:
@@ -62,6 +64,7 @@ def test_a_hundred_idle_connections(nodes: Nodes) -> None:
         assert_idle()
 
 
+@both_transports_slowly
 def test_a_pair_that_has_talked(nodes: Nodes) -> None:
     first, second = nodes.pair()
     first.send(second, b"x")

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from crust import Endpoint, Event
+from tests.manager.conftest import both_transports, both_transports_slowly
 from tests.manager.helpers import LOOPBACK, PATIENCE, Node, Nodes, fill_send_queue, join, two_identities, wait_until
 from tests.manager.test_stop import black_hole, crust_threads
 from tests.manager.wire import WirePeer, raw_socket
@@ -23,6 +24,7 @@ def assert_lively(first: Node, second: Node, turns: int = 20) -> None:
         first.wait(lambda node, turn=turn: len(node.heard[second.id]) == before + turn + 1)
 
 
+@both_transports_slowly
 def test_peers_that_never_read(nodes: Nodes) -> None:
     """Their queues are full, the others' are not."""
     hub, friend = nodes.pair(linger=0.0)
@@ -37,6 +39,7 @@ def test_peers_that_never_read(nodes: Nodes) -> None:
         assert_lively(hub, late)
 
 
+@both_transports_slowly
 def test_peers_that_talk_without_end(nodes: Nodes) -> None:
     """A flood is read no faster than the user takes it; others are heard in between.
 
@@ -65,6 +68,7 @@ def test_peers_that_talk_without_end(nodes: Nodes) -> None:
                 thread.join(PATIENCE)
 
 
+@both_transports
 def test_peers_in_the_middle_of_their_handshakes(nodes: Nodes) -> None:
     """Strangers who are silent, members who owe us their choice."""
     lesser, greater = two_identities()
@@ -119,6 +123,7 @@ def test_a_name_look_up_that_hangs(nodes: Nodes, monkeypatch: pytest.MonkeyPatch
     node.expect(Event.ConnectionFailed)
 
 
+@both_transports_slowly
 def test_a_peer_that_is_being_dropped_and_does_not_care(nodes: Nodes) -> None:
     """drop_node() returns at once, and the name is free at once, however long the peer takes."""
     hub, friend = nodes.pair(linger=0.3)

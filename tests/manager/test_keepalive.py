@@ -5,6 +5,7 @@ import pytest
 import crust
 from crust import ConnectionManager, Endpoint, Event
 from crust.transport.framing import PING, PONG, control_frame
+from tests.manager.conftest import both_transports
 from tests.manager.helpers import LOOPBACK, SCALE, Nodes, loopback_config, wait_until
 from tests.manager.proxy import Proxy
 from tests.manager.wire import WirePeer
@@ -14,6 +15,7 @@ TICK = 0.05 * SCALE
 LIVELY = {"keepalive_interval": TICK, "dead_after": 10 * TICK}
 
 
+@both_transports
 def test_a_peer_from_which_nothing_comes_is_lost(nodes: Nodes) -> None:
     """The original's ``drop_peer_when_no_message_received_within_inactivity_period``."""
     node = nodes.make(**LIVELY)
@@ -50,6 +52,7 @@ def test_any_byte_is_a_sign_of_life(nodes: Nodes) -> None:
         assert node.count["LostConnection"] == 0
 
 
+@both_transports
 def test_an_idle_pair_stays_connected(nodes: Nodes) -> None:
     """The original's ``do_not_drop_peer_even_when_no_data_messages_are_exchanged_within_inactivity_period``."""
     first, second = nodes.pair(**LIVELY)
@@ -61,6 +64,7 @@ def test_an_idle_pair_stays_connected(nodes: Nodes) -> None:
     second.expect_messages(first, [b"still there?"])
 
 
+@both_transports
 def test_a_keepalive_measures_the_round_trip(nodes: Nodes) -> None:
     first, second = nodes.pair(**LIVELY)
     at_first = first.info(second).rtt

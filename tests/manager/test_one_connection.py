@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from crust import Config, Endpoint, Event, Identity
-from tests.manager.conftest import CAPACITIES
+from tests.manager.conftest import CAPACITIES, both_transports, both_transports_slowly
 from tests.manager.helpers import LOOPBACK, Node, Nodes, in_parallel, join, loopback_config, two_identities, wait_until
 from tests.manager.proxy import Proxy
 
@@ -31,6 +31,7 @@ def news(node: Node) -> int:
     return node.count["NewConnection"] + node.count["NewBootstrapConnection"]
 
 
+@both_transports
 @every_capacity
 def test_two_that_dial_each_other_at_once_get_one_connection(nodes: Nodes) -> None:
     for round_number in range(10):
@@ -70,11 +71,13 @@ def network(nodes: Nodes, size: int, messages: int) -> None:
     assert {len(node.heard[other.id]) for node, other in itertools.permutations(crowd, 2)} == {messages}
 
 
+@both_transports
 @pytest.mark.parametrize("round_number", range(3))
 def test_ten_nodes_all_pairs_dialling_both_ways_at_once(nodes: Nodes, round_number: int) -> None:
     network(nodes, size=10, messages=10)
 
 
+@both_transports_slowly
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("round_number", range(50))
@@ -82,16 +85,17 @@ def test_ten_nodes_again_and_again(nodes: Nodes, round_number: int) -> None:
     network(nodes, size=10, messages=10)
 
 
+@both_transports
 @every_capacity
 def test_five_nodes_all_pairs_dialling_both_ways_at_once(nodes: Nodes) -> None:
     network(nodes, size=5, messages=10)
 
 
+@both_transports
 def test_several_addresses_of_one_peer_make_one_connection(nodes: Nodes) -> None:
     """All are tried, the first to succeed wins, the others are dropped."""
     hub = nodes.make(listen_addresses=("127.0.0.1", "127.0.0.2", "127.0.0.3"))
-    port = hub.endpoint.port
-    doors = [Endpoint.tcp((host, port)) for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3")]
+    doors = [hub.at(host) for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3")]
     guests = [nodes.make() for _ in range(4)]
     for number, guest in enumerate(guests):
         for turn in range(6):  # as one call and as several, in different orders
@@ -105,12 +109,13 @@ def test_several_addresses_of_one_peer_make_one_connection(nodes: Nodes) -> None
     assert [news(guest) for guest in guests] == [1] * len(guests)
 
 
+@both_transports
 def test_a_call_for_a_peer_that_is_connected_under_another_name_is_satisfied(nodes: Nodes) -> None:
     """The second name leads to the same connection; there is no second event, and nothing fails."""
     hub = nodes.make(listen_addresses=("127.0.0.1", "127.0.0.2"))
     guest = nodes.make()
     join(guest, hub)
-    second_door = Endpoint.tcp(("127.0.0.2", hub.endpoint.port))
+    second_door = hub.at("127.0.0.2")
     witness = nodes.make()
     guest.manager.connect([second_door])
     guest.manager.connect(witness.endpoint)
@@ -140,10 +145,11 @@ def test_connecting_to_where_one_is_connected_does_nothing(nodes: Nodes) -> None
         assert news(second) == 1
 
 
+@both_transports
 def test_a_node_does_not_connect_to_itself(nodes: Nodes) -> None:
     """Neither by its address nor by another of its addresses (T-20, T-28, T-45)."""
     node = nodes.make(listen_addresses=("127.0.0.1", "127.0.0.2"))
-    endpoints = [Endpoint.tcp((host, node.endpoint.port)) for host in ("127.0.0.1", "127.0.0.2", "localhost")]
+    endpoints = [node.at(host) for host in ("127.0.0.1", "127.0.0.2", "localhost")]
     for number, endpoint in enumerate(endpoints):
         node.connect(endpoint)
         failed = node.expect(Event.ConnectionFailed, number + 1)
@@ -153,6 +159,7 @@ def test_a_node_does_not_connect_to_itself(nodes: Nodes) -> None:
     assert news(node) == 0
 
 
+@both_transports
 def test_an_own_address_among_others_does_no_harm(nodes: Nodes) -> None:
     first, second = nodes.make(), nodes.make()
     first.manager.connect([first.endpoint, second.endpoint])
@@ -162,6 +169,7 @@ def test_an_own_address_among_others_does_no_harm(nodes: Nodes) -> None:
     assert first.count == {"NewConnection": 1, "Stopped": 1}
 
 
+@both_transports
 def test_two_nodes_of_one_identity_do_not_connect(nodes: Nodes) -> None:
     """A copied identity file must not look like a peer."""
     identity = Identity()
@@ -170,6 +178,7 @@ def test_two_nodes_of_one_identity_do_not_connect(nodes: Nodes) -> None:
     assert "this node itself" in first.expect(Event.ConnectionFailed).reason[second.endpoint]
 
 
+@both_transports
 def test_a_dead_address_among_good_ones_is_no_failure(nodes: Nodes) -> None:
     """No error is reported when a parallel way succeeded (T-20, T-25)."""
     first, second = nodes.make(), nodes.make()
@@ -197,6 +206,7 @@ def test_why_each_address_failed_is_told(nodes: Nodes, monkeypatch: pytest.Monke
     assert "cannot be resolved" in failed.reason[unknown]
 
 
+@both_transports
 @pytest.mark.parametrize(
     "settings", [{"network": "other"}, {"network_key": b"k" * 32}, {"network": "other", "network_key": b"k" * 32}]
 )
@@ -216,12 +226,14 @@ def test_nodes_of_other_networks_cannot_talk(
     assert news(ours) == news(theirs) == 0
 
 
+@both_transports
 def test_members_of_a_closed_network_talk(nodes: Nodes) -> None:
     first, second = nodes.pair(network="club", network_key=b"secret" * 6)
     first.send(second, HELLO)
     second.expect_messages(first, [HELLO])
 
 
+@both_transports
 def test_a_blacklisted_peer_is_refused_both_ways(nodes: Nodes) -> None:
     lesser, greater = two_identities()
     outcast = nodes.make(identity=lesser)
@@ -245,6 +257,7 @@ def test_an_outcast_that_chooses_is_connected_for_a_moment(nodes: Nodes) -> None
     assert news(host) == 0
 
 
+@both_transports
 def test_a_blacklisted_address_gets_nothing(nodes: Nodes) -> None:
     outcast, host = nodes.make(dial_timeout=5.0), nodes.make(blacklist=[LOOPBACK])
     outcast.connect(host)

@@ -8,7 +8,7 @@ import pytest
 from crust import Endpoint, Event, Identity
 from crust.transport.framing import BYE
 from crust.transport.hello import SESSION_SIZE
-from tests.manager.conftest import CAPACITIES
+from tests.manager.conftest import CAPACITIES, both_transports, both_transports_slowly
 from tests.manager.helpers import LOOPBACK, Node, Nodes, in_parallel, join, two_identities, wait_until
 from tests.manager.proxy import Proxy
 from tests.manager.wire import WirePeer, raw_socket
@@ -95,6 +95,7 @@ def test_the_same_run_of_a_peer_may_come_back_as_well(nodes: Nodes, greater: str
         assert_replaced(stays, old, stays.link(mover))
 
 
+@both_transports_slowly
 @pytest.mark.parametrize("greater", ["stays", "comes back"])
 def test_a_killed_process_that_comes_back_is_welcome_at_once(nodes: Nodes, tmp_path: Path, greater: str) -> None:
     stays_id, back_id = ordered(greater)
@@ -217,6 +218,7 @@ def test_a_second_connection_does_not_replace_a_good_one(nodes: Nodes, serial: i
         assert hub.count["NewConnection"] == 1
 
 
+@both_transports
 @pytest.mark.parametrize("capacity", CAPACITIES, indirect=True)
 def test_what_both_send_at_once_upon_the_first_event_all_arrives(nodes: Nodes) -> None:
     """Both dial at once, so there are two connections to choose from, and both talk as soon as they may (T-56)."""
@@ -236,6 +238,7 @@ def test_what_both_send_at_once_upon_the_first_event_all_arrives(nodes: Nodes) -
         assert [node.count["NewConnection"] for node in pair] == [1, 1]
 
 
+@both_transports_slowly
 @pytest.mark.parametrize("capacity", CAPACITIES, indirect=True)
 @pytest.mark.parametrize("greater", ["stays", "comes back"])
 def test_what_was_sent_before_a_drop_arrives_although_a_new_connection_follows(nodes: Nodes, greater: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 import crust
 from crust import ConnectionManager, Endpoint, Event, ManagerStopped, NotConnected
 from crust.transport.framing import BYE
+from tests.manager.conftest import both_transports, both_transports_slowly
 from tests.manager.helpers import (
     LOOPBACK,
     PATIENCE,
@@ -33,8 +34,9 @@ A_SECOND = 1.0 * SCALE
 
 
 def crust_threads() -> list[str]:
-    """Names of the threads of any manager."""
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("crust-")]
+    """Names of the threads of any manager; those of peers that are the test's are not meant."""
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name.startswith("crust-") and not name.startswith("crust-test-")]
 
 
 def soon(act: Callable[[], object], tries: int = 3, within: float = A_SECOND) -> None:
@@ -81,6 +83,7 @@ def test_a_manager_that_did_nothing_starts_no_thread_and_stops() -> None:
     assert list(events) == [Event.Stopped()]
 
 
+@both_transports
 def test_stop_twice(nodes: Nodes) -> None:
     node, other = nodes.pair()
     node.stop()
@@ -89,6 +92,7 @@ def test_stop_twice(nodes: Nodes) -> None:
     other.expect(Event.LostConnection)
 
 
+@both_transports_slowly
 def test_stop_from_many_threads_at_once(nodes: Nodes) -> None:
     """Every call returns only when all is over."""
     node, _ = nodes.pair()
@@ -126,6 +130,7 @@ def test_stop_from_a_callback_of_the_users_own_queue() -> None:
     assert [type(event).__name__ for event in events.seen] == ["ConnectionFailed", "Stopped"]
 
 
+@both_transports
 def test_after_stop_nothing_works_and_errors_say_why(nodes: Nodes) -> None:
     node, other = nodes.pair()
     link = node.link(other)
@@ -156,26 +161,29 @@ def test_iteration_over_a_channel_ends_after_stopped(nodes: Nodes) -> None:
     assert seen == ["NewConnection", "Stopped"]
 
 
+@both_transports
 def test_stop_frees_every_thread_and_the_port(nodes: Nodes) -> None:
     """Listening again on the same port works, again and again (T-4, the original's ``reaccept``)."""
     port = 0
     for _ in range(5):
-        node = nodes.make(tcp_port=port)
-        assert port in (0, node.endpoint.port)
-        port = node.endpoint.port
-        with WirePeer.dial(node.endpoint) as peer, raw_socket(node.endpoint):
+        node = nodes.make(**{f"{nodes.transport}_port": port})
+        endpoint = node.endpoint
+        assert port in (0, endpoint.port)
+        port = endpoint.port
+        with WirePeer.dial(endpoint) as peer, raw_socket(endpoint):
             peer.settle()
             node.send(node.link(peer.id), b"hello")
-            node.manager.connect(Endpoint.tcp(("localhost", port)))
+            node.manager.connect(node.at("localhost"))
             node.stop(0.1)
             assert crust_threads() == []
-            with pytest.raises(ConnectionRefusedError):
-                socket.create_connection((LOOPBACK, port), PATIENCE)
+            with pytest.raises(ConnectionError, match=r"refused|nothing listens"):
+                raw_socket(endpoint)
 
 
 # --- at any moment --------------------------------------------------------------------------------
 
 
+@both_transports
 def test_stop_right_after_each_call(nodes: Nodes) -> None:
     """Whatever was begun is abandoned, in every order (T-6, T-7)."""
     other = nodes.make()
@@ -222,6 +230,7 @@ def test_stop_during_bootstrap(nodes: Nodes) -> None:
             soon(stop_while_looking)
 
 
+@both_transports
 def test_stop_with_half_open_handshakes(nodes: Nodes) -> None:
     """Silent strangers, and one who stopped in the middle: they are thrown out, with nothing said."""
 
@@ -237,6 +246,7 @@ def test_stop_with_half_open_handshakes(nodes: Nodes) -> None:
     soon(stop_amid_strangers)
 
 
+@both_transports_slowly
 @pytest.mark.parametrize("dials", [True, False], ids=["it dialled us", "we dialled it"])
 def test_stop_while_a_peer_owes_us_its_choice(nodes: Nodes, dials: bool) -> None:
     """It proved who it is and then said nothing; several attempts of one connect() wait for that."""
@@ -267,6 +277,7 @@ def test_stop_while_a_peer_owes_us_its_choice(nodes: Nodes, dials: bool) -> None
     soon(stop_while_waiting)
 
 
+@both_transports
 def test_whoever_waits_for_room_is_woken(nodes: Nodes) -> None:
     """send(timeout=None) to a peer that never reads ends with the connection."""
     node = nodes.make(linger=0.0, send_queue_bytes=1)
@@ -296,6 +307,7 @@ def test_whoever_waits_for_room_is_woken(nodes: Nodes) -> None:
 # --- with peers that do not help ------------------------------------------------------------------
 
 
+@both_transports_slowly
 def test_stop_with_a_hundred_peers_some_of_which_never_read_or_answer(nodes: Nodes) -> None:
     """Within the linger and a second."""
     linger = 0.5
@@ -329,6 +341,7 @@ def test_stop_with_a_hundred_peers_some_of_which_never_read_or_answer(nodes: Nod
     assert durations[-1] <= linger + A_SECOND, durations
 
 
+@both_transports_slowly
 def test_a_less_patient_stop_shortens_a_patient_one(nodes: Nodes) -> None:
     node = nodes.make()
     with WirePeer.dial(node.endpoint) as peer:
