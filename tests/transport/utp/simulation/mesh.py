@@ -15,7 +15,7 @@ from crust.transport.utp.connection import UtpConnection
 from tests.transport.utp.simulation.application import Application, Plan
 from tests.transport.utp.simulation.clockwork import Hang
 from tests.transport.utp.simulation.link import Conditions
-from tests.transport.utp.simulation.network import Network
+from tests.transport.utp.simulation.network import Nat, Network
 from tests.transport.utp.simulation.node import Node
 
 DEADLINE = 600.0  # seconds of virtual time
@@ -31,12 +31,14 @@ class Run:
         nodes: how many.
         messages: on each connection, each way.
         loss: share of packets lost, each way.
+        rendezvous: all are behind NATs, and both sides of each connection dial.
     """
 
     seed: int
     nodes: int = 60
     messages: int = 4
     loss: float = 0.05
+    rendezvous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +61,24 @@ class Mesh:
         self._run = run
         conditions = Conditions(delay=0.02, jitter=0.02, in_order=False, loss=run.loss)
         self.network = Network(f"mesh {run.seed}", conditions)
-        self.nodes = [self.network.add() for _ in range(run.nodes)]
+        self.nodes = [self.network.add(nat=Nat() if run.rendezvous else None) for _ in range(run.nodes)]
         self._index: dict[Address, int] = {node.address: number for number, node in enumerate(self.nodes)}
         self.sides: dict[tuple[int, int], Application] = {}
         self.wrong: list[str] = []
         connections = run.nodes * (run.nodes - 1) // 2
         self.network.clockwork.most_steps = STEPS_PER_CONNECTION * connections
         for number, node in enumerate(self.nodes):
-            node.on_accept = lambda connection, number=number: self._use(number, connection)
-            for other in range(number):
+            if not run.rendezvous:
+                node.on_accept = lambda connection, number=number: self._use(number, connection)
+            for other in range(run.nodes if run.rendezvous else number):
+                if other == number:
+                    continue
                 self.network.clockwork.at(rng.random(), self._dial, number, other)
 
     def _dial(self, own: int, other: int) -> None:
         node = self.nodes[own]
-        self._use(own, node.mux.connect(self.nodes[other].address, node.now))
+        address, rendezvous = self.nodes[other].address, self._run.rendezvous
+        self._use(own, node.mux.connect(address, node.now, rendezvous=rendezvous))
         node.wake()
 
     def _use(self, own: int, connection: UtpConnection) -> None:
@@ -103,6 +109,7 @@ class Mesh:
             there = self.sides.get((other, own))
             if side.wrong or side.connection.error or there is None or side.received != there.plan.total:
                 self.wrong.append(f"{own} with {other}: {side}, {side.wrong}, {side.connection.error!r}")
+        self.wrong += [f"{node.address} still has {len(node.mux)} connections" for node in self.nodes if len(node.mux)]
         return Met(wanted // 2, clockwork.now, *self._packets(self.nodes), self.wrong)
 
     def _packets(self, nodes: list[Node]) -> tuple[int, int]:

@@ -16,6 +16,14 @@ def test_a_small_mesh(seed: int) -> None:
     assert met.lost > met.packets * 0.03, "the links did not lose what they should"
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_a_small_mesh_behind_nats(seed: int) -> None:
+    """Both sides of each connection dial, and each pair ends with one."""
+    met = meet(Run(seed, nodes=10, rendezvous=True))
+    assert not met.wrong, "\n".join(met.wrong)
+    assert met.connections == 45
+
+
 def test_a_small_mesh_over_terrible_links() -> None:
     met = meet(Run(1, nodes=8, loss=0.2))
     assert not met.wrong, "\n".join(met.wrong)

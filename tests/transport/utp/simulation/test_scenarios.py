@@ -14,8 +14,9 @@ FIRST_SLOW = 1_000_000  # other seeds than the quick ones
 def judged(summary: Summary, runs: int) -> None:
     assert summary.runs == runs
     assert not summary.failures, str(summary)
-    # Three in ten links lose a tenth of everything or more; nothing else ends a connection that nobody gave up.
-    assert summary.complete >= runs * 0.8, str(summary)
+    # In one of ten somebody gives up or gets damaged packets; all but a few of the others end as they should, though
+    # half of the links lose packets, up to three in ten.
+    assert summary.complete >= runs * 0.85, str(summary)
 
 
 def test_random_networks() -> None:
