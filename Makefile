@@ -56,5 +56,5 @@ docs: $(VENV)/.for-cli ## draw the pictures in img/ again
 	$(BIN)/python img/make_pictures.py
 
 clean: ## remove everything that was made, .venv too
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov
+	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

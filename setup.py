@@ -27,7 +27,8 @@ EXTRAS = {
 }
 # Formatting changes between minor versions of ruff, and what mypy finds between its major ones.
 TOOLS = ["ruff>=0.17,<0.18", "mypy>=2,<3", "types-PyYAML>=6", "coverage>=7.6"]
-EXTRAS["dev"] = [*EXTRAS["cli"], *EXTRAS["plot"], *EXTRAS["test"], *TOOLS]
+EXTRAS["interop"] = ["libtorrent>=2.0.11; python_version < '3.14'"]  # another uTP peer to test against
+EXTRAS["dev"] = [*EXTRAS["interop"], *EXTRAS["cli"], *EXTRAS["plot"], *EXTRAS["test"], *TOOLS]
 
 setup(
     name="crust-p2p",
