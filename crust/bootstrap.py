@@ -10,8 +10,8 @@ from crust.attempts import Job, Race
 from crust.clock import now
 from crust.config import Config
 from crust.dialing import Dialer
-from crust.endpoint import Endpoint
-from crust.limits import BOOTSTRAP_PARALLEL
+from crust.endpoint import Endpoint, Protocol
+from crust.limits import BOOTSTRAP_PARALLEL, TCP_HEAD_START
 from crust.timers import Timer, Timers
 
 log = logging.getLogger("crust.bootstrap")
@@ -35,9 +35,9 @@ def backoff(round_number: int, shortest: float, longest: float, dice: Callable[[
 class Bootstrapper:
     """Runs the rounds; belongs to the manager thread.
 
-    A round tries every contact in random order (so that the first one listed is not overrun), a few at a time. It ends
-    early when ``max_connections`` are made. When a round has made at least one connection the job is done; otherwise
-    the next begins after a pause that grows.
+    A round tries every contact, those over TCP before those over uTP and otherwise in random order (so that the first
+    one listed is not overrun), a few at a time. It ends early when ``max_connections`` are made. When a round has made
+    at least one connection the job is done; otherwise the next begins after a pause that grows.
     """
 
     def __init__(self, config: Config, dialer: Dialer, timers: Timers) -> None:
@@ -51,6 +51,8 @@ class Bootstrapper:
         self._rounds = 0
         self._pause: Timer | None = None
         self._filling = False
+        self._tcp_ahead_until = 0.0
+        self._head_start: Timer | None = None
 
     @property
     def running(self) -> bool:
@@ -83,9 +85,10 @@ class Bootstrapper:
     def stop(self) -> None:
         """Forget about it."""
         self._race = None
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        for timer in (self._pause, self._head_start):
+            if timer is not None:
+                timer.cancel()
+        self._pause = self._head_start = None
 
     def turned_away(self, race: Race) -> None:
         """The peer of a connection that had won in ``race`` refused it at once, so it does not count.
@@ -100,7 +103,8 @@ class Bootstrapper:
     def _begin_round(self) -> None:
         self._pause = None
         self._rounds += 1
-        self._queue = deque(random.sample(self._contacts, len(self._contacts)))
+        shuffled = random.sample(self._contacts, len(self._contacts))
+        self._queue = deque(sorted(shuffled, key=lambda contact: contact.protocol))
         log.info("bootstrap round %d: %d contacts", self._rounds, len(self._queue))
         self._fill()
 
@@ -111,6 +115,8 @@ class Bootstrapper:
         self._filling = True  # a job may end before connect() returns; the loop below sees that by itself
         try:
             while self._queue and not self._race.over and len(self._running) < BOOTSTRAP_PARALLEL:
+                if self._tcp_goes_ahead(self._queue[0]):
+                    break
                 job = self._dialer.connect([self._queue.popleft()], self._race, self._job_ended, bootstrap=True)
                 if not job.done:
                     self._running.add(job)
@@ -118,6 +124,17 @@ class Bootstrapper:
             self._filling = False
         if self._race.over or not (self._queue or self._running):
             self._end_round(self._race)
+
+    def _tcp_goes_ahead(self, contact: Endpoint) -> bool:
+        """Whether an attempt has to wait because TCP is favoured, as in one ``connect()``; `_fill` comes again then."""
+        if contact.protocol is Protocol.TCP:
+            self._tcp_ahead_until = now() + TCP_HEAD_START
+            return False
+        if now() >= self._tcp_ahead_until or not any(_is_tcp(job) for job in self._running):
+            return False
+        if self._head_start is None or not self._head_start.pending:
+            self._head_start = self._timers.at(self._tcp_ahead_until, self._fill)
+        return True
 
     def _job_ended(self, job: Job) -> None:
         self._running.discard(job)
@@ -133,3 +150,7 @@ class Bootstrapper:
         pause = backoff(self._rounds, self._config.bootstrap_backoff_min, self._config.bootstrap_backoff_max)
         log.info("bootstrap round %d reached nobody; the next begins in %.1f s", self._rounds, pause)
         self._pause = self._timers.at(now() + pause, self._begin_round)
+
+
+def _is_tcp(job: Job) -> bool:
+    return job.endpoints[0].protocol is Protocol.TCP

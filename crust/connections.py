@@ -13,7 +13,7 @@ from crust import notices
 from crust.clock import now, wall_time
 from crust.config import Config
 from crust.connection import Connection, PeerSaid, ReaderEnded, WriterEnded
-from crust.endpoint import Endpoint
+from crust.endpoint import Endpoint, Protocol
 from crust.event import AnyEvent, LostConnection, NewBootstrapConnection, NewConnection
 from crust.identity import PeerId
 from crust.negotiate import Established
@@ -136,6 +136,7 @@ class Connections:
                 self._replaces[candidate] = older
         retired = self._retire(candidate)
         endpoint = stream.remote
+        self._evict(endpoint, candidate)
         holder = self.routes.get(endpoint)
         taken = holder is not None and holder.endpoint == endpoint  # an alias gives way, a connection does not
         if self._stopping or taken or self._table.held(candidate.peer_id) is not candidate:
@@ -155,6 +156,18 @@ class Connections:
         else:
             self._retired[retired] = heir
         return connection
+
+    def _evict(self, endpoint: Endpoint, candidate: Candidate) -> None:
+        """Over uTP a peer comes from the port that it listens on. Where another one was connected, that one is gone, or
+        it would still have the port: it must not keep its successor out until its silence is noticed."""
+        holder = self.routes.get(endpoint)
+        if holder is None or holder.endpoint != endpoint or endpoint.protocol is not Protocol.UTP:
+            return
+        if holder.peer_id != candidate.peer_id and self._table.held(candidate.peer_id) is candidate:
+            if holder.started:
+                self._lose(holder, "another node has come from its address and port: this one must have ended")
+            else:
+                self._disinherit(holder)
 
     def _announce(self, new: _Heir) -> None:
         connection = new.connection

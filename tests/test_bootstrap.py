@@ -14,7 +14,7 @@ from crust.bootstrap import Bootstrapper, backoff
 from crust.config import Config
 from crust.dialing import Dialer
 from crust.endpoint import Endpoint
-from crust.limits import BOOTSTRAP_PARALLEL
+from crust.limits import BOOTSTRAP_PARALLEL, TCP_HEAD_START
 from crust.timers import Timers
 
 SHORTEST, LONGEST = 1.0, 8.0
@@ -142,6 +142,37 @@ def test_nobody_is_always_first(world: World) -> None:
         world.bootstrapper.stop()
     assert len(orders) > 1  # the same by chance: once in 10**17
     assert {frozenset(order) for order in orders} == {frozenset(contacts(12))}
+
+
+UTP = tuple(Endpoint.utp((f"192.0.2.{number}", 5483)) for number in range(1, 4))
+
+
+def test_tcp_goes_ahead_of_utp(world: World) -> None:
+    world.start((*UTP, *contacts(3)), 1)
+    assert set(world.dialer.tried) == set(contacts(3))
+    assert world.pause() == TCP_HEAD_START
+    assert set(world.dialer.tried[3:]) == set(UTP)
+
+
+def test_utp_waits_no_longer_than_tcp_runs(world: World) -> None:
+    world.start((*UTP, *contacts(3)), 1)
+    for number in (0, 1):
+        world.dialer.end(world.dialer.running[0], connected=False)
+        assert len(world.dialer.tried) == 3, number
+    world.dialer.end(world.dialer.running[0], connected=False)
+    assert set(world.dialer.tried[3:]) == set(UTP)
+
+
+def test_utp_alone_waits_for_nobody(world: World) -> None:
+    world.start(UTP, 1)
+    assert set(world.dialer.tried) == set(UTP)
+
+
+def test_stop_while_utp_waits(world: World) -> None:
+    world.start((*UTP, *contacts(1)), 1)
+    world.bootstrapper.stop()
+    world.dialer.fail_all()
+    assert world.over
 
 
 def test_enough_connections_end_the_round_early(world: World) -> None:

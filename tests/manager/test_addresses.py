@@ -7,6 +7,7 @@ import pytest
 
 import crust
 from crust import Config, ConfigError, ConnectionManager, Endpoint, Event, ListenFailed, Port, TransportUnavailable
+from tests.manager.conftest import both_transports
 from tests.manager.helpers import LOOPBACK, Nodes, loopback_config, wait_until
 
 
@@ -23,33 +24,36 @@ def has_ipv6() -> bool:
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 
 
+@both_transports
 @needs_ipv6
 def test_ipv6(nodes: Nodes) -> None:
     """T-57: the original listened on IPv4 only."""
     hub, guest = nodes.make(listen_addresses=("::1",)), nodes.make(listen=False)
-    (port,) = hub.manager.start_listening()
-    guest.connect(Endpoint.tcp(("::1", port.port)))
+    guest.connect(hub.at("::1"))
     guest.send(hub, b"over IPv6")
     hub.expect_messages(guest, [b"over IPv6"])
     (there,) = hub.peers
-    assert str(there).startswith("tcp://[::1]:")
+    assert str(there).startswith(f"{nodes.transport}://[::1]:")
 
 
+@both_transports
 @needs_ipv6
 def test_both_families_share_a_port_number(nodes: Nodes) -> None:
     hub = nodes.make(listen_addresses=(LOOPBACK, "::1"))
     (port,) = hub.manager.start_listening()
     for host in (LOOPBACK, "::1"):
         guest = nodes.make(listen=False)
-        guest.connect(Endpoint.tcp((host, port.port)))
+        guest.connect(hub.at(host))
         guest.link(hub)
-    assert sorted(hub.manager.get_own_endpoints()) == [Endpoint.tcp((host, port.port)) for host in (LOOPBACK, "::1")]
+    assert sorted(hub.manager.get_own_endpoints()) == [hub.at(host) for host in (LOOPBACK, "::1")]
+    assert {endpoint.port for endpoint in hub.manager.get_own_endpoints()} == {port.port}
 
 
+@both_transports
 def test_a_host_name(nodes: Nodes) -> None:
     """It is looked up when it is dialled; the connection answers to the name as well."""
     hub, guest = nodes.make(), nodes.make(listen=False)
-    named = Endpoint.tcp(("localhost", hub.endpoint.port))
+    named = hub.at("localhost")
     guest.connect(named)
     assert guest.expect(Event.NewConnection).endpoint == hub.endpoint
     wait_until(lambda: named in guest.manager._core.routes)
@@ -84,12 +88,11 @@ def test_a_name_with_several_addresses(nodes: Nodes, monkeypatch: pytest.MonkeyP
     guest.link(hub)
 
 
-@pytest.mark.parametrize("transport", [Endpoint.utp, Endpoint.tracer])
-def test_transports_of_later_versions(nodes: Nodes, transport: object) -> None:
-    """Alone they are refused where one writes them, beside TCP they are passed over."""
+def test_a_transport_of_a_later_version(nodes: Nodes) -> None:
+    """Alone it is refused where one writes it, beside others it is passed over."""
     hub, guest = nodes.make(), nodes.make(listen=False)
-    later = transport((LOOPBACK, 1))
-    with pytest.raises(TransportUnavailable, match=f"{later}: .* come with a later version; use tcp://"):
+    later = Endpoint.tracer((LOOPBACK, 1))
+    with pytest.raises(TransportUnavailable, match=f"{later}: .* come with a later version; use tcp:// or utp://"):
         guest.manager.connect(later)
     guest.manager.connect([later, hub.endpoint])
     guest.link(hub)
@@ -120,14 +123,15 @@ def test_what_cannot_be_connected_to(nodes: Nodes) -> None:
 # --- ports ----------------------------------------------------------------------------------------
 
 
+@both_transports
 def test_the_live_port_first_and_another_when_it_is_busy(nodes: Nodes) -> None:
-    with socket.create_server((LOOPBACK, 0)) as busy:
-        port = busy.getsockname()[1]
-        second = nodes.make(tcp_port=port)
-        (found,) = second.manager.start_listening()
-        assert found.port not in (0, port)
-    third = nodes.make(tcp_port=port)
-    assert third.manager.start_listening() == [Port.tcp(port)]
+    first = nodes.make()
+    (live,) = first.manager.start_listening()
+    wanted = {f"{nodes.transport}_port": live.port}
+    (found,) = nodes.make(**wanted).manager.start_listening()
+    assert found.port not in (0, live.port)
+    first.stop()
+    assert nodes.make(**wanted).manager.start_listening() == [live]
 
 
 def test_listening_twice_is_listening_once(nodes: Nodes) -> None:
@@ -154,15 +158,17 @@ def test_an_address_that_is_not_ours_cannot_be_listened_on(nodes: Nodes) -> None
 
 def test_own_endpoints_can_be_given_to_others(nodes: Nodes) -> None:
     """T-46: real ports, no unspecified addresses, loopback only where there is nothing else. Before listening: none."""
-    config = Config(beacon_port=None, utp_port=None, upnp=False)
+    config = Config(beacon_port=None, upnp=False)
     with ConnectionManager(crust.channel(), config) as manager:
         assert manager.get_own_endpoints() == []
-        ports = {port.port for port in manager.start_listening()}
+        listening = manager.start_listening()
+        ports = {port.port for port in listening}
         own = manager.get_own_endpoints()
         assert own
         for endpoint in own:
             address = ipaddress.ip_address(endpoint.host)
             assert endpoint.port in ports - {0}
+            assert Port(endpoint.protocol, endpoint.port) in listening
             assert not address.is_unspecified
             assert not address.is_link_local
             guest = nodes.make(listen=False)
