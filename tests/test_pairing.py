@@ -16,6 +16,7 @@ ELSEWHERE = {
     # The manager's own thread: what it does shows only with peers, and its tests are about what a user sees.
     "connection_manager": "manager/test_events.py",
     "connections": "manager/test_one_connection.py",
+    "discovery": "test_layers.py",
     "manager_core": "manager/test_stop.py",
     "nat": "test_layers.py",
     "transport": "test_layers.py",
