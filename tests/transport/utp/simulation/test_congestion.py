@@ -88,8 +88,8 @@ def test_two_connections_share_a_link(late: float) -> None:
     second = pair.dial(salt=3)
     second.send(50_000_000)
     pair.until(lambda: len(pair.accepted) == 2)
-    pair.pass_time(30.0)
+    pair.pass_time(20.0)
     before = len(first_there.received), len(pair.accepted[1].received)
-    pair.pass_time(60.0)
+    pair.pass_time(40.0)
     shares = [len(first_there.received) - before[0], len(pair.accepted[1].received) - before[1]]
     assert min(shares) / sum(shares) >= 0.15, shares
