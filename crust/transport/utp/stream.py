@@ -136,7 +136,7 @@ class UtpStream:
             while done < size:
                 done += self._write(kept, done)
                 if done < size:
-                    self._wait_for_room(size - done, deadline)
+                    self._wait_for_room(deadline)
 
     def send_waiting(self, data: bytes | bytearray | memoryview) -> int:
         """See `Stream.send_waiting`."""
@@ -151,10 +151,10 @@ class UtpStream:
             self._owner.pump(self._connection)
         return taken
 
-    def _wait_for_room(self, missing: int, deadline: Deadline | None) -> None:
+    def _wait_for_room(self, deadline: Deadline | None) -> None:
         connection = self._connection
         # Woken for little, a sender would run once per acknowledgement.
-        self._wanted_room = min(missing, connection.send_buffer // 4)
+        self._wanted_room = connection.send_buffer // 4
 
         def ready() -> bool:
             return connection.room() >= self._wanted_room or connection.error is not None or connection.over
