@@ -10,11 +10,20 @@ are seconds, sizes are bytes. What differs from libutp and from RFC 6817, and wh
   pushes the others out. So each flow now and then stops filling the queue, sees how empty it gets, and goes on with
   what the path holds without a queue, which is known from how far the round trip fell. Soon after the start first,
   then ever more rarely, and never for more than 1/`SLOWDOWN_SHARE` of the time.
-* **A loss costs less when nothing waits in the queue** (RFC 6817 2.4.2 and libutp always halve): then it is the radio,
-  not a full queue. It costs 15 % with an empty queue, and half from a fifth of the target on, so that TCP keeps its
-  share of queues that are too short for the target. At most once in a round trip, where libutp says 100 ms.
-* **Slow start ends at a quarter of the target** (libutp: 90 %): what is on its way by then doubles the window again.
+* **Losses cost by what waits in the queue** (RFC 6817 2.4.2 and libutp always halve). With an empty queue they are the
+  radio's doing: up to 2 % of the packets may be lost so for nothing (as in BBRv2), more cost 15 % of the window. The
+  more waits, the more a loss costs, half at a fifth of the target, and seven tenths from a third on: somebody overfills
+  the queue who heeds nothing but losses, and TCP, which gives up 30 %, is to come out of it ahead. At most once in a
+  round trip, where libutp says 100 ms.
+* **Growth fades with the cube** of what is left to the target, not in proportion: who comes when TCP has filled the
+  queue takes what TCP never empties for the base, and sees a queue that is far from the target but never empty.
+* **Slow start ends at 8 ms** (libutp: 90 % of the target), with half of the window it had come to, because it doubles
+  until what it did a round trip ago is seen: half is what made the 8 ms.
 * At most a packet per round trip is gained (RFC 6817; libutp 3000 bytes), and no more than was used (2.4.1; RFC 7661).
+
+In the lab (20 Mbit/s, 200 ms of queue; `python -m benches.congestion`) CUBIC keeps 79 % of the link without the last
+but one and two, and over 90 % with them (beside libutp 78 %); with 1 % of loss at 40 ms a flow has 30 % of the link if
+every loss costs, and 70 % if not (CUBIC 13 %).
 """
 
 from typing import Final
@@ -30,8 +39,12 @@ from crust.transport.utp.constants import (
 )
 
 _NEVER: Final = float("inf")
+_EMPTY_QUEUE: Final = 0.003  # seconds; clocks and schedulers are no better than that
+_TOLERATED: Final = 0.02  # of packets, that may be lost while the queue is empty (BBRv2's BBRLossThresh)
+_ALLOWANCE: Final = 4.0  # packets: so many tolerated losses can be saved up, so that bursts of losses do count
 _LOSS_FACTOR: Final = 0.85  # what is left of the window after a loss with an empty queue
-_LOSS_DELAY: Final = 1.75 / TARGET_DELAY  # how much less is left per second of queueing, down to a half
+_LOSS_FLOOR: Final = 0.3  # what is left of it at least
+_LOSS_DELAY: Final = 1.75 / TARGET_DELAY  # how much less is left per second of queueing, down to the floor
 
 
 class Ledbat:
@@ -43,6 +56,7 @@ class Ledbat:
     """
 
     __slots__ = (
+        "_allowance",
         "_drained_at",
         "_full_rtt",
         "_last_cut",
@@ -66,6 +80,7 @@ class Ledbat:
         self._maximum = float(maximum)
         self._threshold = _NEVER  # bytes; below it the window doubles each round trip
         self._last_cut = -_NEVER
+        self._allowance = _ALLOWANCE / 2  # packets that may be lost for nothing
         self._pause = FIRST_SLOWDOWN
         self._slowdown_at = _NEVER
         self._queued = False  # since the last slowdown there was a queue to speak of
@@ -88,6 +103,7 @@ class Ledbat:
             rtt: seconds; the round trip of what is acknowledged, not smoothed if there is a choice.
             now: seconds.
         """
+        self._allowance = min(self._allowance + _TOLERATED * acked / self.packet_size, _ALLOWANCE)
         if self._resume is not None:
             self._during_slowdown(in_flight - acked, rtt, now)
             return
@@ -96,23 +112,33 @@ class Ledbat:
         if queueing > SLOW_START_DELAY:
             self._queued = True
             if self.window < self._threshold:
+                self.window = max(self.window / 2, float(self.packet_size * MIN_WINDOW))
                 self._end_slow_start(now)
         if now >= self._slowdown_at and self._slow_down(rtt, now):
             return
         self._adjust(acked, queueing)
 
-    def on_loss(self, now: float, rtt: float, queueing: float) -> bool:
-        """A packet was lost, and later ones arrived.
+    def on_loss(self, now: float, rtt: float, queueing: float, lost: int = 1) -> bool:
+        """Packets were lost, and later ones arrived.
+
+        Args:
+            now: seconds.
+            rtt: seconds; losses within one round trip are one.
+            queueing: seconds in queues.
+            lost: packets.
 
         Returns:
-            Whether the window was cut; losses within one round trip (``rtt``, in seconds) are one.
+            Whether the window was cut.
         """
+        self._allowance = max(self._allowance - lost, -1.0)
+        if self._allowance >= 0 and queueing < _EMPTY_QUEUE:
+            return False
         if now < self._last_cut + rtt:
             return False
         self._last_cut = now
-        factor = max(_LOSS_FACTOR - _LOSS_DELAY * queueing, 0.5)
+        factor = max(_LOSS_FACTOR - _LOSS_DELAY * queueing, _LOSS_FLOOR)
         if self._resume is not None:
-            self._resume *= factor
+            self._resume = max(self._resume * factor, self.window)
             return True
         if self.window < self._threshold:
             self._end_slow_start(now)
@@ -154,7 +180,7 @@ class Ledbat:
             self.window = min(window + acked, self._threshold, self._maximum)
             return
         left = 1.0 - queueing / TARGET_DELAY
-        change = left * self.packet_size if left > 0 else max(left, -0.5) * window
+        change = left**3 * self.packet_size if left > 0 else max(left, -0.5) * window
         window += change * min(acked / window, 1.0)
         self.window = min(max(window, float(self.packet_size * MIN_WINDOW)), self._maximum)
 
@@ -172,6 +198,7 @@ class Ledbat:
             self._slowdown_at = now + self._pause
             return False
         self._resume, self.window = self.window, least
+        rtt = max(rtt, 1e-6)
         self._slow_since, self._full_rtt, self._lowest_rtt, self._drained_at = now, rtt, rtt, None
         return True
 

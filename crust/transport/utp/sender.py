@@ -220,8 +220,8 @@ class Sender:
             lost = buffer.find_lost()
             if lost:
                 self._on_lost(lost, now)
-        smoothed = self.round_trip.smoothed or 0.0
-        self.congestion.on_ack(news.size, in_flight, self.delay.queueing, smoothed, now)
+        rtt = self.round_trip.smoothed or 0.0 if news.sent_at is None else now - news.sent_at
+        self.congestion.on_ack(news.size, in_flight, self.delay.queueing, rtt, now)
         return news.fin
 
     def _window_changed(self, window: int, now: float) -> None:
@@ -253,7 +253,8 @@ class Sender:
             self._mtu_changed()
             if len(lost) == 1:
                 return  # it says how wide the path is, not how full
-        if self.congestion.on_loss(now, self.round_trip.smoothed or self.round_trip.timeout, self.delay.queueing):
+        rtt = self.round_trip.smoothed or self.round_trip.timeout
+        if self.congestion.on_loss(now, rtt, self.delay.queueing, len(lost)):
             self.losses += 1
 
     def _check_mtu_probe(self, now: float) -> None:

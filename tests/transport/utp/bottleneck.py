@@ -27,7 +27,7 @@ class Window(Protocol):
     window: float
 
     def on_ack(self, acked: int, in_flight: int, queueing: float, rtt: float, now: float) -> None: ...
-    def on_loss(self, now: float, rtt: float, queueing: float) -> bool: ...
+    def on_loss(self, now: float, rtt: float, queueing: float, lost: int = 1) -> bool: ...
     def on_timeout(self, now: float) -> None: ...
     def pacing_rate(self, rtt: float) -> float: ...
 
@@ -55,7 +55,7 @@ class Cubic:
             self.window += min(target - self.window, self.window / 2) * acked / self.window
         self.window = max(self.window, self._friendly)
 
-    def on_loss(self, now: float, rtt: float, queueing: float) -> bool:
+    def on_loss(self, now: float, rtt: float, queueing: float, lost: int = 1) -> bool:
         if now < self._cut + rtt:
             return False
         self._slow, self._cut, self._epoch, self._top = False, now, now, self.window
@@ -144,7 +144,7 @@ class Flow:
         for other in lost:
             del self._sent[other]
             self._in_flight -= PACKET
-        if lost and self.congestion.on_loss(now, self.round_trip.smoothed or rtt, queueing):
+        if lost and self.congestion.on_loss(now, self.round_trip.smoothed or rtt, queueing, len(lost)):
             self.cuts += 1
         self.congestion.on_ack(PACKET, before, queueing, rtt, now)
         self.windows.append((now, self.congestion.window))
