@@ -2,9 +2,11 @@
 
 import heapq
 from itertools import count
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
+
+_SLACK: Final = 64  # superseded entries that are worth no work
 
 
 class Schedule(Generic[T]):
@@ -26,6 +28,13 @@ class Schedule(Generic[T]):
         if queued is None or at < queued:
             self._queued[item] = at
             heapq.heappush(self._heap, (at, next(self._numbers), item))
+            if len(self._heap) > 2 * len(self._queued) + _SLACK:
+                self._rebuild()
+
+    def _rebuild(self) -> None:
+        """Drop what was superseded by earlier deadlines and has not come to the top."""
+        self._heap = [(at, next(self._numbers), item) for item, at in self._queued.items()]
+        heapq.heapify(self._heap)
 
     def next(self) -> float | None:
         """The earliest deadline; ``None`` when there is none."""

@@ -11,6 +11,12 @@ from crust.transport.utp.sequence import SEQ_MASK
 LOSS_THRESHOLD: Final = 3
 """Packets sent later that must have arrived before one counts as lost (BEP 29: 3 duplicate ACKs; RFC 9002 6.1.1)."""
 
+SMALL: Final = 1024
+"""Bytes: what is written in pieces up to here is gathered."""
+
+GATHERED: Final = 4096
+"""Bytes: how much is gathered; each small write may copy so many."""
+
 _NOTHING: Final = Acked(0, 0, None, False)
 
 
@@ -69,12 +75,21 @@ class SendBuffer:
         return self.pending + self.unacked
 
     def write(self, data: bytes, start: int, stop: int) -> None:
-        """Take the bytes from ``start`` to ``stop`` to send; they are kept, not copied."""
-        if start < stop:
-            if not self._pending:
-                self._at = start
-            self._pending.append((data, start, stop))
-            self.pending += stop - start
+        """Take the bytes from ``start`` to ``stop`` to send; they are kept, and copied only where they are few."""
+        if start == stop:
+            return
+        self.pending += stop - start
+        if self._pending and stop - start <= SMALL:
+            last, first, end = self._pending[-1]
+            if len(self._pending) == 1:
+                first = self._at
+            if end - first <= GATHERED:
+                # One byte at a time, each with an object of its own, would take seventy times its size.
+                data, start, stop = last[first:end] + data[start:stop], 0, end - first + stop - start
+                self._pending.pop()
+        if not self._pending:
+            self._at = start
+        self._pending.append((data, start, stop))
 
     # --- new packets ---
     def peek_run(self, size: int, most: int) -> OutRun:
@@ -127,11 +142,13 @@ class SendBuffer:
         self.in_flight += size
 
     def make_fin(self) -> OutPacket:
-        """Make the FIN: it takes a sequence number and has no payload. It is queued like what must be sent again."""
+        """Make the FIN, which has no payload. It is queued like what must be sent again.
+
+        It takes its sequence number when it leaves: nobody can acknowledge it before.
+        """
         self._split_all()
         packet = OutPacket(PacketType.FIN, self.next_seq, b"")
         self.flight[packet.seq_nr] = packet
-        self.next_seq = (self.next_seq + 1) & SEQ_MASK
         packet.queued = True
         self._resend.append(packet)
         return packet
@@ -166,6 +183,8 @@ class SendBuffer:
         for packet in packets:
             self._order += 1
             packet.order = self._order
+            if packet.seq_nr == self.next_seq:  # the FIN leaves for the first time
+                self.next_seq = (self.next_seq + 1) & SEQ_MASK
             packet.sends += 1
             packet.sent_at = now
             packet.queued = False
@@ -182,11 +201,13 @@ class SendBuffer:
         if not count and not sacked:
             return _NOTHING
         packets: list[OutPacket] = []
+        fin = False
         single = min(count, len(self.flight))
         for step in range(single):
             packet = self.flight.pop((self.first + step) & SEQ_MASK)
             packet.queued = False
             self.unacked -= packet.size
+            fin = packet.type == PacketType.FIN
             if packet.sacked:
                 self._sacked -= 1
             else:
@@ -195,9 +216,9 @@ class SendBuffer:
         size, arrived, sent_at = self._acknowledge_runs(count - single)
         if sacked:
             packets += self._acknowledge_early(sacked)
-        if not packets:
-            return Acked(size, arrived, sent_at, False)
-        return self._acknowledge_single(packets, size, arrived, sent_at)
+        if packets:
+            size, sent_at = self._acknowledge_single(packets, size, sent_at)
+        return Acked(size, arrived + len(packets), sent_at, fin)
 
     def _acknowledge_runs(self, count: int) -> tuple[int, int, float | None]:
         """The oldest ``count`` packets of the runs have arrived: bytes, packets, and when the last one was sent."""
@@ -234,23 +255,21 @@ class SendBuffer:
                 found.append(packet)
         return found
 
-    def _acknowledge_single(self, packets: list[OutPacket], size: int, arrived: int, sent_at: float | None) -> Acked:
-        fin = False
-        last: OutPacket | None = None
+    def _acknowledge_single(
+        self, packets: list[OutPacket], size: int, sent_at: float | None
+    ) -> tuple[int, float | None]:
+        """Account for single packets that arrived: bytes in all, and when the last one was sent, if only once."""
+        last = packets[0]
         for packet in packets:
             size += packet.size
             self.missing -= packet.size
             if packet.flying:
                 packet.flying = False
                 self.in_flight -= packet.size
-            if last is None or packet.order > last.order:
+            if packet.order > last.order:
                 last = packet
-            fin = fin or (packet.type == PacketType.FIN and packet.seq_nr not in self.flight)
-        assert last is not None
-        if sent_at is None and last.sends == 1:
-            sent_at = last.sent_at
         self.newest = max(self.newest, last.order)
-        return Acked(size, arrived + len(packets), sent_at, fin)
+        return size, last.sent_at if sent_at is None and last.sends == 1 else sent_at
 
     def _split_to(self, seq_nr: int) -> None:
         """Make single packets of the run with that number and of all before it."""

@@ -209,6 +209,8 @@ class Sender:
         in_flight = buffer.in_flight
         news = buffer.acknowledge(ack_nr, sacked)
         if not news.packets:
+            if not buffer.outstanding and self.waiting_since is not None:
+                self._progress(now)  # all of it was known to have arrived early
             return news.fin
         self._progress(now)
         if news.sent_at is not None:

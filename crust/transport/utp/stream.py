@@ -97,7 +97,8 @@ class UtpStream:
         connection = self._connection
 
         def ready() -> bool:
-            return bool(connection.readable) or connection.at_end or connection.error is not None or connection.over
+            told = bool(connection.readable) or connection.at_end
+            return told or self._closed or connection.error is not None or connection.over
 
         if not ready():
             self._readers += 1
@@ -105,6 +106,8 @@ class UtpStream:
                 self._wait(ready, deadline, "the peer did not answer in time")
             finally:
                 self._readers -= 1
+        if self._closed:
+            raise ConnectionLost(_ENDED_HERE)
         if connection.readable:
             return
         if connection.error is not None or (connection.over and not connection.at_end):

@@ -206,8 +206,11 @@ class UtpSocket:
             self._multiplexer.accepting = False
             if first:
                 for connection in self._multiplexer.connections:
-                    connection.close()
-                    self.pump(connection)
+                    if connection.established:
+                        connection.close()
+                        self.pump(connection)
+                    else:
+                        self._multiplexer.fail(connection, DialFailed("the socket was closed"), clock.now())
                 while any(not each.delivered for each in self._multiplexer.connections):
                     remaining = deadline.remaining()
                     if remaining == 0.0:
