@@ -8,5 +8,8 @@ everything that is left to chance comes from one seed, so a run that fails can b
 From the bottom to the top: ``clockwork`` (virtual time), ``link`` (one direction of a path, and what it does to
 packets), ``node`` (a multiplexer with its clock and its kernel), ``network`` (nodes and the links between them),
 ``application`` (what writes, reads and closes), ``scenario`` (a seed turned into all of these, run and judged).
-``pair`` is two nodes for tests that say themselves what happens; the tests are beside them.
+``pair`` is two nodes for tests that say themselves what happens, ``scripted`` a peer whose every packet a test writes,
+``mesh`` many nodes that all connect to each other; the tests are beside them. Many seeds at once, in two processes::
+
+    python -m tests.transport.utp.simulation --seed 0 --count 20000 --processes 2
 """
