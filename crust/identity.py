@@ -1,4 +1,9 @@
-"""Who a node is: a static X25519 key pair (`Identity`), and its public half as others know it (`PeerId`)."""
+"""Who a node is: the secret that makes its keys (`Identity`), and its public key as others know it (`PeerId`).
+
+One secret of 32 bytes, the seed, makes two key pairs of the same number: Ed25519 (RFC 8032) for signatures, and X25519
+(RFC 7748) for the handshake. The X25519 public key, which is the `PeerId`, follows from the Ed25519 one by the map of
+RFC 7748 section 4.1, so that a signature proves a `PeerId` without anybody's word for it: see `signer`.
+"""
 
 import logging
 import os
@@ -10,13 +15,17 @@ from pathlib import Path
 from typing import Any, Final, Self, SupportsIndex
 
 from nacl import bindings
+from nacl.exceptions import CryptoError
 
-from crust.errors import EndpointError, IdentityError
+from crust.errors import EndpointError, IdentityError, Malformed
 from crust.files import write_whole
 
 log = logging.getLogger("crust.identity")
 
-KEY_SIZE: Final = 32  # bytes; X25519, RFC 7748 section 5
+KEY_SIZE: Final = 32
+"""Bytes of a seed and of each public or private key."""
+SIGNATURE_SIZE: Final = 64
+"""Bytes; Ed25519, RFC 8032 section 5.1.6."""
 _FILE_HEADER: Final = "crust identity 1"
 _HEX_KEY: Final = re.compile(f"[0-9a-fA-F]{{{2 * KEY_SIZE}}}")
 _MAX_FILE: Final = 4096  # characters read: whatever else the path leads to is not an identity
@@ -84,31 +93,46 @@ class PeerId:
 
 
 class Identity:
-    """A node's static key pair. ``Identity()`` makes a fresh one; `load` keeps one in a file.
+    """A node's secret and what follows from it. ``Identity()`` makes a fresh one; `load` keeps one in a file.
 
     Args:
-        private_key: 32 secret bytes, or ``None`` for new random ones.
+        seed: 32 secret bytes, or ``None`` for new random ones.
 
     Raises:
         IdentityError: not 32 bytes.
     """
 
-    __slots__ = ("_private_key", "peer_id")
+    __slots__ = ("_private_key", "_signing_secret", "peer_id", "signing_key")
     peer_id: PeerId
-    """The public half."""
+    """The public half of the key pair of the handshake."""
+    signing_key: bytes
+    """The public half of the key pair of signatures, 32 bytes; `signer` makes the peer id of it."""
 
-    def __init__(self, private_key: bytes | None = None) -> None:
-        if private_key is None:
-            private_key = secrets.token_bytes(KEY_SIZE)
-        if not isinstance(private_key, bytes) or len(private_key) != KEY_SIZE:
-            raise IdentityError(f"a private key is {KEY_SIZE} bytes")
-        self._private_key = private_key
-        self.peer_id = PeerId(bindings.crypto_scalarmult_base(private_key))
+    def __init__(self, seed: bytes | None = None) -> None:
+        if seed is None:
+            seed = secrets.token_bytes(KEY_SIZE)
+        if not isinstance(seed, bytes) or len(seed) != KEY_SIZE:
+            raise IdentityError(f"the seed of an identity is {KEY_SIZE} bytes")
+        self.signing_key, self._signing_secret = bindings.crypto_sign_seed_keypair(seed)
+        self._private_key = bindings.crypto_sign_ed25519_sk_to_curve25519(self._signing_secret)
+        self.peer_id = PeerId(bindings.crypto_scalarmult_base(self._private_key))
+
+    @property
+    def seed(self) -> bytes:
+        """The secret that everything follows from, as the file keeps it: whoever has it can be this node."""
+        return self._signing_secret[:KEY_SIZE]
 
     @property
     def private_key(self) -> bytes:
-        """The secret half: whoever has it can be this node."""
+        """The X25519 private key that the handshake needs, as secret as the seed. It makes no signatures."""
         return self._private_key
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature of a message, `SIGNATURE_SIZE` bytes; any thread may call.
+
+        The message has to begin with what it is for, so that no signature means something elsewhere.
+        """
+        return bindings.crypto_sign(message, self._signing_secret)[:SIGNATURE_SIZE]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, create: bool = True) -> Self:
@@ -156,6 +180,30 @@ class Identity:
 
     def __repr__(self) -> str:
         return f"<Identity {self.peer_id}>"
+
+
+def signer(message: bytes, signature: bytes, signing_key: bytes) -> PeerId:
+    """Who signed a message.
+
+    The map from the signing key to the `PeerId` forgets a sign: two signing keys, each the negative of the other, lead
+    to one `PeerId`. Only its owner can sign with either. Keys of small order, of which anybody makes signatures, and
+    those with a part of small order are refused.
+
+    Args:
+        message: what was signed.
+        signature: what `Identity.sign` gave.
+        signing_key: the `Identity.signing_key` of whoever says to have signed.
+
+    Raises:
+        Malformed: nobody with that key signed that message.
+    """
+    if len(signature) != SIGNATURE_SIZE or len(signing_key) != KEY_SIZE:
+        raise Malformed("a signature or a signing key has an impossible length")  # nothing further down would look
+    try:
+        bindings.crypto_sign_open(signature + message, signing_key)
+        return PeerId(bindings.crypto_sign_ed25519_pk_to_curve25519(signing_key))
+    except CryptoError:
+        raise Malformed("a signature is not genuine") from None
 
 
 def _warn_if_others_can_read(file: Path, descriptor: int) -> None:

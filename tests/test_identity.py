@@ -2,6 +2,7 @@
 
 import copy
 import errno
+import hashlib
 import logging
 import os
 import pickle
@@ -13,13 +14,34 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl import bindings
+from nacl.exceptions import CryptoError
 
-from crust.errors import EndpointError, IdentityError
-from crust.identity import Identity, PeerId
+from crust.errors import EndpointError, IdentityError, Malformed
+from crust.identity import Identity, PeerId, signer
 
 KEY = bytes(range(32))
-RFC_PRIVATE = "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a"
-RFC_PUBLIC = "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a"
+P = 2**255 - 19  # of the field of both curves; RFC 7748 section 4.1
+# RFC 8032 section 7.1, TEST 2: secret, public key, message, signature.
+RFC_SEED = "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"
+RFC_SIGNING_KEY = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+RFC_MESSAGE = b"\x72"
+RFC_SIGNATURE = (
+    "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+    "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+)
+# Points of small order, two of them not in their canonical form.
+WEAK_KEYS = [
+    bytes(32),
+    b"\x01" + bytes(31),
+    b"\x01" + bytes(30) + b"\x80",
+    (P - 1).to_bytes(32, "little"),
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+    bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+    P.to_bytes(32, "little"),
+    (P + 1).to_bytes(32, "little"),
+]
+ORDER = 2**252 + 27742317777372353535851937790883648493
 keys = st.binary(min_size=32, max_size=32)
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes")
 
@@ -87,10 +109,19 @@ def test_what_is_no_key(key: Any) -> None:
 # --- identities -------------------------------------------------------------------------------------------------------
 
 
-def test_the_peer_id_is_the_public_key() -> None:
-    """The example of RFC 7748, section 6.1."""
-    alice = Identity(bytes.fromhex(RFC_PRIVATE))
-    assert alice.peer_id.hex() == RFC_PUBLIC
+def test_the_key_pairs_of_a_seed() -> None:
+    """Signatures as in RFC 8032; the X25519 keys as its section 5.1.5 and RFC 7748 section 4.1 make them."""
+    identity = Identity(bytes.fromhex(RFC_SEED))
+    assert identity.seed.hex() == RFC_SEED
+    assert identity.signing_key.hex() == RFC_SIGNING_KEY
+    assert identity.sign(RFC_MESSAGE).hex() == RFC_SIGNATURE
+    scalar = bytearray(hashlib.sha512(identity.seed).digest()[:32])
+    scalar[0] &= 248
+    scalar[31] = scalar[31] & 127 | 64
+    assert identity.private_key == bytes(scalar)
+    y = int.from_bytes(identity.signing_key, "little") % 2**255
+    assert bytes(identity.peer_id) == ((1 + y) * pow(1 - y, -1, P) % P).to_bytes(32, "little")
+    assert bytes(identity.peer_id) == bindings.crypto_scalarmult_base(identity.private_key)
 
 
 def test_fresh_ones_differ() -> None:
@@ -100,7 +131,82 @@ def test_fresh_ones_differ() -> None:
 def test_the_private_key_does_not_show() -> None:
     identity = Identity(KEY)
     assert repr(identity) == f"<Identity {identity.peer_id}>"
-    assert KEY.hex() not in repr(identity) + repr(identity.peer_id)
+    shown = repr(identity) + repr(identity.peer_id)
+    assert KEY.hex() not in shown
+    assert identity.private_key.hex() not in shown
+
+
+# --- signatures -------------------------------------------------------------------------------------------------------
+
+
+@given(seed=keys, message=st.binary(max_size=300))
+def test_a_signature_proves_the_peer_id(seed: bytes, message: bytes) -> None:
+    """Whatever the sign of the point: the map to the peer id forgets it."""
+    identity = Identity(seed)
+    assert signer(message, identity.sign(message), identity.signing_key) == identity.peer_id
+
+
+@given(place=st.integers(0, 63), bit=st.integers(0, 7))
+def test_a_changed_signature_is_refused(place: int, bit: int) -> None:
+    identity = Identity(KEY)
+    signature = bytearray(identity.sign(b"hello"))
+    signature[place] ^= 1 << bit
+    with pytest.raises(Malformed):
+        signer(b"hello", bytes(signature), identity.signing_key)
+
+
+def test_another_message_or_signer_is_refused() -> None:
+    identity, other = Identity(KEY), Identity()
+    signature = identity.sign(b"hello")
+    for message, key in ((b"hellp", identity.signing_key), (b"", identity.signing_key), (b"hello", other.signing_key)):
+        with pytest.raises(Malformed):
+            signer(message, signature, key)
+
+
+def test_the_negative_of_a_signing_key_signs_nothing_for_others() -> None:
+    """It leads to the same peer id, so a signature must not pass with it as well."""
+    identity = Identity(KEY)
+    negative = identity.signing_key[:31] + bytes([identity.signing_key[31] ^ 0x80])
+    assert bindings.crypto_sign_ed25519_pk_to_curve25519(negative) == bytes(identity.peer_id)
+    with pytest.raises(Malformed):
+        signer(b"hello", identity.sign(b"hello"), negative)
+
+
+@pytest.mark.parametrize("key", WEAK_KEYS, ids=lambda key: key.hex()[-8:])
+def test_keys_that_anybody_can_sign_with_are_refused(key: bytes) -> None:
+    """With R = the neutral point and S = 0 the equation of RFC 8032 holds for them, whatever the message."""
+    for first in (b"\x01" + bytes(31), key):
+        with pytest.raises(Malformed):
+            signer(b"hello", first + bytes(32), key)
+
+
+def test_a_key_with_a_part_of_small_order_is_refused() -> None:
+    """Its owner could have eight peer ids of one secret, and signatures that only some accept."""
+    low = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
+    scalar = (7).to_bytes(32, "little")
+    mixed = bindings.crypto_core_ed25519_add(bindings.crypto_scalarmult_ed25519_base_noclamp(scalar), low)
+    # A signature that holds as far as the order of the base point goes: R = rB, S = r + 7h, tried until 8 divides h.
+    for r in range(1, 100):
+        first = bindings.crypto_scalarmult_ed25519_base_noclamp(r.to_bytes(32, "little"))
+        h = int.from_bytes(hashlib.sha512(first + mixed + b"hello").digest(), "little") % ORDER
+        signature = first + ((r + 7 * h) % ORDER).to_bytes(32, "little")
+        try:
+            bindings.crypto_sign_open(signature + b"hello", mixed)
+        except CryptoError:
+            continue
+        with pytest.raises(Malformed):
+            signer(b"hello", signature, mixed)
+        return
+    pytest.fail("no signature with such a key passed the first check, so the second was not tested")
+
+
+@pytest.mark.parametrize("size", [0, 31, 33, 64])
+def test_sizes_are_looked_at_before_anything_else(size: int) -> None:
+    identity = Identity(KEY)
+    with pytest.raises(Malformed, match="length"):
+        signer(b"hello", identity.sign(b"hello"), identity.signing_key[:1] * size)
+    with pytest.raises(Malformed, match="length"):
+        signer(b"hello", bytes(size + (size == 64)), identity.signing_key)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A peer for tests that kill it: ``scripted_peer.py PRIVATE_KEY ENDPOINT``. Says what happens, never ends by itself."""
+"""A peer for tests that kill it: ``scripted_peer.py SEED ENDPOINT``. Says what happens, never ends by itself."""
 
 import sys
 

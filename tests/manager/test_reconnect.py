@@ -100,7 +100,7 @@ def test_the_same_run_of_a_peer_may_come_back_as_well(nodes: Nodes, greater: str
 def test_a_killed_process_that_comes_back_is_welcome_at_once(nodes: Nodes, tmp_path: Path, greater: str) -> None:
     stays_id, back_id = ordered(greater)
     stays = nodes.make(identity=stays_id)
-    arguments = (PEER, back_id.private_key.hex(), str(stays.endpoint))
+    arguments = (PEER, back_id.seed.hex(), str(stays.endpoint))
     for life in (1, 2, 3):
         with Process(*arguments) as process:
             process.expect("connected")

@@ -22,7 +22,7 @@ from crust.transport.records import Opener, Sealer
 from tests.transport.independent import IndependentDirection
 from tests.transport.uniformity import assert_uniform, surprise
 
-ALICE, BOB = Identity(b"a" * 32), Identity(b"b" * 32)
+ALICE, BOB, INDEPENDENT = Identity(b"a" * 32), Identity(b"b" * 32), Identity(b"i" * 32)
 NETWORK = network_keys("crust", None)
 BOTH = (AEGIS256, CHACHA20)
 SALT_AND_LENGTH = range(18)  # the places of an envelope before its Noise message
@@ -399,7 +399,7 @@ def independent(initiator: bool) -> NoiseConnection:
     peer = NoiseConnection.from_name(PROTOCOL.encode("ascii"))
     peer.set_psks(NETWORK.psk)
     peer.set_prologue(PROLOGUE)
-    peer.set_keypair_from_private_bytes(Keypair.STATIC, b"i" * 32)
+    peer.set_keypair_from_private_bytes(Keypair.STATIC, INDEPENDENT.private_key)
     if initiator:
         peer.set_as_initiator()
     else:
@@ -428,7 +428,7 @@ def test_an_independent_initiator() -> None:
     assert Hello.parse(bytes(theirs.read_message(answer))) == Hello(session=b"bob's   ", ciphers=BOTH)
     bob.receive(frame(theirs.write_message(b'{"version": 1, "session": "0011223344556677", "cipher": "chacha20"}')))
     assert bob.done
-    assert bob.peer_id == Identity(b"i" * 32).peer_id
+    assert bob.peer_id == INDEPENDENT.peer_id
     assert bob.keys.handshake_hash == theirs.get_handshake_hash()
     exchange_records(bob.keys, theirs)
 
@@ -438,7 +438,7 @@ def test_an_independent_responder() -> None:
     assert Hello.parse(bytes(theirs.read_message(unframe(alice.start())))) == Hello()
     hello = b'{"version": 1, "session": "0011223344556677", "ciphers": ["chacha20"]}'
     assert alice.receive(frame(theirs.write_message(hello)))
-    assert alice.peer_id == Identity(b"i" * 32).peer_id
+    assert alice.peer_id == INDEPENDENT.peer_id
     told = Hello.parse(bytes(theirs.read_message(unframe(alice.finish(serial=2)))))
     assert told == Hello(session=b"alice's ", cipher=CHACHA20, serial=2)
     assert alice.keys.handshake_hash == theirs.get_handshake_hash()
