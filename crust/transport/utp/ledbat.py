@@ -9,7 +9,8 @@ are seconds, sizes are bytes. What differs from libutp and from RFC 6817, and wh
 * **Slowdowns** (LEDBAT++ 4.4): a flow that starts while the queue is full takes the full queue for an empty one, and
   pushes the others out. So each flow now and then stops filling the queue, sees how empty it gets, and goes on with
   what the path holds without a queue, which is known from how far the round trip fell. Soon after the start first,
-  then ever more rarely, and never for more than 1/`SLOWDOWN_SHARE` of the time.
+  then ever more rarely, and never for more than 1/`SLOWDOWN_SHARE` of the time. If the queue stays full meanwhile,
+  others fill it, TCP most likely: then it goes on with half of that.
 * **Losses cost by what waits in the queue** (RFC 6817 2.4.2 and libutp always halve). With an empty queue they are the
   radio's doing: up to 2 % of the packets may be lost so for nothing (as in BBRv2), more cost 15 % of the window. The
   more waits, the more a loss costs, half at a fifth of the target, and seven tenths from a third on: somebody overfills
@@ -42,6 +43,7 @@ _NEVER: Final = float("inf")
 _EMPTY_QUEUE: Final = 0.003  # seconds; clocks and schedulers are no better than that
 _TOLERATED: Final = 0.02  # of packets, that may be lost while the queue is empty (BBRv2's BBRLossThresh)
 _ALLOWANCE: Final = 4.0  # packets: so many tolerated losses can be saved up, so that bursts of losses do count
+_OTHERS_QUEUE: Final = TARGET_DELAY * 0.4  # seconds; when so much waits while we send nothing, others fill the queue
 _LOSS_FACTOR: Final = 0.85  # what is left of the window after a loss with an empty queue
 _LOSS_FLOOR: Final = 0.3  # what is left of it at least
 _LOSS_DELAY: Final = 1.75 / TARGET_DELAY  # how much less is left per second of queueing, down to the floor
@@ -105,7 +107,7 @@ class Ledbat:
         """
         self._allowance = min(self._allowance + _TOLERATED * acked / self.packet_size, _ALLOWANCE)
         if self._resume is not None:
-            self._during_slowdown(in_flight - acked, rtt, now)
+            self._during_slowdown(in_flight - acked, queueing, rtt, now)
             return
         if in_flight * 2 < self.window:
             return  # the window was not the limit, so nothing is known about a larger one
@@ -202,18 +204,21 @@ class Ledbat:
         self._slow_since, self._full_rtt, self._lowest_rtt, self._drained_at = now, rtt, rtt, None
         return True
 
-    def _during_slowdown(self, left: int, rtt: float, now: float) -> None:
+    def _during_slowdown(self, left: int, queueing: float, rtt: float, now: float) -> None:
         """Wait until what was on its way has arrived, then one round trip more, which meets an empty queue."""
         self._lowest_rtt = min(self._lowest_rtt, rtt)
         if self._drained_at is None:
             if left <= self.window:
                 self._drained_at = now
         elif now >= self._drained_at + self._lowest_rtt * 0.9:
-            self._end_slowdown(now)
+            self._end_slowdown(queueing, now)
 
-    def _end_slowdown(self, now: float) -> None:
+    def _end_slowdown(self, queueing: float, now: float) -> None:
         assert self._resume is not None
-        window = max(self._resume * self._lowest_rtt / self._full_rtt, self.window)
+        kept = self._lowest_rtt / self._full_rtt
+        if queueing > _OTHERS_QUEUE:
+            kept /= 2
+        window = max(self._resume * kept, self.window)
         self._resume, self.window, self._threshold, self._queued = None, window, window, False
         self._pause = max(min(2 * self._pause, LATER_SLOWDOWNS), (now - self._slow_since) * SLOWDOWN_SHARE)
         self._slowdown_at = now + self._pause

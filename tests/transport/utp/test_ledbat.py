@@ -231,6 +231,13 @@ def test_a_slowdown_empties_the_way_and_goes_on_with_what_it_holds_without_a_que
     assert not congestion.slow_start
 
 
+def test_after_a_slowdown_in_which_the_queue_stays_full_it_goes_on_with_half() -> None:
+    congestion, now = slowed_down()
+    congestion.on_ack(98 * PACKET, 99 * PACKET, 0.06, 0.12, now + 0.12)
+    congestion.on_ack(PACKET, 2 * PACKET, 0.06, 0.1, now + 0.25)
+    assert congestion.window == pytest.approx(50 * PACKET * 0.1 / 0.12)
+
+
 def test_a_loss_in_a_slowdown_counts_for_what_comes_after_it() -> None:
     congestion, now = slowed_down()
     assert congestion.on_loss(now + 0.05, 0.12, 0.08)
