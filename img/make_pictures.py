@@ -11,12 +11,18 @@ import back_pressure
 import connection_life
 import overview
 import threads
+import utp_packet
+import utp_run
+import utp_states
 
 PICTURES: Final[dict[str, Callable[[], str]]] = {
     "overview.svg": overview.draw,
     "threads.svg": threads.draw,
     "back_pressure.svg": back_pressure.draw,
     "connection_life.svg": connection_life.draw,
+    "utp_states.svg": utp_states.draw,
+    "utp_packet.svg": utp_packet.draw,
+    "utp_run.svg": utp_run.draw,
 }
 
 

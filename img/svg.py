@@ -80,7 +80,7 @@ class Drawing:
         weight = ' font-weight="600"' if bold else ""
         self._parts.append(
             f'<text x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}"{weight} '
-            f'fill="{BLACK if bold else GREY}">{escape(text)}</text>'
+            f'fill="{colour or (BLACK if bold else GREY)}">{escape(text)}</text>'
         )
 
     def lines(self, x: float, y: float, lines: Iterable[str], *, anchor: str = "middle") -> None:
@@ -96,6 +96,12 @@ class Drawing:
         self._parts.append(
             f'<path d="{path}" fill="none" stroke="{GREY}" stroke-width="1.5" marker-end="url(#head)"{extra}/>'
         )
+
+    def curve(self, points: Sequence[tuple[float, float]], colour: str, *, width: float = 1.5, dash: str = "") -> None:
+        """A line through ``points`` without a head; coordinates are rounded to tenths, which nobody sees."""
+        path = " ".join(f"{round(x, 1):g},{round(y, 1):g}" for x, y in points)
+        extra = f' stroke-dasharray="{dash}"' if dash else ""
+        self._parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width:g}"{extra}/>')
 
     def text(self) -> str:
         """The whole picture."""
