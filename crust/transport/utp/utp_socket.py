@@ -80,8 +80,13 @@ class UtpSocket:
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
-        self._selector.register(self._datagrams.fileno(), selectors.EVENT_READ)
-        self._thread = start_thread(name, self._run)
+        self._events = selectors.EVENT_READ  # for which the thread waits; only it changes them
+        self._selector.register(self._datagrams.fileno(), self._events)
+        try:
+            self._thread = start_thread(name, self._run)
+        except RuntimeError:
+            self._free()
+            raise
 
     # --- for users ---
     def connect(
@@ -122,6 +127,9 @@ class UtpSocket:
             raise DialFailed(why) from None
         except CrustError as error:
             raise DialFailed(str(error)) from error
+        except BaseException:
+            self.abort(connection, DialFailed("given up"))
+            raise
         return stream
 
     def rendezvous(self, address: tuple[str, int] | Address, timeout: float = 10.0) -> UtpStream:
@@ -250,6 +258,8 @@ class UtpSocket:
         self._multiplexer.wake(connection, now)
         if not self._write_blocked:
             self._flush(now)
+            if self._write_blocked:
+                self._wake()  # the thread must wait for something else now
         deadline = self._multiplexer.next_deadline()
         if deadline is not None and self._asleep_until is not None and deadline < self._asleep_until:
             self._wake()
@@ -263,7 +273,7 @@ class UtpSocket:
         with self.lock:
             if not connection.over:
                 self._multiplexer.fail(connection, error, clock.now())
-                self._flush(clock.now())
+                self.pump(connection)
                 self._notify()
 
     def _stream(self, connection: UtpConnection, remote: Endpoint) -> UtpStream:
@@ -292,16 +302,23 @@ class UtpSocket:
                             return
                         more = self._turn()
         finally:
-            self._selector.close()
-            self._datagrams.close()
-            self._wake_read.close()
-            self._wake_write.close()
+            self._free()
+
+    def _free(self) -> None:
+        self._selector.close()
+        self._datagrams.close()
+        self._wake_read.close()
+        self._wake_write.close()
 
     def _sleep(self) -> None:
         with self.lock:
             # While the system takes nothing, what is due cannot be done: wait until it takes something.
             deadline = None if self._write_blocked else self._multiplexer.next_deadline()
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._write_blocked else 0)
             self._asleep_until = float("inf") if deadline is None else deadline
+        if events != self._events:
+            self._events = events
+            self._selector.modify(self._datagrams.fileno(), events)
         timeout = None if deadline is None else max(deadline - clock.now(), 0.0)
         for key, _events in self._selector.select(timeout):
             if key.fileobj is self._wake_read:
@@ -345,10 +362,7 @@ class UtpSocket:
             taken = datagrams.send(burst)
             multiplexer.sent(burst, taken, now)
             blocked = taken < len(burst.buffers) // 2
-        if blocked != self._write_blocked:
-            self._write_blocked = blocked
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if blocked else 0)
-            self._selector.modify(self._datagrams.fileno(), events)
+        self._write_blocked = blocked
 
     def _notify(self) -> None:
         touched = self._multiplexer.touched
