@@ -257,8 +257,7 @@ class UtpSocket:
         now = clock.now()
         self._multiplexer.wake(connection, now)
         if not self._write_blocked:
-            self._flush(now)
-            if self._write_blocked:
+            if self._flush(now):
                 self._wake()  # the thread must wait for something else now
         deadline = self._multiplexer.next_deadline()
         if deadline is not None and self._asleep_until is not None and deadline < self._asleep_until:
@@ -349,7 +348,8 @@ class UtpSocket:
         self._notify()
         return more
 
-    def _flush(self, now: float) -> None:
+    def _flush(self, now: float) -> bool:
+        """Send what may be sent; whether the system took less than that."""
         multiplexer, datagrams = self._multiplexer, self._datagrams
         blocked = False
         while self._raw and not blocked:
@@ -363,6 +363,7 @@ class UtpSocket:
             multiplexer.sent(burst, taken, now)
             blocked = taken < len(burst.buffers) // 2
         self._write_blocked = blocked
+        return blocked
 
     def _notify(self) -> None:
         touched = self._multiplexer.touched
