@@ -18,15 +18,21 @@ LEVELS: list[tuple[str, str]] = [
     ),
     (
         "numbers and small values",
-        "limits transport.utp.burst transport.utp.settings transport.utp.states",
+        "limits discovery.allowance discovery.beacon_links discovery.link_watch "
+        "transport.utp.burst transport.utp.settings transport.utp.states",
     ),
     (
         "tables and timeouts",
         "transport.utp.half_open transport.utp.schedule transport.utp.liveness transport.utp.handlers",
     ),
     ("time, threads and timers", "clock workers timers"),
+    ("files that processes share", "discovery.file_lock"),
     ("where and who", "endpoint identity crowd replays"),
     ("who may be where", "discovery.contact"),
+    ("a cache of contacts: its bytes (pure)", "discovery.cache_record"),
+    ("a cache of contacts: its table, its slots (pure)", "discovery.cache_table discovery.cache_slots"),
+    ("a cache of contacts: its file", "discovery.cache_file"),
+    ("a cache of contacts: its face", "discovery.bootstrap_cache"),
     ("what the user is told, and may set", "event config_checks"),
     ("files of settings", "config_yaml"),
     ("settings", "config"),
@@ -49,6 +55,12 @@ LEVELS: list[tuple[str, str]] = [
     ("a uTP connection (pure)", "transport.utp.connection"),
     ("all uTP connections (pure)", "transport.utp.multiplexer"),
     ("secrets on the wire (pure)", "transport.masking transport.records"),
+    ("datagrams of the beacon (pure)", "discovery.beacon_packet"),
+    ("whom a beacon knows (pure)", "discovery.beacon_census"),
+    ("what a beacon says, and how (the first is pure)", "discovery.beacon_core discovery.beacon_sockets"),
+    ("the thread of a beacon", "discovery.beacon_loop"),
+    ("the beacon", "discovery.beacon"),
+    ("who is on the LAN", "discovery.scan"),
     ("the handshake (pure)", "transport.handshake"),
     ("who is connected (pure)", "peers blacklist"),
     ("queues", "channel outbox"),
@@ -76,7 +88,8 @@ LEVELS: list[tuple[str, str]] = [
 ]
 
 PURE_NAMES = (
-    "_version errors limits timers endpoint discovery.contact event config_checks config_yaml peers blacklist "
+    "_version errors limits timers endpoint discovery.contact discovery.allowance discovery.beacon_packet "
+    "discovery.beacon_census discovery.beacon_core event config_checks config_yaml peers blacklist "
     "transport.framing transport.aead transport.hello transport.noise transport.masking transport.records "
     "transport.handshake transport.utp.sequence transport.utp.packet "
     "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu "
