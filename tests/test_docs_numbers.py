@@ -12,6 +12,7 @@ import crust
 from crust import Config, ConfigError, limits
 from crust.config_checks import Invalid, check
 from crust.transport import framing
+from crust.transport.utp import constants as utp_constants
 from tests.documents import DOCUMENTS, NUMBER, blocks, name_of, number, prose, rows, section, text_of
 from tests.source_tree import ROOT, modules, tree
 
@@ -26,6 +27,8 @@ LIMITS = section("docs/protocol.md", "6 Timeouts and limits")
 
 def constants(name: str, document: str) -> set[Any]:
     """The values that a name has in the modules that a document is about, or else in the others of the library."""
+    if document == UTP and hasattr(utp_constants, name):
+        return {getattr(utp_constants, name)}
     library = [module for module in modules() if not module.startswith(("cli", "_"))]
     for wanted in (document == UTP, document != UTP):
         own = [f"crust.{module}" for module in library if module.startswith("transport.utp") is wanted]
