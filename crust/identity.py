@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import stat
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 from pathlib import Path
 from typing import Any, Final, Self, SupportsIndex
 
@@ -26,6 +26,8 @@ KEY_SIZE: Final = 32
 """Bytes of a seed and of each public or private key."""
 SIGNATURE_SIZE: Final = 64
 """Bytes; Ed25519, RFC 8032 section 5.1.6."""
+_KNOWN_SIGNERS: Final = 1024
+"""Signing keys whose peer ids are remembered: the map costs as much as a signature."""
 _FILE_HEADER: Final = "crust identity 1"
 _HEX_KEY: Final = re.compile(f"[0-9a-fA-F]{{{2 * KEY_SIZE}}}")
 _MAX_FILE: Final = 4096  # characters read: whatever else the path leads to is not an identity
@@ -182,12 +184,27 @@ class Identity:
         return f"<Identity {self.peer_id}>"
 
 
-def signer(message: bytes, signature: bytes, signing_key: bytes) -> PeerId:
-    """Who signed a message.
+@lru_cache(maxsize=_KNOWN_SIGNERS)
+def peer_id_of(signing_key: bytes) -> PeerId:
+    """The `PeerId` of whoever has a signing key; any thread may call.
 
-    The map from the signing key to the `PeerId` forgets a sign: two signing keys, each the negative of the other, lead
-    to one `PeerId`. Only its owner can sign with either. Keys of small order, of which anybody makes signatures, and
-    those with a part of small order are refused.
+    The map forgets a sign: two signing keys, each the negative of the other, lead to one `PeerId`. Only its owner can
+    sign with either. Keys of small order, of which anybody makes signatures, and those with a part of small order are
+    refused.
+
+    Raises:
+        Malformed: nobody's signing key.
+    """
+    if len(signing_key) != KEY_SIZE:
+        raise Malformed(f"a signing key of {len(signing_key)} bytes")
+    try:
+        return PeerId(bindings.crypto_sign_ed25519_pk_to_curve25519(signing_key))
+    except CryptoError:
+        raise Malformed("not a signing key") from None
+
+
+def signer(message: bytes, signature: bytes, signing_key: bytes) -> PeerId:
+    """Who signed a message; any thread may call.
 
     Args:
         message: what was signed.
@@ -201,9 +218,9 @@ def signer(message: bytes, signature: bytes, signing_key: bytes) -> PeerId:
         raise Malformed("a signature or a signing key has an impossible length")  # nothing further down would look
     try:
         bindings.crypto_sign_open(signature + message, signing_key)
-        return PeerId(bindings.crypto_sign_ed25519_pk_to_curve25519(signing_key))
     except CryptoError:
         raise Malformed("a signature is not genuine") from None
+    return peer_id_of(signing_key)
 
 
 def _warn_if_others_can_read(file: Path, descriptor: int) -> None:

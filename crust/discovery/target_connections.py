@@ -1,0 +1,152 @@
+"""Which known nodes to dial so that there are enough connections (docs/discovery.md, "Gossip"). Pure.
+
+A node with fewer connections than wanted dials some of those that it knows: by chance, so that a well-known node is not
+run over, but first those in parts of the network where it has no connection yet, so that one office or one provider
+does not make up all of its neighbours. A node that did not answer is left alone for a time that doubles.
+"""
+
+import ipaddress
+import random
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from crust.discovery.contact import Contact
+from crust.endpoint import Endpoint
+from crust.identity import PeerId
+
+MAX_AT_ONCE: Final = 4
+"""Nodes dialled at a time. Each may have several endpoints, and a dial of a dead one takes 10 seconds."""
+SPARE: Final = 1
+"""Nodes dialled at a time beyond what is missing: one dead one does not hold the others up."""
+BACKOFF_MIN: Final = 5.0
+"""Seconds until a node that did not answer is dialled again; doubled for each further time, with a quarter of jitter
+each way."""
+BACKOFF_MAX: Final = 1800.0
+MAX_REMEMBERED: Final = 4096
+"""Nodes whose failures are remembered; those that failed the longest ago are forgotten."""
+DIAL_TIMEOUT: Final = 60.0
+"""Seconds after which a dial counts as failed if nobody said how it ended: nothing hangs on a report that got lost."""
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int
+    not_before: float
+
+
+class TargetConnections:
+    """See the module's text. Belongs to one thread; ``now`` is seconds on a clock that never jumps.
+
+    Args:
+        target: connections wanted; 0 for none, then nothing is ever dialled.
+        random: the source of chance.
+        max_at_once: nodes dialled at a time.
+    """
+
+    def __init__(self, target: int, random: random.Random, max_at_once: int = MAX_AT_ONCE) -> None:
+        self.target = target
+        self._random = random
+        self._max_at_once = max_at_once
+        self._dialling: dict[PeerId, float] = {}
+        self._failures: OrderedDict[PeerId, _Failures] = OrderedDict()
+
+    @property
+    def dialling(self) -> frozenset[PeerId]:
+        """Nodes that `plan` gave and whose dial has not ended."""
+        return frozenset(self._dialling)
+
+    def plan(
+        self, connected: Collection[PeerId], near: Iterable[Endpoint], contacts: Iterable[Contact], now: float
+    ) -> list[Contact]:
+        """Whom to dial now; call it when there is something new, and at `next_timer`.
+
+        For each that it gives, call `ended` once.
+
+        Args:
+            connected: all peers that there are connections with.
+            near: the endpoints of these connections.
+            contacts: nodes that are known, without ourselves, and without those that must not be dialled. Those without
+                a peer id are not for here: `bootstrap()` dials them.
+            now: see the class.
+        """
+        for peer in [peer for peer, since in self._dialling.items() if now - since >= DIAL_TIMEOUT]:
+            self.ended(peer, False, now)
+        missing = self.target - len(connected)
+        count = min(missing + SPARE, self._max_at_once) - len(self._dialling) if missing > 0 else 0
+        if count <= 0:
+            return []
+        candidates = [
+            (contact, contact.peer_id)
+            for contact in contacts
+            if contact.peer_id is not None and contact.peer_id not in connected and self._may_dial(contact.peer_id, now)
+        ]
+        chosen: list[Contact] = []
+        for contact, peer in self._spread(candidates, near, count):
+            self._dialling[peer] = now
+            chosen.append(contact)
+        return chosen
+
+    def ended(self, peer: PeerId, success: bool, now: float) -> None:
+        """A dial that `plan` asked for has ended; a connection that the peer made counts as success too."""
+        self._dialling.pop(peer, None)
+        before = self._failures.pop(peer, None)
+        if success:
+            return
+        count = min(before.count + 1, 32) if before else 1
+        pause = min(BACKOFF_MIN * 2 ** (count - 1), BACKOFF_MAX) * self._random.uniform(0.75, 1.25)
+        self._failures[peer] = _Failures(count, now + pause)
+        while len(self._failures) > MAX_REMEMBERED:
+            self._failures.popitem(last=False)
+
+    def forgive(self, peer: PeerId) -> None:
+        """The node can be reached elsewhere now: what failed before says nothing."""
+        self._failures.pop(peer, None)
+
+    def next_timer(self, connected: int, now: float) -> float | None:
+        """When `plan` may have more to say without anything new: when somebody may be dialled again.
+
+        Args:
+            connected: how many connections there are.
+            now: see the class.
+        """
+        if connected >= self.target:
+            return None
+        again = [each.not_before for each in self._failures.values() if each.not_before > now]
+        overdue = [since + DIAL_TIMEOUT for since in self._dialling.values()]
+        return min([*again, *overdue], default=None)
+
+    def _may_dial(self, peer: PeerId, now: float) -> bool:
+        failures = self._failures.get(peer)
+        return peer not in self._dialling and (failures is None or now >= failures.not_before)
+
+    def _spread(
+        self, candidates: list[tuple[Contact, PeerId]], near: Iterable[Endpoint], count: int
+    ) -> list[tuple[Contact, PeerId]]:
+        """``count`` of the candidates, those in the emptiest parts of the network first."""
+        self._random.shuffle(candidates)
+        crowd = Counter(neighbourhood(endpoint) for endpoint in near)
+        chosen: list[tuple[Contact, PeerId]] = []
+        places = [(neighbourhood(contact.endpoints[0]), contact, peer) for contact, peer in candidates]
+        while places and len(chosen) < count:
+            best = min(range(len(places)), key=lambda n: (crowd[places[n][0]], self._failed(places[n][2])))
+            place, contact, peer = places.pop(best)
+            crowd[place] += 1
+            chosen.append((contact, peer))
+        return chosen
+
+    def _failed(self, peer: PeerId) -> int:
+        failures = self._failures.get(peer)
+        return failures.count if failures else 0
+
+
+def neighbourhood(endpoint: Endpoint) -> tuple[int, bytes]:
+    """What tells parts of the internet apart, roughly as they belong to different people: the first 16 bits of an IPv4
+    address, the first 32 of an IPv6 address."""
+    if endpoint.is_name:
+        return 0, endpoint.host.encode()
+    address = ipaddress.ip_address(endpoint.host.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    address = mapped or address
+    return address.version, address.packed[:2] if address.version == 4 else address.packed[:4]
