@@ -1,5 +1,7 @@
 """A connection whose peer is written down packet by packet, without network or clock."""
 
+from random import Random
+
 from crust.transport.utp.burst import Burst
 from crust.transport.utp.connection import UtpConnection
 from crust.transport.utp.multiplexer import Multiplexer
@@ -8,7 +10,9 @@ from crust.transport.utp.path_mtu import PathMtu
 from crust.transport.utp.settings import UtpSettings
 
 NOW = 1000.0
+SOON = NOW + 0.2
 PEER = ("192.0.2.1", 7)
+OTHER = ("192.0.2.2", 7)
 ID = 2000
 """What they receive at is `ID`, where they dialled; what we receive at, where we did."""
 OURS, THEIRS = 500, 40
@@ -63,3 +67,43 @@ def give(mux: Multiplexer, found: Packet, now: float, address: tuple[str, int] =
     """Let a packet arrive."""
     data = encode(found)
     mux.receive(data, address, len(data), now)
+
+
+def port(*, accepting: bool = True, **settings: int) -> Multiplexer:
+    """A port without anybody on it yet."""
+    mux = Multiplexer(UtpSettings(**settings), rng=Random(1))  # type: ignore[arg-type]
+    mux.accepting = accepting
+    return mux
+
+
+def dialled(mux: Multiplexer, address: tuple[str, int] = PEER, now: float = NOW) -> UtpConnection:
+    """A connection that we made."""
+    connection = mux.connect(address, now)
+    (syn,) = sent(mux, now)
+    give(mux, packet(PacketType.STATE, connection_id=syn.connection_id, ack_nr=syn.seq_nr), now, address)
+    sent(mux, now)
+    assert connection.established
+    return connection
+
+
+def ask(mux: Multiplexer, address: tuple[str, int] = PEER, connection_id: int = ID, now: float = NOW) -> Packet | None:
+    """Dial us; what is answered."""
+    give(mux, packet(PacketType.SYN, connection_id=connection_id, ack_nr=0), now, address)
+    found = sent(mux, now)
+    return found[0] if found else None
+
+
+def prove(answer: Packet | None, payload: bytes = b"!") -> Packet:
+    """The packet that only who got the answer can send."""
+    assert answer is not None
+    connection_id = (answer.connection_id + 1) & 0xFFFF
+    return packet(
+        PacketType.DATA, payload, connection_id=connection_id, seq_nr=THEIRS + 1, ack_nr=(answer.seq_nr - 1) & 0xFFFF
+    )
+
+
+def accepted(mux: Multiplexer, address: tuple[str, int] = PEER, connection_id: int = ID) -> UtpConnection:
+    """A connection that a peer made."""
+    give(mux, prove(ask(mux, address, connection_id)), NOW, address)
+    sent(mux, NOW)
+    return mux.accepted.pop()
