@@ -42,7 +42,7 @@ from crust.transport.utp.constants import (
 _NEVER: Final = float("inf")
 _EMPTY_QUEUE: Final = 0.003  # seconds; clocks and schedulers are no better than that
 _TOLERATED: Final = 0.02  # of packets, that may be lost while the queue is empty (BBRv2's BBRLossThresh)
-_ALLOWANCE: Final = 4.0  # packets: so many tolerated losses can be saved up, so that bursts of losses do count
+_ALLOWANCE: Final = 8.0  # packets: so many tolerated losses can be saved up, so that bursts of losses do count
 _OTHERS_QUEUE: Final = TARGET_DELAY * 0.4  # seconds; when so much waits while we send nothing, others fill the queue
 _LOSS_FACTOR: Final = 0.85  # what is left of the window after a loss with an empty queue
 _LOSS_FLOOR: Final = 0.3  # what is left of it at least

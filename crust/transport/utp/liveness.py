@@ -33,7 +33,7 @@ class Liveness:
 
     def keepalive_due(self, now: float) -> bool:
         """Whether the NAT's mapping needs a packet."""
-        return now - self.sent_at >= self._settings.keepalive
+        return now >= self.sent_at + self._settings.keepalive
 
     def _patience_ends(self, waiting: float | None) -> float:
         idle = self.heard_at + self._settings.idle_timeout

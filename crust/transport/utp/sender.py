@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from crust.transport.utp.constants import (
+    BYTES_PER_CALL,
     MAX_BURST,
     MAX_SEGMENTS,
     PACING_CREDIT,
@@ -122,7 +123,7 @@ class Sender:
             if buffer.in_flight or budget <= 0:
                 return None
             size = budget  # the peer's window is smaller than a packet
-        if room <= 0 or self._may_wait(budget, size):
+        if room <= 0 or self._may_wait(budget):
             return None
         probe = self.mtu.probe(now) if buffer.pending >= size and not self._probe_now else None
         if probe is not None:
@@ -130,14 +131,16 @@ class Sender:
         most = min(MAX_SEGMENTS, MAX_BURST // (size + HEADER_SIZE), room, max(budget // size, 1), self._quantum(size))
         return Outgoing(buffer.peek_run(size, most))
 
-    def _may_wait(self, budget: int, size: int) -> bool:
-        """Whether to wait for the next acknowledgement, because by then more can leave in one burst.
+    def _may_wait(self, budget: int) -> bool:
+        """Whether to wait for the next acknowledgement, because by then more can leave in one system call.
 
-        Seven eighths of the window are on their way meanwhile, so that nothing is lost by it.
+        Only where the window is many calls wide; then seven eighths of it are on their way meanwhile, and what counts
+        is the processor. Elsewhere the path counts, and the window is used up to its last packet.
         """
         if budget >= self.buffer.pending or not self.buffer.in_flight:
             return False
-        return budget < min(MAX_BURST, int(self.congestion.window) // 8)
+        eighth = int(self.congestion.window) // 8
+        return eighth > BYTES_PER_CALL and budget < min(MAX_BURST, eighth)
 
     def _quantum(self, size: int) -> int:
         """Packets that may leave together: what the rate gives in the credit, so that bursts fill no queue."""

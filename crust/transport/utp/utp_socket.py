@@ -256,9 +256,8 @@ class UtpSocket:
         """Something was written, read or ended: send what follows from it now."""
         now = clock.now()
         self._multiplexer.wake(connection, now)
-        if not self._write_blocked:
-            if self._flush(now):
-                self._wake()  # the thread must wait for something else now
+        if not self._write_blocked and self._flush(now):
+            self._wake()  # the thread must wait for something else now
         deadline = self._multiplexer.next_deadline()
         if deadline is not None and self._asleep_until is not None and deadline < self._asleep_until:
             self._wake()

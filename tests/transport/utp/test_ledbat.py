@@ -134,7 +134,7 @@ def test_losses_cannot_be_saved_up_for_long() -> None:
     congestion = ledbat(100 * PACKET)
     for second in range(100):
         ack_window(congestion, 0.0, float(second))
-    assert congestion.on_loss(200.0, RTT, 0.0, 5)
+    assert congestion.on_loss(200.0, RTT, 0.0, 9)
 
 
 def test_losses_within_a_round_trip_are_one() -> None:

@@ -110,13 +110,27 @@ def test_what_the_system_did_not_take_is_not_on_its_way() -> None:
 
 
 def test_a_short_rest_waits_for_the_acknowledgement_that_lets_more_leave_together() -> None:
+    """Where the window is so wide that the processor is what counts."""
+    size = 1452
+    packets = 9 * c.BYTES_PER_CALL // size
+    sender = make(2 << 20)
+    sender.mtu = PathMtu(1472, 1472)
+    sender.congestion.window = float(packets * size)
+    while send(sender, NOW):
+        pass
+    assert sender.buffer.in_flight == packets * size
+    ack(sender, 3, NOW + 0.1)
+    assert sender.next(NOW + 0.1, False) is None
+    ack(sender, packets // 8 + 2, NOW + 0.1)
+    assert sender.next(NOW + 0.1, False) is not None
+
+
+def test_a_narrow_window_is_used_to_its_last_packet() -> None:
     sender = make(100_000)
     sender.congestion.window = 64.0 * SIZE
     send(sender, NOW)
     assert sender.buffer.in_flight == 64 * SIZE
-    ack(sender, 3, NOW + 0.1)
-    assert sender.next(NOW + 0.1, False) is None
-    ack(sender, 20, NOW + 0.1)
+    ack(sender, 1, NOW + 0.1)
     assert sender.next(NOW + 0.1, False) is not None
 
 
