@@ -118,10 +118,8 @@ def test_a_short_rest_waits_for_the_acknowledgement_that_lets_more_leave_togethe
     sender.congestion.window = float(packets * size)
     while send(sender, NOW):
         pass
-    assert sender.buffer.in_flight == packets * size
-    ack(sender, 3, NOW + 0.1)
-    assert sender.next(NOW + 0.1, False) is None
-    ack(sender, packets // 8 + 2, NOW + 0.1)
+    assert 7 / 8 * packets * size <= sender.buffer.in_flight < packets * size, "the rest would be less than an eighth"
+    ack(sender, packets // 8 + 1, NOW + 0.1)
     assert sender.next(NOW + 0.1, False) is not None
 
 
