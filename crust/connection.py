@@ -33,6 +33,7 @@ from crust.transport.framing import (
     number_in,
 )
 from crust.transport.link import Link
+from crust.transport.utp import UtpStats, UtpStream
 from crust.workers import start_thread
 
 READ_AHEAD: Final = 1 * MIB
@@ -61,6 +62,8 @@ class ConnectionInfo:
     """Seconds that the latest question took to be answered; measured at the start and by keep-alives."""
     since: float
     """When it was established, in seconds since the epoch as ``time.time()`` counts them."""
+    utp: UtpStats | None = None
+    """What uTP counts: packets, retransmissions, window, delay; ``None`` over TCP."""
 
 
 @dataclass(slots=True, eq=False)
@@ -163,6 +166,7 @@ class Connection:
 
     def info(self) -> ConnectionInfo:
         """A snapshot; any thread may call."""
+        stream = self._link.stream
         return ConnectionInfo(
             endpoint=self.endpoint,
             peer_id=self.peer_id,
@@ -173,6 +177,7 @@ class Connection:
             waiting_bytes=self.outbox.waiting_bytes,
             rtt=self.rtt,
             since=self._since,
+            utp=stream.stats() if isinstance(stream, UtpStream) else None,
         )
 
     # --- the manager thread -----------------------------------------------------------------------

@@ -123,6 +123,7 @@ def add_node_options(parser: argparse.ArgumentParser) -> None:
     """The options of every command that is a node: see `config_from`."""
     group = parser.add_argument_group("node")
     group.add_argument("--tcp", type=port, metavar="PORT", help="TCP port to listen on; 0 for any free port")
+    group.add_argument("--utp", type=port, metavar="PORT", help="the same for uTP, on UDP")
     group.add_argument("--config", metavar="FILE", help="configuration file (YAML); options given here win over it")
     group.add_argument("--identity", metavar="FILE", help="keep this node's identity in FILE, made when missing")
     group.add_argument("--network", metavar="NAME", help="name of the network; only nodes of one network can talk")
@@ -150,6 +151,7 @@ def config_from(args: argparse.Namespace, **changes: Any) -> "Config":
     key = args.network_key if args.network_key is not None else os.environ.get(KEY_VARIABLE)
     given = {
         "tcp_port": args.tcp,
+        "utp_port": args.utp,
         "identity_file": args.identity,
         "network": args.network,
         "network_key": key or None,

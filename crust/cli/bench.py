@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Final
 from crust import cli
 from crust.cli import console
 from crust.cli.bench_stats import machine, parse_size, size_name
+from crust.errors import ConfigError
 
 if TYPE_CHECKING:
+    from crust.cli.bench_client import BenchClient
     from crust.cli.bench_report import Report
     from crust.config import Config
     from crust.endpoint import Endpoint
@@ -34,6 +36,7 @@ Measure how fast this machine talks with another, or with itself.
 Without PEER a second process is started and measured with, over loopback. For two machines: run
 `crust bench --serve` on one and `crust bench HOST:PORT` on the other."""
 EPILOG = """\
+Over uTP (--transport utp, or utp://HOST:PORT) there are packets and bytes per second each way, too.
 The time of throughput runs at the receiver, from the first message to the last; sending warms up first.
 A serving peer answers everybody who knows the name (or key) of the network: choose one with --network."""
 
@@ -66,6 +69,10 @@ def add_parser(subparsers: cli.Subparsers) -> None:
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw a picture to FILE (.png, .svg); needs matplotlib"
     )
+    parser.add_argument("--transport", choices=("tcp", "utp"), help="what to measure over, without PEER (default: tcp)")
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", help="over uTP: write window, delay and losses over time to FILE (CSV)"
+    )
     parser.add_argument("--own-peer", action="store_true", help=argparse.SUPPRESS)
     cli.add_node_options(parser)
 
@@ -78,6 +85,13 @@ def run(args: argparse.Namespace) -> int:
         return console.fail(
             "--plot needs matplotlib, which is not installed: pip install matplotlib", console.Exit.USAGE
         )
+    transport = args.peer.protocol.scheme if args.peer is not None else args.transport or "tcp"
+    if args.peer is not None and args.transport not in (None, transport):
+        return console.fail(f"--transport {args.transport}: {args.peer} says otherwise", console.Exit.USAGE)
+    if args.trace and transport != "utp":
+        return console.fail(
+            "--trace is about uTP: measure over it with --transport utp, or utp://HOST:PORT", console.Exit.USAGE
+        )
     config = cli.config_from(args)
     too_large = [size for size in args.size if size > config.max_message_size]
     if too_large:
@@ -89,8 +103,9 @@ def run(args: argparse.Namespace) -> int:
         report = _measure(args, config, args.peer, str(args.peer))
     else:
         config = dataclasses.replace(config, network_key=secrets.token_hex(16).encode())
-        with _own_peer(config) as endpoint:
-            report = _measure(args, config, endpoint, "a second process over loopback")
+        with _own_peer(config, transport) as endpoint:
+            over = "uTP over loopback" if transport == "utp" else "loopback"
+            report = _measure(args, config, endpoint, f"a second process over {over}")
     _deliver(args, report)
     return console.Exit.OK
 
@@ -118,14 +133,14 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _own_peer(config: "Config") -> Iterator["Endpoint"]:
-    """Start a serving process of our own; where it listens. It ends with the context, or with this process."""
+def _own_peer(config: "Config", transport: str) -> Iterator["Endpoint"]:
+    """Start a serving process of our own; where it listens on ``transport``. It ends with the context, or with us."""
     from crust.cli.bench_serve import LISTENING
     from crust.endpoint import Endpoint
     from crust.errors import ListenFailed
 
     environment = {**os.environ, cli.KEY_VARIABLE: (config.network_key or b"").decode()}
-    command = [sys.executable, "-m", "crust", "bench", "--serve", "--own-peer", "--tcp", "0"]
+    command = [sys.executable, "-m", "crust", "bench", "--serve", "--own-peer", "--tcp", "0", "--utp", "0"]
     command += ["--network", config.network]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, text=True) as process:
@@ -133,7 +148,7 @@ def _own_peer(config: "Config") -> Iterator["Endpoint"]:
             raise RuntimeError("pipes were asked for")
         try:
             for line, _ in zip(process.stdout, range(START_LINES), strict=False):
-                if line.startswith(LISTENING):
+                if line.startswith(f"{LISTENING}{transport}://"):
                     yield Endpoint.parse(line.removeprefix(LISTENING).strip())
                     break
             else:
@@ -153,6 +168,17 @@ def _progress(text: str) -> None:
         sys.stderr.flush()
 
 
+def _trace(path: Path | None, client: "BenchClient") -> contextlib.AbstractContextManager[object]:
+    from crust.cli.bench_utp import Trace
+
+    if path is None:
+        return contextlib.nullcontext()
+    try:
+        return Trace(path, client.figures)
+    except OSError as error:
+        raise ConfigError(f"--trace {path}: {error.strerror}") from error
+
+
 def _measure(args: argparse.Namespace, config: "Config", peer: "Endpoint", name: str) -> "Report":
     from crust.cli.bench_client import BenchClient, connects
     from crust.cli.bench_report import Report
@@ -161,7 +187,7 @@ def _measure(args: argparse.Namespace, config: "Config", peer: "Endpoint", name:
     one_way = []
     try:
         _progress(f"connecting to {peer} ...")
-        with BenchClient(config, peer) as client:
+        with BenchClient(config, peer) as client, _trace(args.trace, client):
             for size in args.size:
                 _progress(f"{size_name(size)} messages to the peer ...")
                 one_way.append(client.to_peer(size, seconds))

@@ -9,12 +9,14 @@ from typing import Any, Final
 from crust.channel import channel
 from crust.cli.bench_protocol import BULK, CONTROL, PING, PONG, VERSION, bulk, control, number, parse_control
 from crust.cli.bench_stats import Latency
+from crust.cli.bench_utp import Packets
 from crust.clock import Deadline, now
 from crust.config import Config
 from crust.connection_manager import ConnectionManager
 from crust.endpoint import Endpoint
 from crust.errors import ConnectionLost, CrustError, DialFailed, PeerMisbehaved, TimedOut
 from crust.event import ConnectionFailed, LostConnection, NewConnection, NewMessage, Stopped
+from crust.transport.utp import UtpStats
 
 REPLY_TIMEOUT: Final = 15.0
 """Seconds that a reply may take; what was queued before it has to arrive first."""
@@ -36,6 +38,8 @@ class OneWay:
     direction: str
     messages: int
     seconds: float
+    packets: Packets | None = None
+    """What that was on the network, at this end; ``None`` over TCP."""
 
     @property
     def messages_per_second(self) -> float:
@@ -78,6 +82,10 @@ class BenchClient:
     def __exit__(self, *exception: object) -> None:
         self._manager.stop()
 
+    def figures(self) -> UtpStats | None:
+        """What uTP counts of the connection; ``None`` over TCP, or when it has ended. Any thread may call."""
+        return next((info.utp for info in self._manager.connections()), None)
+
     def _next(self, deadline: Deadline) -> bytes:
         """The next message of the peer."""
         try:
@@ -109,6 +117,7 @@ class BenchClient:
     def _send_for(self, size: int, seconds: float) -> OneWay:
         message, send, peer = bulk(size), self._manager.send, self._peer
         self._ask(do="count")
+        before, began = self.figures(), now()
         sent, end = 0, now() + seconds
         while now() < end or not sent:
             send(peer, message, timeout=REPLY_TIMEOUT)
@@ -116,7 +125,8 @@ class BenchClient:
         total = self._ask(do="total")
         if number(total, "messages", 0, 2**63) != sent or number(total, "bytes", 0, 2**63) != sent * size:
             raise PeerMisbehaved(f"{sent} messages were sent, but the peer says that it received {total}")
-        return OneWay(size, TO_PEER, sent, float(number(total, "seconds", 0, 2**31)))
+        packets = Packets.between(before, self.figures(), now() - began)
+        return OneWay(size, TO_PEER, sent, float(number(total, "seconds", 0, 2**31)), packets)
 
     def from_peer(self, size: int, seconds: float) -> OneWay:
         """Have the peer send messages for ``seconds``, and count."""
@@ -125,6 +135,7 @@ class BenchClient:
 
     def _flood(self, size: int, seconds: float) -> OneWay:
         self._manager.send(self._peer, control(do="flood", size=size, seconds=seconds), timeout=REPLY_TIMEOUT)
+        before, began = self.figures(), now()
         deadline = Deadline(seconds + REPLY_TIMEOUT)
         count, first, last = 0, 0.0, b""
         for event in self._events:
@@ -146,7 +157,7 @@ class BenchClient:
             raise PeerMisbehaved(
                 f"{count} messages came, but the peer says that it sent {fields.get('messages')!r:.40}"
             )
-        return OneWay(size, FROM_PEER, count, taken)
+        return OneWay(size, FROM_PEER, count, taken, Packets.between(before, self.figures(), now() - began))
 
     def round_trips(self, seconds: float) -> Latency:
         """Ping for ``seconds``."""

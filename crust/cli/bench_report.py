@@ -4,12 +4,24 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from crust._version import __version__
 from crust.cli import console
 from crust.cli.bench_client import FROM_PEER, TO_PEER, OneWay
 from crust.cli.bench_stats import Latency, Machine, rate_name, size_name
+from crust.cli.bench_utp import Packets
+
+PACKET_HEADERS: Final = (
+    "over uTP",
+    "packets/s out",
+    "bytes/s out",
+    "packets/s in",
+    "bytes/s in",
+    "RTT",
+    "resent",
+    "window",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +62,22 @@ class Report:
         console.say(f"{self.machine}, with {self.peer}", style="note")
         headers = ["message", *(f"{what} {way}" for way in (TO_PEER, FROM_PEER) for what in ("msg/s", "bytes/s"))]
         console.table(headers, self._rows(), right=range(1, 5))
+        packets = self._packet_rows()
+        if packets:
+            console.table(PACKET_HEADERS, packets, right=range(1, len(PACKET_HEADERS)))
         times = [
             ["round trip of 64 B", *_times(self.round_trip)],
             ["connect, until it can be used", *_times(self.connect)],
         ]
         console.table(["", "p50", "p90", "p99", "most", "measured"], times, right=range(1, 6))
         console.say(f"{rate_name(self.connects_per_second)} connects per second, one after the other")
+
+    def _packet_rows(self) -> list[list[str]]:
+        return [
+            [f"{size_name(way.size)} {way.direction}", *_on_the_wire(way.packets)]
+            for way in self.one_way
+            if way.packets
+        ]
 
     def _rows(self) -> list[list[str]]:
         found = {(way.size, way.direction): way for way in self.one_way}
@@ -70,6 +92,14 @@ def _rates(way: OneWay | None) -> list[str]:
     if way is None:
         return ["-", "-"]
     return [rate_name(way.messages_per_second), f"{console.human_bytes(way.bytes_per_second)}/s"]
+
+
+def _on_the_wire(packets: Packets) -> list[str]:
+    cells = []
+    for count, size in ((packets.sent, packets.bytes_sent), (packets.received, packets.bytes_received)):
+        cells += [rate_name(count / packets.seconds), f"{console.human_bytes(size / packets.seconds)}/s"]
+    trip = "-" if packets.round_trip is None else console.human_time(packets.round_trip)
+    return [*cells, trip, f"{packets.retransmissions:,}", console.human_bytes(packets.window)]
 
 
 def _times(latency: Latency) -> list[str]:

@@ -45,6 +45,7 @@ def add_parser(subparsers: cli.Subparsers) -> None:
     parser.add_argument(
         "--timeout", type=cli.seconds, default=TIMEOUT, metavar="SECONDS", help=f"give up after ({TIMEOUT:.0f})"
     )
+    parser.add_argument("--transport", choices=("tcp", "utp"), default="tcp", help="what they talk over (default: tcp)")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     output.add_argument("--json", action="store_true", help="print the outcome and the times as JSON")
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     names = NAMES[: args.peers]
     story = Story(names, quiet=args.quiet, as_json=args.json)
     with tempfile.TemporaryDirectory(prefix="crust-demo-") as folder:
-        show = Show(story, args.timeout)
+        show = Show(story, args.timeout, args.transport)
         try:
             with show.crew:
                 show.play(names, Path(folder), args.size * MIB)
@@ -92,9 +93,11 @@ class Show:
     Args:
         story: tells it.
         timeout: seconds that it may take.
+        transport: what the peers talk over.
     """
 
-    def __init__(self, story: Story, timeout: float) -> None:
+    def __init__(self, story: Story, timeout: float, transport: str = "tcp") -> None:
+        self._transport = transport
         self.crew = Crew(timeout, self._on_report)
         self._story = story
         self._expected: dict[Member, Expected] = {}
@@ -123,7 +126,7 @@ class Show:
 
     def _start(self, names: tuple[str, ...], folder: Path) -> None:
         self._story.step("start", f"{len(names)} peers, each a process of its own")
-        self.crew.start(names, folder)
+        self.crew.start(names, folder, self._transport)
         for member in self.crew.members:
             self._expected[member] = Expected()
             self._story.say(

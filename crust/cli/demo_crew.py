@@ -34,7 +34,7 @@ class Member:
         self.log: list[Report] = []
         self.id = ""
         self.place = ""
-        """Where it listens, as ``HOST:PORT``."""
+        """Where it listens, as ``HOST:PORT`` or ``utp://HOST:PORT``."""
 
     def reports(self, kind: str) -> list[Report]:
         """What it reported of one kind."""
@@ -78,7 +78,7 @@ class Crew:
     ) -> None:
         self.close()
 
-    def start(self, names: Sequence[str], folder: Path) -> None:
+    def start(self, names: Sequence[str], folder: Path, transport: str = "tcp") -> None:
         """Start a peer for each name, with a folder of its own, and wait until all of them listen."""
         # The peers must find the same crust as we did, wherever the demo was started from.
         root = str(Path(crust.__file__).resolve().parent.parent)
@@ -87,7 +87,7 @@ class Crew:
             into = folder / name
             into.mkdir()
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "crust.cli.demo_worker", str(into)],
+                [sys.executable, "-P", "-m", "crust.cli.demo_worker", str(into), transport],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -100,7 +100,7 @@ class Crew:
         self.until("started", lambda: [member.name for member in self.members if not member.log])
         for member in self.members:
             ready = member.log[0]
-            member.id, member.place = ready["id"], f"127.0.0.1:{ready['port']}"
+            member.id, member.place = ready["id"], ready["place"].removeprefix("tcp://")
 
     def _listen(self, member: Member) -> None:
         assert member.process.stdout is not None

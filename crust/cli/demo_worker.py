@@ -34,6 +34,8 @@ from crust.workers import start_thread
 
 SEND_TIMEOUT: Final = 10.0  # seconds for room in a queue; on one machine there is some in milliseconds
 _OUTPUT_LOCK = threading.Lock()
+UTP_KEEPALIVE: Final = 0.5
+"""Seconds: short, because one of the peers will be killed, and who watches does not want to wait."""
 
 
 def report(kind: str, **fields: Any) -> None:
@@ -48,13 +50,18 @@ class Peer:
 
     Args:
         into: the folder for files that come.
+        transport: what to listen on, ``tcp`` or ``utp``.
     """
 
-    def __init__(self, into: Path) -> None:
+    def __init__(self, into: Path, transport: str) -> None:
         self._events: Channel[Any] = Channel()
-        self._manager = ConnectionManager(
-            self._events, Config(listen_addresses=("127.0.0.1",), beacon_port=None, upnp=False)
+        tcp_port, utp_port = (None, 0) if transport == "utp" else (0, None)
+        config = Config(
+            listen_addresses=("127.0.0.1",), tcp_port=tcp_port, utp_port=utp_port, beacon_port=None, upnp=False
         )
+        if transport == "utp":  # of a process that was killed TCP tells at once, UDP only when something is sent there
+            config = config.replace(keepalive_interval=UTP_KEEPALIVE)
+        self._manager = ConnectionManager(self._events, config)
         self._folder = DiskFolder(into)
         self._finished = Finished()
         self._ids: dict[Endpoint, str] = {}
@@ -63,8 +70,9 @@ class Peer:
 
     def run(self) -> None:
         """Listen, and do what is told until the end of the input."""
-        port = self._manager.start_listening()[0].port
-        report("ready", id=self._manager.identity.peer_id.hex(), port=port)
+        self._manager.start_listening()
+        (place,) = map(str, self._manager.get_own_endpoints())
+        report("ready", id=self._manager.identity.peer_id.hex(), place=place)
         # Commands come through the same channel as events: one thread, one order.
         start_thread("demo-commands", self._read_commands)
         while True:
@@ -174,14 +182,15 @@ class Peer:
 
 
 def main() -> None:
-    """Run one peer; the argument is the folder for files that come."""
+    """Run one peer; the arguments are the folder for files that come, and the transport."""
     parser = argparse.ArgumentParser(prog="crust demo (one peer)")
     parser.add_argument("into", type=Path)
+    parser.add_argument("transport", choices=("tcp", "utp"))
     args = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the demo, which then ends our input
     logging.basicConfig(level=logging.ERROR, format=f"%(levelname)s %(name)s [{os.getpid()}] %(message)s")
     try:
-        Peer(args.into).run()
+        Peer(args.into, args.transport).run()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the demo has gone; nor is there a last word
 

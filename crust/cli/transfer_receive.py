@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
     from crust.connection_manager import ConnectionManager
 
     config = cli.config_from(args)
-    if config.tcp_port is None:
-        return console.fail("the configuration switches the TCP port off; give one with --tcp", Exit.USAGE)
+    if config.tcp_port is None and config.utp_port is None:
+        return console.fail("the configuration switches all ports off; give one with --tcp or --utp", Exit.USAGE)
     into = Path(args.into)
     if (reason := unusable(into)) is not None:
         return console.fail(f"--into {into}: {reason}")
@@ -107,14 +107,17 @@ def unusable(into: Path) -> str | None:
 def introduce(manager: "ConnectionManager", folder: DiskFolder, view: View, args: argparse.Namespace) -> None:
     """Listen, and say how to send to us."""
     ports = manager.start_listening()
-    if args.tcp and args.tcp not in [port.port for port in ports]:
-        console.warn(f"port {args.tcp} is busy; another one is taken")
+    for scheme, wanted in (("tcp", args.tcp), ("utp", args.utp)):
+        if wanted and f"{scheme}:{wanted}" not in map(str, ports):
+            console.warn(f"port {wanted} is busy; another one is taken")
     view.say(f"Listening on {', '.join(map(str, ports))}. Files go to {folder.path}", "good")
     for name, have, whole in folder.unfinished():
         share = f"{human_bytes(have)} of {human_bytes(whole)}"
         view.say(f"Unfinished: {one_line(name)} ({share}); it goes on when it is sent again.", "note")
     option = f" --network '{args.network}'" if args.network else ""
-    places = [str(endpoint).removeprefix("tcp://") for endpoint in manager.get_own_endpoints() if not endpoint.protocol]
+    # TCP where there is any: a sender finds uTP in the same place, and needs it only where TCP does not get through.
+    own = [str(endpoint) for endpoint in manager.get_own_endpoints()]
+    places = [place.removeprefix("tcp://") for place in own if place.startswith("tcp://")] or own
     view.say("To send to this machine, one of these:" if len(places) > 1 else "To send to this machine:")
     for place in places:
         view.say(f"  crust send FILE '{place}'{option}")

@@ -35,6 +35,31 @@ def test_it_measures_with_a_process_of_its_own() -> None:
     assert found["connect"]["per_second"] > 0
 
 
+def test_it_measures_over_utp_and_writes_a_trace(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    done = bench("--transport", "utp", "--size", "100KiB", "--seconds", "0.1", "--json", "--trace", str(trace))
+    assert done.returncode == Exit.OK, done.stderr
+    to_peer, from_peer = json.loads(done.stdout)["one_way"]
+    assert to_peer["packets"]["bytes_sent"] > to_peer["messages"] * 100 * 1024
+    assert from_peer["packets"]["bytes_received"] > from_peer["messages"] * 100 * 1024
+    assert to_peer["packets"]["sent"] > from_peer["packets"]["sent"]
+    assert len(trace.read_text("ascii").splitlines()) > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--trace", "x.csv"), "measure over it with --transport utp"),
+        (("--transport", "tcp", "utp://127.0.0.1:1"), "utp://127.0.0.1:1 says otherwise"),
+        (("--trace", "/nowhere/x.csv", "--transport", "utp"), "--trace /nowhere/x.csv: No such file or directory"),
+    ],
+)
+def test_what_does_not_fit_together(arguments: tuple[str, ...], message: str) -> None:
+    done = bench(*arguments)
+    assert done.returncode == Exit.USAGE
+    assert message in done.stderr
+
+
 def test_it_measures_with_a_peer_that_serves(tmp_path: Path) -> None:
     serve = [sys.executable, "-X", "dev", "-m", "crust", "bench", "--serve", "--own-peer", "--network", "test of bench"]
     pipe = subprocess.PIPE

@@ -1,3 +1,4 @@
+import dataclasses
 import importlib.util
 import json
 import subprocess
@@ -9,8 +10,10 @@ import pytest
 from crust.cli.bench_client import FROM_PEER, TO_PEER, OneWay
 from crust.cli.bench_report import Report
 from crust.cli.bench_stats import Latency, Machine
+from crust.cli.bench_utp import Packets
 from tests.processes import ROOT
 
+PACKETS = Packets(0.5, 150_000, 2_000, 210_000_000, 100, 12, 1 << 20, 0.0025)
 REPORT = Report(
     peer="tcp://192.0.2.7:5483",
     machine=Machine("Some CPU", 4, "Linux 6", "3.13.0"),
@@ -18,7 +21,7 @@ REPORT = Report(
     one_way=[
         OneWay(64, TO_PEER, 2_000_001, 2.0),
         OneWay(64, FROM_PEER, 1_500_001, 2.0),
-        OneWay(1 << 20, TO_PEER, 201, 0.5),
+        OneWay(1 << 20, TO_PEER, 201, 0.5, PACKETS),
     ],
     round_trip=Latency.of([85e-6, 90e-6, 3.2e-3]),
     connect=Latency.of([0.004]),
@@ -43,12 +46,23 @@ def test_the_tables_have_every_number(capsys: pytest.CaptureFixture[str]) -> Non
         assert text in shown
 
 
+def test_over_utp_there_is_a_table_of_packets(capsys: pytest.CaptureFixture[str]) -> None:
+    REPORT.show()
+    shown = capsys.readouterr().out
+    for text in ("1 MiB to peer", "300 k", "400.5 MiB/s", "4.00 k", "200 B/s", "2.5 ms", "12", "1.0 MiB"):
+        assert text in shown
+    dataclasses.replace(REPORT, one_way=REPORT.one_way[:2]).show()
+    assert "packets/s" not in capsys.readouterr().out
+
+
 def test_json_has_every_number() -> None:
     found = json.loads(json.dumps(REPORT.as_json()))
     assert found["one_way"][0]["messages_per_second"] == 1e6
     assert found["round_trip"]["p50"] == 90e-6
     assert found["connect"]["per_second"] == 123.4
     assert found["machine"]["cores"] == 4
+    assert [way["packets"] is None for way in found["one_way"]] == [True, True, False]
+    assert found["one_way"][2]["packets"]["retransmissions"] == 12
 
 
 def test_the_picture_is_drawn(tmp_path: Path) -> None:

@@ -28,6 +28,18 @@ def test_it_works_and_says_so_in_json() -> None:
     assert document["steps"][3]["bytes"] == 64 * 1024 * 1024
 
 
+def test_it_works_over_utp() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "crust", "demo", "--transport", "utp", "--peers", "3", "--size", "1"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "listens on utp://127.0.0.1:" in done.stdout
+
+
 def test_it_tells_what_happens() -> None:
     with Process("-m", "crust", "demo", "--peers", "3", "--size", "1") as process:
         code, lines = process.end()

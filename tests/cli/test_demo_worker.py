@@ -9,8 +9,8 @@ import pytest
 from tests.processes import Process
 
 
-def start(folder: Path) -> Process:
-    return Process("-m", "crust.cli.demo_worker", str(folder))
+def start(folder: Path, transport: str = "tcp") -> Process:
+    return Process("-m", "crust.cli.demo_worker", str(folder), transport)
 
 
 def tell(peer: Process, do: str, **fields: Any) -> None:
@@ -23,12 +23,14 @@ def report(peer: Process, kind: str) -> dict[str, Any]:
     return parsed
 
 
-def test_two_peers_do_as_they_are_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["tcp", "utp"])
+def test_two_peers_do_as_they_are_told(tmp_path: Path, transport: str) -> None:
     (tmp_path / "into").mkdir()
     (tmp_path / "file").write_bytes(b"x" * 3_000_000)
-    with start(tmp_path) as ada, start(tmp_path / "into") as ben:
+    with start(tmp_path, transport) as ada, start(tmp_path / "into", transport) as ben:
         ada_ready, ben_ready = report(ada, "ready"), report(ben, "ready")
-        tell(ada, "connect", to=[f"127.0.0.1:{ben_ready['port']}"])
+        assert ben_ready["place"].startswith(f"{transport}://127.0.0.1:")
+        tell(ada, "connect", to=[ben_ready["place"]])
         assert report(ada, "new")["id"] == ben_ready["id"]
         assert report(ben, "new")["id"] == ada_ready["id"]
         tell(ada, "count")
@@ -55,7 +57,7 @@ def test_a_file_that_exists_is_a_failure(tmp_path: Path) -> None:
     with start(tmp_path) as ada, start(tmp_path / "into") as ben:
         report(ada, "ready")
         ben_ready = report(ben, "ready")
-        tell(ada, "connect", to=[f"127.0.0.1:{ben_ready['port']}"])
+        tell(ada, "connect", to=[ben_ready["place"]])
         report(ada, "new")
         tell(ada, "send", to=ben_ready["id"], path=str(tmp_path / "file"))
         assert report(ada, "sent")["ok"] is False
