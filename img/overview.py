@@ -27,6 +27,6 @@ def draw() -> str:
     picture.arrow(outbox.at("right"), writer.at("left"))
     picture.arrow((850, 180), reader.at("right"))
     picture.arrow(writer.at("right"), (850, 270))
-    picture.lines(806, 222, ["encrypted", "TCP"])
+    picture.lines(806, 216, ["encrypted", "TCP or", "uTP"])
     picture.arrow(others.at("right"), (915, 346), peer.at("bottom"), both=True)
     return picture.text()
