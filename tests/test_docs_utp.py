@@ -11,7 +11,7 @@ from benches import utp_run
 from crust.transport.utp import constants
 from crust.transport.utp.connection import UtpConnection
 from crust.transport.utp.multiplexer import Multiplexer
-from crust.transport.utp.packet import HEADER_SIZE, VERSION, Extension, Packet, PacketType, decode, header
+from crust.transport.utp.packet import HEADER_SIZE, VERSION, Extension, Packet, PacketType, decode, encode
 from crust.transport.utp.padding import PADDING_KIND
 from crust.transport.utp.settings import UtpSettings
 from crust.transport.utp.states import TRANSITIONS, Happening, State
@@ -124,12 +124,13 @@ def test_the_picture_of_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
     names = Packet._fields[:7]
     assert [name for name, _, _ in fields] == ["type", "version", "extension", *names[1:]]
     total, at = 8 * HEADER_SIZE, 0
-    nothing = int.from_bytes(header(*[0] * 7))
+    nothing = int.from_bytes(encode(Packet(0, 0, 0, 0, 0, 0, 0)))
     for name, bits, meaning in fields:
         at += bits
         if name in names:
             most = (1 << bits) - 1
-            changed = int.from_bytes(header(*(most if field == name else 0 for field in names))) ^ nothing
+            packet = Packet(0, 0, 0, 0, 0, 0, 0)._replace(**{name: most})
+            changed = int.from_bytes(encode(packet)) ^ nothing
             assert changed == most << (total - at), name
         elif name == "version":
             assert nothing == int(meaning) << (total - at) == VERSION << (total - at)
