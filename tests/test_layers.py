@@ -88,7 +88,8 @@ LEVELS: list[tuple[str, str]] = [
 ]
 
 PURE_NAMES = (
-    "_version errors limits timers endpoint discovery.contact discovery.allowance discovery.beacon_packet "
+    "_version errors limits timers endpoint discovery.contact discovery.cache_record discovery.cache_table "
+    "discovery.cache_slots discovery.allowance discovery.beacon_packet "
     "discovery.beacon_census discovery.beacon_core event config_checks config_yaml peers blacklist "
     "transport.framing transport.aead transport.hello transport.noise transport.masking transport.records "
     "transport.handshake transport.utp.sequence transport.utp.packet "
