@@ -20,6 +20,7 @@ ELSEWHERE = {
     "manager_core": "manager/test_stop.py",
     "nat": "test_layers.py",
     "transport": "test_layers.py",
+    "transport.utp": "transport/utp/test_utp_socket.py",
 }
 
 

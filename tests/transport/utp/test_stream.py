@@ -25,7 +25,7 @@ def blocked_in_recv(stream: UtpStream) -> Running[bytes]:
 
 def blocked_in_send(stream: UtpStream) -> Running[None]:
     sender = Running(stream.sendall, MUCH, timeout=PATIENCE)
-    until(lambda: stream._wanted_room and not stream.stats().peer_window)
+    until(lambda: stream._connection.room() < stream._wanted_room and not stream.stats().peer_window)
     return sender
 
 
