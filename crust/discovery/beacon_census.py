@@ -59,6 +59,11 @@ class Census:
         """How many other beacons were heard lately."""
         return len(self._heard)
 
+    @property
+    def proved(self) -> int:
+        """How many addresses are proved."""
+        return len(self._proved)
+
     def repeated(self, nonce: bytes) -> bool:
         """Whether a datagram came before; it has now."""
         if len(nonce) != NONCE_SIZE:

@@ -20,6 +20,12 @@ ROUND_SPACING: Final = 1.5
 """Seconds between the starts of two rounds, however often one is asked for."""
 ANSWERS_WANTED: Final = 24
 """How many answer one that asks all, about; where there are more nodes, each answers with that probability."""
+CHECKS_WANTED: Final = 2
+"""How many check an announcement, about, among those that know `ENOUGH` others: so that two halves of a LAN that come
+together do meet, however many nodes they have."""
+ENOUGH: Final = 24
+"""Proved addresses, of nodes heard of lately, that are plenty; others take part in finding more as `ANSWERS_WANTED`
+says."""
 ANSWER_SPREAD: Final = 0.002
 """Seconds of random delay for each node that might answer too, so that not all speak at once."""
 MAX_ANSWER_DELAY: Final = 0.5
@@ -42,6 +48,8 @@ MAX_SOURCES: Final = 1024
 """Hosts whose answers are counted."""
 MAX_WAITING: Final = 512
 """Answers that wait for their moment."""
+
+_NEVER: Final = float("inf")
 
 
 class Outgoing(NamedTuple):
@@ -88,21 +96,23 @@ class BeaconCore:
         self._total = Allowance(TOTAL_BURST, TOTAL_PER_SECOND)
         self._asks: list[float] = []
         self._round = 0
-        self._round_at = float("-inf")
+        self._round_at = -_NEVER
+        self._next_round = _NEVER
         self._answers = 0  # in this round
         self._announced_at = now
         self._next_announcement = now + self._jittered(MIN_ANNOUNCE_INTERVAL)
 
     # --- what is asked for ---
     def seek(self, now: float) -> None:
-        """Begin a round of asking; all who answer are reported, also those who were before."""
-        start = max(now, self._round_at + ROUND_SPACING)
-        if self._asks and self._asks[0] <= start:
-            return  # one is under way
+        """Begin a round of asking, soon; all who answer are reported, also those who were before."""
+        self._next_round = min(self._next_round, max(now, self._round_at + ROUND_SPACING))
+
+    def _begin_round(self, now: float) -> None:
+        self._next_round = _NEVER
         self._round += 1
-        self._round_at = start
+        self._round_at = now
         self._answers = 0
-        self._asks = [start + self._jittered(offset) for offset in ASK_OFFSETS]
+        self._asks = [now + self._jittered(offset) for offset in ASK_OFFSETS]
 
     def found(self) -> list[Found]:
         """Take the nodes that answered since the last call."""
@@ -132,14 +142,15 @@ class BeaconCore:
     def _handle(self, message: Message, own: Announcement, address: Address, now: float) -> None:
         match message.kind:
             case Kind.ASK:
-                if own.reachable and self._is_my_turn():
+                if own.reachable and self._is_my_turn(ANSWERS_WANTED):
                     kind = Kind.ANSWER if self._is_settled(message, address, now) else Kind.EXCHANGE
                     self._reply(kind, own, message, address, now + self._delay(), now)
             case Kind.CHECK:
                 if own.reachable:
                     self._reply(Kind.ANSWER, own, message, address, now, now)
             case Kind.ANNOUNCE:
-                if not self._is_settled(message, address, now) and self._is_my_turn():
+                wanted = CHECKS_WANTED if self._census.proved >= ENOUGH else ANSWERS_WANTED
+                if not self._is_settled(message, address, now) and self._is_my_turn(wanted):
                     self._reply(Kind.CHECK, own, message, address, now + self._delay(), now)
             case Kind.ANSWER | Kind.EXCHANGE:
                 self._on_answer(message, own, address, now)
@@ -163,9 +174,9 @@ class BeaconCore:
         if message.kind is Kind.EXCHANGE and own.reachable and not self._hidden:
             self._reply(Kind.ANSWER, own, message, address, now, now)
 
-    def _is_my_turn(self) -> bool:
-        """Whether this node is among those that answer a message to all."""
-        return self._random.random() * len(self._census) < ANSWERS_WANTED
+    def _is_my_turn(self, wanted: int) -> bool:
+        """Whether this node is among so many, about, that answer a message to all."""
+        return self._random.random() * len(self._census) < wanted
 
     def _delay(self) -> float:
         return self._random.random() * min(len(self._census) * ANSWER_SPREAD, MAX_ANSWER_DELAY)
@@ -192,7 +203,7 @@ class BeaconCore:
     # --- messages out ---
     def next_deadline(self) -> float:
         """When `outgoing` has something to do."""
-        due = self._next_announcement
+        due = min(self._next_announcement, self._next_round)
         if self._asks:
             due = min(due, self._asks[0])
         if self._waiting:
@@ -204,6 +215,8 @@ class BeaconCore:
         messages: list[Outgoing] = []
         while self._waiting and self._waiting[0][0] <= now:
             messages.append(heapq.heappop(self._waiting)[2])
+        if self._next_round <= now:
+            self._begin_round(now)
         if self._asks and self._asks[0] <= now:
             while self._asks and self._asks[0] <= now:  # those that were slept through count once
                 self._asks.pop(0)

@@ -40,6 +40,7 @@ class Lan:
         self._order = count()
         self._on_wire: list[tuple[float, int, Address, Address, Message, bytes]] = []
         self._due: list[tuple[float, int, Address]] = []
+        self._planned: dict[Address, float] = {}  # other entries of _due are out of date
 
     def join(self, about: Announcement | None = None, *, hidden: bool = False, seeks: bool = True) -> Address:
         """A new host with a beacon, which asks at once."""
@@ -63,7 +64,8 @@ class Lan:
         del self.cores[address]
 
     def _plan(self, address: Address) -> None:
-        heapq.heappush(self._due, (self.cores[address].next_deadline(), next(self._order), address))
+        when = self._planned[address] = self.cores[address].next_deadline()
+        heapq.heappush(self._due, (when, next(self._order), address))
 
     def send(self, sender: Address, to: Address | None, message: Message) -> None:
         """Put a message on the wire; ``to`` ``None`` is everybody."""
@@ -90,8 +92,8 @@ class Lan:
                         self.received_bytes[receiver] += DATAGRAM_SIZE + HEADERS
                     self._deliver(receiver, sender, message, nonce)
             else:
-                _, _, address = heapq.heappop(self._due)
-                if address in self.cores:
+                when, _, address = heapq.heappop(self._due)
+                if address in self.cores and when == self._planned[address]:
                     self._act(address)
         self.now = end
 
@@ -107,8 +109,7 @@ class Lan:
         core = self.cores[address]
         for message, to in core.outgoing(self.now):
             self.send(address, to, message)
-        if not self._due or core.next_deadline() > self.now:
-            self._plan(address)
+        self._plan(address)
 
     def known(self, address: Address) -> set[str]:
         """The hosts that a beacon has found."""

@@ -60,7 +60,7 @@ def test_spare_bytes_are_for_later_versions() -> None:
     assert decode(MESSAGE.encode()[:-10] + b"0123456789") == MESSAGE
 
 
-@pytest.mark.parametrize("name, key", [("other", None), ("crust", b"k" * 16), ("", None)])
+@pytest.mark.parametrize(("name", "key"), [("other", None), ("crust", b"k" * 16), ("", None)])
 def test_another_network_reads_nothing(name: str, key: bytes | None) -> None:
     assert Seal(network_keys(name, key)).open(SEAL.close(MESSAGE)) is None
 
@@ -92,7 +92,7 @@ def test_a_member_that_sends_nonsense_causes_nothing_but_malformed(body: bytes) 
 
 
 @pytest.mark.parametrize(
-    "body, reason",
+    ("body", "reason"),
     [
         (b"", "size"),
         (MESSAGE.encode() + b"x", "size"),
