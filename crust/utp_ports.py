@@ -15,6 +15,7 @@ from crust.clock import Deadline
 from crust.config import Config
 from crust.endpoint import Endpoint
 from crust.errors import DialFailed, ListenFailed
+from crust.transport.tcp import explain
 from crust.transport.utp import UtpSettings, UtpSocket, UtpStream
 
 log = logging.getLogger("crust.utp")
@@ -115,7 +116,12 @@ class UtpPorts:
         if self._closed:
             raise ListenFailed("this node is stopping")
         settings = utp_settings(self._config)
-        return UtpSocket((host, port), settings=settings, accepting=False, refuses=self._refuses, name="utp")
+        try:
+            return UtpSocket((host, port), settings=settings, accepting=False, refuses=self._refuses)
+        except RuntimeError as error:
+            raise ListenFailed(f"{error}: raise the limit of threads (ulimit -u)") from error
+        except OSError as error:
+            raise ListenFailed(f"cannot serve UDP: {explain(error)}") from error
 
     def close(self, deadline: Deadline) -> None:
         """Close every socket and join their threads, once what was sent has arrived. Idempotent.

@@ -43,7 +43,7 @@ def test_two_terminals_chat_as_the_readme_says() -> None:
     )
     failures: list[BaseException] = []
     with Terminal("-m", "crust", "peer") as one:
-        port = one.expect(r"Listening for new connections on tcp:(\d+)\.")[1]
+        port = one.expect(r"Listening for new connections on tcp:(\d+), utp:\d+\.")[1]
         other_thread = threading.Thread(target=play, args=(one, first[1:], failures))
         other_thread.start()
         with Terminal("-m", "crust", "peer", f"127.0.0.1:{port}") as other:

@@ -83,7 +83,7 @@ class UtpSocket:
         self._events = selectors.EVENT_READ  # for which the thread waits; only it changes them
         self._selector.register(self._datagrams.fileno(), self._events)
         try:
-            self._thread = start_thread(name, self._run)
+            self._thread = start_thread(f"{name}", self._run)
         except RuntimeError:
             self._free()
             raise
