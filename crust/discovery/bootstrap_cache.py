@@ -111,6 +111,10 @@ class BootstrapCache:
 
     # --- what is remembered: any thread, never waits --------------------------------------------------------------
 
+    def storable(self, endpoint: Endpoint) -> bool:
+        """Whether `worked` and `add` would remember an endpoint of another node."""
+        return storable(endpoint, allow_loopback=self._allow_loopback)
+
     def worked(self, endpoint: Endpoint, peer_id: PeerId | None, source: Source, wall_now: float) -> bool:
         """A direct connection to ``endpoint`` was made: it accepts incoming connections.
 
@@ -123,7 +127,7 @@ class BootstrapCache:
         Returns:
             whether it is remembered: not if it is our own, a name, a tracer endpoint, loopback or not dialable.
         """
-        if not storable(endpoint, allow_loopback=self._allow_loopback) or (self._own and peer_id == self._own):
+        if not self.storable(endpoint) or (self._own and peer_id == self._own):
             return False
         wall = milliseconds(wall_now)
         return self._tell(lambda table: table.worked(endpoint, peer_id, source, self._network, wall))
@@ -135,7 +139,7 @@ class BootstrapCache:
 
     def add(self, endpoint: Endpoint, peer_id: PeerId | None = None) -> bool:
         """The user says that ``endpoint`` is a peer's; whether it is remembered (see `worked`)."""
-        if not storable(endpoint, allow_loopback=self._allow_loopback):
+        if not self.storable(endpoint):
             return False
         return self._tell(lambda table: table.add(endpoint, peer_id, self._network))
 

@@ -12,15 +12,16 @@ import platformdirs
 import pytest
 
 from crust.clock import now
-from crust.discovery import bootstrap_cache
+from crust.discovery import bootstrap_cache, file_lock
 from crust.discovery.bootstrap_cache import BootstrapCache, usual_path
 from crust.discovery.cache_file import CacheFile, CacheUnusable
 from crust.discovery.cache_record import network_tag
 from crust.discovery.contact import Contact, Source
-from crust.discovery.file_lock import FileLock
+from crust.discovery.file_lock import FileLock, NoLocks, WindowsLocks
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError
 from crust.identity import PeerId
+from tests.discovery.test_file_lock import FakeMsvcrt
 from tests.processes import Process
 
 PATIENCE = 30.0  # seconds
@@ -199,6 +200,30 @@ def test_processes_that_write_at_once_lose_nothing_of_each_other(path: Path, ope
     cache = opened()
     assert set(known(cache)) == {at(first + number) for first in (1, 101, 201) for number in range(60)}
     assert cache.damaged == 0
+
+
+def test_it_works_with_the_locks_of_windows(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = WindowsLocks(FakeMsvcrt())
+    monkeypatch.setattr(file_lock, "system_locks", lambda: system)
+    one, two = opened(), opened()
+    tell(one, 1)
+    tell(two, 2)
+    assert one.flush(PATIENCE)
+    assert two.flush(PATIENCE)
+    assert set(known(one)) == set(known(two)) == set(known(opened())) == {at(1), at(2)}
+
+
+def test_without_any_locks_it_reads_the_file_and_remembers_in_memory(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = opened()
+    tell(first, 1)
+    first.close()
+    monkeypatch.setattr(file_lock, "system_locks", NoLocks)
+    cache = opened()
+    tell(cache, 2)
+    assert known(cache) == [at(2), at(1)]
+    assert "no file locks" in cache.why_memory
 
 
 def test_a_stopped_process_with_the_lock_delays_no_start_and_no_caller(

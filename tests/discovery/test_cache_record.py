@@ -1,9 +1,12 @@
 import os
+import re
+import struct
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from crust.discovery import cache_record
 from crust.discovery.cache_record import (
     MAX_CAPACITY,
     MAX_FAILURES,
@@ -27,6 +30,7 @@ from crust.discovery.contact import Source
 from crust.endpoint import Endpoint, Protocol
 from crust.errors import Malformed
 from crust.identity import PeerId
+from tests.documents import rows, section
 
 PEER = PeerId(bytes(range(32)))
 FULL = Record(
@@ -131,6 +135,27 @@ def test_any_bytes_are_a_record_or_malformed(data: bytes) -> None:
 def test_what_no_record_says_is_malformed_although_the_checksum_is_right(at: int, value: bytes) -> None:
     with pytest.raises(Malformed):
         decode(sealed(FULL_BODY[:at] + value + FULL_BODY[at + len(value) :]))
+
+
+def documented(title: str) -> list[tuple[int, int]]:
+    """Offset and size of each field in a table of the documentation."""
+    table = section("docs/discovery.md", "Layout").split(title, 1)[1].split("\n\n")[1]
+    return [(int(row[0]), int(row[1])) for row in rows(table) if row[0].isdigit()]
+
+
+@pytest.mark.parametrize(
+    ("title", "layout"), [("The header:", cache_record._HEADER), ("A slot.", cache_record._RECORD)]
+)
+def test_the_documented_layout_is_that_of_the_code(title: str, layout: struct.Struct) -> None:
+    fields = re.findall(r"(\d*)([a-zA-Z])", layout.format)
+    sizes = [
+        size
+        for count, kind in fields
+        for size in ([int(count)] if kind in "sx" else [struct.calcsize(f"!{kind}")] * int(count or 1))
+    ]
+    if sum(sizes) < SIZE:
+        sizes.append(SIZE - sum(sizes))
+    assert documented(title) == [(sum(sizes[:place]), size) for place, size in enumerate(sizes)]
 
 
 def test_readers_ignore_what_a_later_version_may_add_at_the_end() -> None:
