@@ -46,7 +46,7 @@ TOTAL_PER_SECOND: Final = 64.0
 """Answers for all hosts: 8 kB/s, whoever asks."""
 MAX_SOURCES: Final = 1024
 """Hosts whose answers are counted."""
-MAX_WAITING: Final = 512
+MAX_ANSWERS_WAITING: Final = 512
 """Answers that wait for their moment."""
 
 _NEVER: Final = float("inf")
@@ -182,7 +182,11 @@ class BeaconCore:
         return self._random.random() * min(len(self._census) * ANSWER_SPREAD, MAX_ANSWER_DELAY)
 
     def _reply(self, kind: Kind, own: Announcement, to: Message, address: Address, due: float, now: float) -> None:
-        if len(self._waiting) >= MAX_WAITING or not self._sources.take(address[0], now) or not self._total.take(now):
+        if (
+            len(self._waiting) >= MAX_ANSWERS_WAITING
+            or not self._sources.take(address[0], now)
+            or not self._total.take(now)
+        ):
             self.counters["refused"] += 1
             return
         if kind is Kind.CHECK:

@@ -3,7 +3,7 @@
 import pytest
 
 from crust.discovery import beacon_core
-from crust.discovery.beacon_core import ANSWERS_WANTED, MAX_WAITING, SOURCE_BURST, TOTAL_BURST, BeaconCore
+from crust.discovery.beacon_core import ANSWERS_WANTED, MAX_ANSWERS_WAITING, SOURCE_BURST, TOTAL_BURST, BeaconCore
 from crust.discovery.beacon_packet import NO_TOKEN, Kind, Message
 from tests.discovery.beacon_world import Lan, announcement
 
@@ -199,7 +199,7 @@ def test_all_hosts_together_cannot_either() -> None:
     core = BeaconCore(bytes(16), lambda: announcement(1), Lan().random, 0.0)
     for number in range(5000):
         core.receive(ask(number, Kind.CHECK), number.to_bytes(24), (f"10.1.{number >> 8}.{number & 255}", 1), 1.0)
-    assert len(replies(core, 1.0)) == TOTAL_BURST <= MAX_WAITING
+    assert len(replies(core, 1.0)) == TOTAL_BURST <= MAX_ANSWERS_WAITING
     assert core.counters["refused"] == 5000 - TOTAL_BURST
 
 
