@@ -25,7 +25,7 @@ log = logging.getLogger("crust.bootstrap_cache")
 CAPACITY: Final = 1500  # contacts; 196 KB of file
 LOCK_PATIENCE: Final = 1.0  # seconds; the lock is held for milliseconds, unless its holder was stopped
 RETRY_AFTER: Final = 30.0  # seconds before a lock that was not to be had is tried again, if nothing new comes
-MAX_WAITING: Final = 4096  # changes kept while the lock is not to be had; the oldest go first
+MAX_UNSAVED: Final = 4096  # changes kept while the lock is not to be had; the oldest go first
 _APP: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 Change = Callable[[CacheTable], None]
@@ -159,7 +159,7 @@ class BootstrapCache:
                 change(self._memory)
                 return True
             self._waiting.append(change)
-            del self._waiting[:-MAX_WAITING]
+            del self._waiting[:-MAX_UNSAVED]
             if self._thread is None:
                 self._thread = start_thread("cache", self._run)
             self._changed.notify_all()
@@ -217,7 +217,7 @@ class BootstrapCache:
             with self._changed:
                 if not done and self._memory is None:
                     self._waiting[:0] = self._saving
-                    del self._waiting[:-MAX_WAITING]
+                    del self._waiting[:-MAX_UNSAVED]
                 self._saving = []
                 self._changed.notify_all()
                 if self._memory is not None or (self._closed and not done):

@@ -256,7 +256,7 @@ def test_a_lock_that_stays_held_until_the_end_costs_a_warning(
 
 
 def test_what_waits_for_the_lock_is_bounded(opened: Opener, held: FileLock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap_cache, "MAX_WAITING", 10)
+    monkeypatch.setattr(bootstrap_cache, "MAX_UNSAVED", 10)
     cache = opened(lock_patience=0.05)
     tell(cache, *range(1, 31))
     assert not cache.flush(0.2)
