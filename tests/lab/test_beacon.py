@@ -1,6 +1,7 @@
 """`crust.discovery.beacon` on real networks: broadcast and multicast over bridges, several interfaces, changes."""
 
 import random
+import sys
 import threading
 
 import pytest
@@ -153,6 +154,27 @@ def test_processes_of_a_machine_without_a_network_find_each_other(lab: Lab) -> N
         remote.ask("start")
     for remote, other in zip(remotes, reversed(remotes), strict=True):
         assert remote.ask("peers", 1, PATIENCE)[other.name][1] == "127.0.0.1"
+
+
+def test_a_scan_lists_who_answers_and_tells_nobody_of_itself(lab: Lab) -> None:
+    wire = switch(lab, "wire")
+    remotes = [Remote(host(lab, number, wire)) for number in (1, 2, 3)]
+    start_at_random_times(remotes, "start", 6)
+    for remote in remotes:
+        remote.ask("peers", 2, PATIENCE)
+    code = """
+from crust import Config
+from crust.discovery.scan import scan
+for contact in scan(Config(network="lab"), 2.0):
+    print(contact.peer_id, *contact.endpoints)
+"""
+    seeker = host(lab, 4, wire).start(sys.executable, "-c", code)
+    lines = [seeker.line().split() for _ in remotes]
+    assert {line[0]: line[1] for line in lines} == {
+        remote.name: f"tcp://10.0.0.{number}:1000" for number, remote in enumerate(remotes, 1)
+    }
+    for remote in remotes:
+        assert len(remote.ask("peers", 3, 0)) == 2
 
 
 def test_an_interface_that_breaks_does_not_keep_the_other(lab: Lab) -> None:
