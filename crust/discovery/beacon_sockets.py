@@ -5,6 +5,7 @@ sent to one host to just one of those that share a port. So there are two socket
 one link, or for one version, changes nothing for the others.
 """
 
+import errno
 import logging
 import os
 import selectors
@@ -28,6 +29,10 @@ RETRIES: Final = 3
 """How often a link that nothing could be sent on is tried again when interfaces change: an IPv6 address takes a second
 or two to become usable."""
 _BAD_READS: Final = 16  # errors in a row that make a socket be replaced
+_ABOUT_DATAGRAMS: Final = frozenset(
+    {errno.EMSGSIZE, errno.ECONNRESET, errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH}
+)
+"""Errors of receiving that strangers can cause: one was too large (Windows), or what we sent was not taken."""
 _READ_SIZE: Final = DATAGRAM_SIZE + 1  # of larger ones this much is enough to see that they are
 _IP_PKTINFO: Final = 8  # Linux
 _PKTINFO: Final = struct.Struct("=i4s4s")  # interface, source address, (ignored)
@@ -141,9 +146,8 @@ class BeaconSockets:
                 _share(sock)
             sock.bind((_ANY[version][0], self.port))
             if not self.port:
-                # Only now: before, the system might have given us a port that others share.
-                _share(sock)
                 self.port = sock.getsockname()[1]
+                _share_late(sock)
         except OSError:
             sock.close()
             raise
@@ -224,8 +228,9 @@ class BeaconSockets:
             data, address = sock.recvfrom(_READ_SIZE)
         except BlockingIOError:
             return None
-        except OSError as error:  # Windows also says so when it is about a datagram that was too large
-            self._on_bad_read(sock, error)
+        except OSError as error:
+            if error.errno not in _ABOUT_DATAGRAMS:
+                self._on_bad_read(sock, error)
             return None
         self._bad_reads.pop(sock, None)
         if len(data) != DATAGRAM_SIZE or not is_near(address[0], self._links):
@@ -274,6 +279,14 @@ def _share(sock: socket.socket) -> None:
     # lets only one user share; there the other is enough.
     if os.name == "posix" and sys.platform != "linux" and hasattr(socket, "SO_REUSEPORT"):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def _share_late(sock: socket.socket) -> None:
+    """The same for a port that the system chose: if asked before, it might have chosen one that others share."""
+    try:
+        _share(sock)
+    except OSError as error:  # not every system allows it then
+        log.debug("no other process can share the port: %s", error)
 
 
 def scope_name(index: int) -> str:

@@ -143,11 +143,12 @@ def test_what_comes_from_elsewhere_is_no_use(hosts: list[Host]) -> None:
 class Broken:
     """A socket that only gives errors, in the place of a real one."""
 
-    def __init__(self, real: socket.socket) -> None:
+    def __init__(self, real: socket.socket, code: int) -> None:
         self.real = real
+        self.code = code
 
     def recvfrom(self, size: int) -> Any:
-        raise OSError(errno.EIO, "broken")
+        raise OSError(self.code, "broken")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
@@ -156,7 +157,7 @@ class Broken:
 def test_a_socket_that_only_gives_errors_is_replaced(hosts: list[Host]) -> None:
     ours = host(hosts, free_port())
     real = ours.sockets._hearing[4]
-    broken: Any = Broken(real)
+    broken: Any = Broken(real, errno.EIO)
     ours.selector.unregister(real)
     ours.sockets._hearing[4] = broken
     ours.selector.register(broken, selectors.EVENT_READ)
@@ -168,6 +169,16 @@ def test_a_socket_that_only_gives_errors_is_replaced(hosts: list[Host]) -> None:
     ours.sockets.refresh([LOOPBACK])
     ours.sockets.send_to_all(lambda: DATA)
     assert ours.wait()[0] == DATA
+
+
+@pytest.mark.parametrize("code", [errno.EMSGSIZE, errno.ECONNRESET])
+def test_errors_that_strangers_can_cause_cost_no_socket(hosts: list[Host], code: int) -> None:
+    """TRAPS T-67: a malformed datagram deafens. Windows reports one that is too large as an error."""
+    ours = host(hosts, free_port())
+    broken: Any = Broken(ours.sockets._hearing[4], code)
+    for _ in range(1000):
+        assert ours.sockets.receive(broken) is None
+    assert ours.sockets.complete
 
 
 def test_answers_that_cannot_be_sent_are_lost(hosts: list[Host]) -> None:
