@@ -29,6 +29,7 @@ LEVELS: list[tuple[str, str]] = [
     ("files that processes share", "discovery.file_lock"),
     ("where and who", "endpoint identity crowd replays"),
     ("who may be where", "discovery.contact"),
+    ("who behaves, and whom to dial (pure)", "discovery.conduct discovery.target_connections"),
     ("a cache of contacts: its bytes (pure)", "discovery.cache_record"),
     ("a cache of contacts: its table, its slots (pure)", "discovery.cache_table discovery.cache_slots"),
     ("a cache of contacts: its file", "discovery.cache_file"),
@@ -55,6 +56,11 @@ LEVELS: list[tuple[str, str]] = [
     ("a uTP connection (pure)", "transport.utp.connection"),
     ("all uTP connections (pure)", "transport.utp.multiplexer"),
     ("secrets on the wire (pure)", "transport.masking transport.records"),
+    ("what nodes sign of themselves (pure)", "discovery.contact_record"),
+    ("what gossip knows (pure)", "discovery.record_store"),
+    ("what gossip says (pure)", "discovery.gossip_messages"),
+    ("how gossip gives and takes (pure)", "discovery.exchange discovery.intake"),
+    ("gossip (pure)", "discovery.gossip"),
     ("datagrams of the beacon (pure)", "discovery.beacon_packet"),
     ("whom a beacon knows (pure)", "discovery.beacon_census"),
     ("what a beacon says, and how (the first is pure)", "discovery.beacon_core discovery.beacon_sockets"),
@@ -89,6 +95,8 @@ LEVELS: list[tuple[str, str]] = [
 
 PURE_NAMES = (
     "_version errors limits timers endpoint discovery.contact discovery.cache_record discovery.cache_table "
+    "discovery.conduct discovery.target_connections discovery.contact_record discovery.record_store "
+    "discovery.gossip_messages discovery.exchange discovery.intake discovery.gossip "
     "discovery.cache_slots discovery.allowance discovery.beacon_packet "
     "discovery.beacon_census discovery.beacon_core event config_checks config_yaml peers blacklist "
     "transport.framing transport.aead transport.hello transport.noise transport.masking transport.records "

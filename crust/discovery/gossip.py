@@ -1,11 +1,12 @@
 """`Gossip`: who learns of whom through common peers (docs/discovery.md, "Gossip"). Pure: time and luck come in.
 
 Each node signs a record of itself and renews it now and then. Now and then, too, it compares what it knows with one of
-its peers, chosen at random, and each gives the other what that lacks (`crust.discovery.gossip_messages`). The pauses
-grow while there is no news, and are short again when there is. A peer that lies is found out by signatures, and one
-that says too much by allowances: see `crust.discovery.conduct`.
+its peers, and each gives the other what that lacks (`crust.discovery.gossip_messages`). The peers have their turns.
+When there is news the pauses are short until each had one; then they grow. A peer that lies is found out by signatures,
+and one that says too much by allowances: see `crust.discovery.conduct`.
 """
 
+import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -36,17 +37,19 @@ LIFETIME: Final = 4 * 3600
 """Seconds that a record is good for: so long are nodes remembered that have gone without a word."""
 REFRESH: Final = 2 * 3600
 """Seconds after which a node renews its record, with a quarter of jitter: it may miss one renewal."""
-MIN_PAUSE: Final = 2.0
-"""Seconds between two exchanges that a node starts while there is news; at least half of it."""
+MIN_PAUSE: Final = 1.0
+"""Seconds between two exchanges that a node starts while some peer may not have heard the news; at least half of it."""
 MAX_PAUSE: Final = 60.0
 """Seconds between them when there is none; each pause is up to twice as long as the one before."""
+HUNGRY_PAUSE: Final = 5.0
+"""The same while this node has fewer connections than it wants: what it hears then is worth more."""
 NEWCOMER_DELAY: Final = 0.5
 """Seconds, at most, until a new peer is asked what it knows; random, as both sides do it and one is enough."""
 EXCHANGE_TIMEOUT: Final = 10.0
 """Seconds that an exchange may take from start to end."""
 EXCHANGE_BURST: Final = 5
-EXCHANGES_PER_SECOND: Final = 1.0
-"""Exchanges that one peer may start with us; an honest one starts one a second at most, with all its peers together."""
+EXCHANGES_PER_SECOND: Final = 2.0
+"""Exchanges that one peer may start with us; an honest one starts two a second at most, with all its peers together."""
 ANSWER_BURST: Final = 64
 ANSWERS_PER_SECOND: Final = 16.0
 """Exchanges that all peers together may start with us. One costs up to some 24 KiB; others are ignored."""
@@ -100,6 +103,8 @@ class _Exchange:
 class _Peer:
     ask_at: float | None
     """When it is asked for the first time."""
+    compared_at: float = -math.inf
+    """When the latest exchange began, whoever began it."""
     asked: _Exchange | None = None
     answered: _Exchange | None = None
     messages: Allowance = field(default_factory=lambda: Allowance(MESSAGE_BURST, MESSAGES_PER_SECOND))
@@ -137,6 +142,8 @@ class Gossip:
         self._conduct = Conduct()
         self._peers: dict[PeerId, _Peer] = {}
         self._pause = MIN_PAUSE
+        self._news_at = 0.0
+        self._hungry = False
         self._exchange_at: float | None = None
         self._refresh_at: float | None = None
         self._endpoints: tuple[Endpoint, ...] = ()
@@ -156,8 +163,8 @@ class Gossip:
         return len(self._store)
 
     def contacts(self, wall: float) -> Iterator[Contact]:
-        """Nodes to which this one could connect; in no order that means anything. Not ourselves."""
-        for record in self._store:
+        """Nodes to which this one could connect, ourselves not among them, in an order of chance."""
+        for record in self._random.sample(list(self._store), len(self._store)):
             contact = self._contact(record)
             if contact.endpoints and record.expiry > wall and record.peer_id != self._identity.peer_id:
                 yield contact
@@ -210,6 +217,12 @@ class Gossip:
         """There is none any more."""
         self._peers.pop(peer, None)
 
+    def want_more(self, hungry: bool, now: float) -> None:
+        """Say whether this node has fewer connections than it wants; to be called again as often as one likes."""
+        if hungry and not self._hungry:
+            self._hurry(now)
+        self._hungry = hungry
+
     def next_timer(self) -> float | None:
         """When `handle_timer` is due; it changes with every call. ``None``: not at all."""
         times = [self._refresh_at]
@@ -227,19 +240,26 @@ class Gossip:
             self._peers[peer].ask_at = None
         if self._exchange_at is not None and now >= self._exchange_at:
             self._store.expire(wall)
-            self._pause = min(2 * self._pause, MAX_PAUSE)
+            if not newcomers:
+                sent += self._next_exchange(now)
             self._exchange_at = now + self._random.uniform(0.5, 1.0) * self._pause
-            choice = [peer for peer, state in self._peers.items() if self._may_ask(peer, state, now)]
-            if choice and not newcomers:
-                sent.append(self._start(self._random.choice(choice), now))
         return sent
+
+    def _next_exchange(self, now: float) -> list[Outcome]:
+        """With the peer whose turn it is; the pause grows if each had one since the last news."""
+        choice = [peer for peer, state in self._peers.items() if self._may_ask(peer, state, now)]
+        self._random.shuffle(choice)
+        peer = min(choice, key=lambda each: self._peers[each].compared_at, default=None)
+        if peer is None or self._peers[peer].compared_at > self._news_at:
+            self._pause = min(2 * self._pause, HUNGRY_PAUSE if self._hungry else MAX_PAUSE)
+        return [] if peer is None else [self._start(peer, now)]
 
     def _may_ask(self, peer: PeerId, state: _Peer, now: float) -> bool:
         return not self._conduct.is_muted(peer, now) and (state.asked is None or now >= state.asked.until)
 
     def _hurry(self, now: float) -> None:
         """There is news: back to short pauses."""
-        self._pause = MIN_PAUSE
+        self._pause, self._news_at = MIN_PAUSE, now
         soon = now + self._random.uniform(0.5, 1.0) * MIN_PAUSE
         if self._exchange_at is None or self._exchange_at > soon:
             self._exchange_at = soon
@@ -247,6 +267,7 @@ class Gossip:
     def _start(self, peer: PeerId, now: float) -> Send:
         number = self._random.getrandbits(NUMBER_BITS)
         self._peers[peer].asked = _Exchange(number, now + EXCHANGE_TIMEOUT)
+        self._peers[peer].compared_at = now
         return Send(peer, Sums(number, sums_for(self._store)).content())
 
     # --- what peers say ---------------------------------------------------------------------------
@@ -275,7 +296,7 @@ class Gossip:
             return self._offence(peer, Offence.FLOOD, now)
         if not self._answers.take(now):
             return []
-        state.ask_at = None  # it was quicker: one exchange is enough
+        state.ask_at, state.compared_at = None, now  # one exchange is enough for both
         buckets, entries = listing(self._store, message.sums, self._random)
         may_give = MAX_GIVEN if buckets else 0
         state.answered = _Exchange(message.number, now + EXCHANGE_TIMEOUT, may_give, may_want=bool(buckets))

@@ -28,6 +28,8 @@ BUCKETS: Final = 64
 BUCKET_CROWD: Final = 4
 """How many times its share a bucket may hold: peer ids that were made to fall into one bucket do not fill it beyond
 what one frame can list."""
+MIN_BUCKET: Final = 8
+"""Records that a bucket may hold in a small store."""
 RENEWAL_GAP: Final = 20.0
 """Seconds between two records of a node that are taken: who moves all the time does not keep a whole network busy."""
 SHORT_ID: Final = 8
@@ -83,7 +85,7 @@ class RecordStore:
     def __init__(self, own: PeerId, capacity: int = MAX_RECORDS, secret: bytes | None = None) -> None:
         self._own = short_id(own)
         self._capacity = capacity
-        self._bucket_capacity = max(BUCKET_CROWD * capacity // BUCKETS, 1)
+        self._bucket_capacity = max(BUCKET_CROWD * capacity // BUCKETS, MIN_BUCKET)
         self._secret = os.urandom(16) if secret is None else secret
         self._entries: dict[bytes, _Entry] = {}
         self._buckets: list[dict[bytes, _Entry]] = [{} for _ in range(BUCKETS)]

@@ -10,16 +10,22 @@ import random
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from crust.discovery.contact import Contact
 from crust.endpoint import Endpoint
 from crust.identity import PeerId
 
-MAX_AT_ONCE: Final = 4
-"""Nodes dialled at a time. Each may have several endpoints, and a dial of a dead one takes 10 seconds."""
+MAX_AT_ONCE: Final = 12
+"""Nodes dialled at a time: fewer than bootstrap's 15, as this goes on in the background."""
+PATIENCE: Final = 1.5
+"""Seconds after which a dial no longer stands in the way of another one: an answer seldom takes so long, and a dead
+node takes ten."""
 SPARE: Final = 1
-"""Nodes dialled at a time beyond what is missing: one dead one does not hold the others up."""
+"""Nodes dialled at a time beyond what is missing, so that one dead one costs no time at all."""
+MAX_CANDIDATES: Final = 64
+"""Nodes among which those to dial are chosen: enough to find different neighbourhoods, and soon looked through."""
 BACKOFF_MIN: Final = 5.0
 """Seconds until a node that did not answer is dialled again; doubled for each further time, with a quarter of jitter
 each way."""
@@ -67,23 +73,24 @@ class TargetConnections:
         Args:
             connected: all peers that there are connections with.
             near: the endpoints of these connections.
-            contacts: nodes that are known, without ourselves, and without those that must not be dialled. Those without
-                a peer id are not for here: `bootstrap()` dials them.
+            contacts: nodes that are known, the most promising first or in an order of chance, without ourselves and
+                those that must not be dialled. Those without a peer id are passed over: `bootstrap()` dials them.
             now: see the class.
         """
         for peer in [peer for peer, since in self._dialling.items() if now - since >= DIAL_TIMEOUT]:
             self.ended(peer, False, now)
         missing = self.target - len(connected)
-        count = min(missing + SPARE, self._max_at_once) - len(self._dialling) if missing > 0 else 0
-        if count <= 0:
+        hopeful = sum(1 for since in self._dialling.values() if now - since < PATIENCE)
+        count = min(missing + SPARE - hopeful, self._max_at_once - len(self._dialling))
+        if missing <= 0 or count <= 0:
             return []
-        candidates = [
+        candidates = (
             (contact, contact.peer_id)
             for contact in contacts
             if contact.peer_id is not None and contact.peer_id not in connected and self._may_dial(contact.peer_id, now)
-        ]
+        )
         chosen: list[Contact] = []
-        for contact, peer in self._spread(candidates, near, count):
+        for contact, peer in self._spread(list(islice(candidates, MAX_CANDIDATES)), near, count):
             self._dialling[peer] = now
             chosen.append(contact)
         return chosen
@@ -114,8 +121,8 @@ class TargetConnections:
         if connected >= self.target:
             return None
         again = [each.not_before for each in self._failures.values() if each.not_before > now]
-        overdue = [since + DIAL_TIMEOUT for since in self._dialling.values()]
-        return min([*again, *overdue], default=None)
+        over = [since + limit for since in self._dialling.values() for limit in (PATIENCE, DIAL_TIMEOUT)]
+        return min([*again, *(each for each in over if each > now)], default=None)
 
     def _may_dial(self, peer: PeerId, now: float) -> bool:
         failures = self._failures.get(peer)
