@@ -161,7 +161,10 @@ class BootstrapCache:
             self._waiting.append(change)
             del self._waiting[:-MAX_UNSAVED]
             if self._thread is None:
-                self._thread = start_thread("cache", self._run)
+                try:
+                    self._thread = start_thread("cache", self._run)
+                except RuntimeError as error:
+                    log.warning("contacts wait to be saved until there is a thread for it: %s", error)
             self._changed.notify_all()
         return True
 
@@ -264,7 +267,8 @@ class BootstrapCache:
         """
         deadline = Deadline(timeout)
         with self._changed:
-            self._changed.wait_for(lambda: not (self._waiting or self._saving), deadline.remaining())
+            if self._thread is not None:
+                self._changed.wait_for(lambda: not (self._waiting or self._saving), deadline.remaining())
             return not (self._waiting or self._saving) and self._memory is None
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import pytest
@@ -142,6 +143,48 @@ def test_close_saves_and_ends_the_thread_and_may_be_called_again(opened: Opener)
     assert known(opened()) == [at(1)]
 
 
+def test_close_saves_what_was_told_while_something_else_was_being_saved(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+    update = CacheFile.update
+
+    def slow_update(*arguments: Any) -> None:
+        begun.set()
+        assert go.wait(PATIENCE)
+        update(*arguments)
+
+    monkeypatch.setattr(CacheFile, "update", slow_update)
+    cache = opened()
+    tell(cache, 1)
+    assert begun.wait(PATIENCE)
+    tell(cache, 2)
+    closing = threading.Thread(target=cache.close)
+    closing.start()
+    with cache._changed:
+        assert cache._changed.wait_for(lambda: cache._closed, PATIENCE)
+    go.set()
+    closing.join(PATIENCE)
+    assert set(known(opened())) == {at(1), at(2)}
+
+
+def test_without_a_thread_to_be_had_nothing_is_lost_and_nobody_waits(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> threading.Thread:
+        raise RuntimeError("can't start new thread")
+
+    cache = opened()
+    with monkeypatch.context() as patch:
+        patch.setattr(bootstrap_cache, "start_thread", refuse)
+        tell(cache, 1)
+        assert known(cache) == [at(1)]
+        assert not cache.flush()
+    tell(cache, 2)
+    assert cache.flush(PATIENCE)
+    assert set(known(opened())) == {at(1), at(2)}
+
+
 def test_a_cache_that_learned_nothing_has_no_thread(opened: Opener) -> None:
     cache = opened()
     assert cache.contacts() == []
@@ -259,6 +302,7 @@ def test_what_waits_for_the_lock_is_bounded(opened: Opener, held: FileLock, monk
     monkeypatch.setattr(bootstrap_cache, "MAX_UNSAVED", 10)
     cache = opened(lock_patience=0.05)
     tell(cache, *range(1, 31))
+    assert len(known(cache)) <= 2 * 10  # those that the thread is trying to save, and as many that wait
     assert not cache.flush(0.2)
     assert set(known(cache)) <= {at(number) for number in range(11, 31)}
     assert at(30) in known(cache)
