@@ -56,6 +56,7 @@ class UtpConnection:
         self.syns = 0
         self._settings = settings
         self._sender = Sender((seq_nr + 1) & SEQ_MASK, mtu, settings.send_buffer)
+        self.has_sent = self._sender.is_ours
         self._receiver = Receiver(settings.receive_window)
         self._finishing = False
         self._outgoing: Outgoing | None = None
@@ -213,10 +214,7 @@ class UtpConnection:
                 self._on_data(packet, now)
 
     def receive_run(self, first: Packet, last: Packet, count: int, payload: bytes, now: float) -> bool:
-        """Take ``count`` DATA packets in order at once, their payloads joined; ``False``: one by one, please.
-
-        The acknowledgement and the times of the last one count for all.
-        """
+        """Take DATA packets in order at once, payloads joined, the last one's times for all; ``False``: one by one."""
         if self.state not in MAY_RECEIVE or self.closed_here or not self._sender.ack_makes_sense(last.ack_nr):
             return False
         if not self._receiver.add_run(first.seq_nr, count, payload, now):

@@ -141,7 +141,6 @@ class Multiplexer:
         reset = connection.fail(error)
         if reset:
             self._strangers.answer(connection.address, reset)
-            self._strangers.told(connection.address, connection.recv_id, now)
         self._after(connection, now)
 
     def wake(self, connection: UtpConnection, now: float) -> None:
@@ -155,6 +154,7 @@ class Multiplexer:
         self.touched[connection] = None
         if connection.over:
             self._forget(connection)
+            self._strangers.told(connection.address, connection.recv_id, now)
             return
         if connection.rendezvous and connection.established:
             self._dialling.pop(connection.address, None)
@@ -237,6 +237,8 @@ class Multiplexer:
             self._on_syn(packet, address, now)
             return
         asked = self._half_open.get(address, packet.connection_id)
+        if asked is None and self.accepting and packet.type in (PacketType.DATA, PacketType.STATE):
+            asked = self._strangers.recognise(packet, address, now)
         if asked is None:
             self.counters["stray"] += 1
             self._strangers.on_stray(packet, address, now)
@@ -313,11 +315,13 @@ class Multiplexer:
         """
         if not could_be_utp(quoted):
             return
-        kind, sent_id = quoted[0] >> 4, int.from_bytes(quoted[2:4])
+        kind, sent_id, seq_nr = quoted[0] >> 4, int.from_bytes(quoted[2:4]), int.from_bytes(quoted[16:18])
         for recv_id in (sent_id,) if kind == PacketType.SYN else (sent_id - 1, sent_id + 1):
             connection = self._connections.get((address, recv_id & SEQ_MASK))
             if connection is None or (kind != PacketType.SYN and connection.send_id != sent_id):
                 continue
+            if not connection.has_sent(seq_nr):
+                continue  # anybody can send ICMP; who sees our packets knows what to quote (RFC 5927 section 4.1)
             self.counters["icmp"] += 1
             if error == errno.EMSGSIZE:
                 connection.too_big(mtu, now)

@@ -1,6 +1,7 @@
 """`Strangers`: what is answered to those with whom there is no connection, without keeping much for any of them."""
 
 from collections import Counter, OrderedDict, deque
+from hashlib import blake2b
 from typing import Final, Protocol
 
 from crust.transport.utp import constants as c
@@ -9,6 +10,9 @@ from crust.transport.utp.half_open import Asked, HalfOpen
 from crust.transport.utp.packet import Packet, PacketType, header
 from crust.transport.utp.sequence import MICROS_MASK, SEQ_MASK, micros
 from crust.transport.utp.settings import UtpSettings
+
+FIRST_PACKETS: Final = 4
+"""Packets after a SYN by which its sender is recognised without a record: the very first ones may be lost."""
 
 _ANSWERS_WAITING: Final = 1024
 """Answers that wait to be sent; beyond it the strangers can ask again."""
@@ -37,6 +41,7 @@ class Strangers:
         self._settings = settings
         self._random = rng
         self._counters = counters
+        self._secret = rng.getrandbits(128).to_bytes(16)
         self._resets: OrderedDict[tuple[Address, int, int], float] = OrderedDict()
 
     def answer(self, address: Address, data: bytes) -> None:
@@ -58,7 +63,7 @@ class Strangers:
         recv_id = (packet.connection_id + 1) & SEQ_MASK
         asked = self.half_open.get(address, recv_id)
         if asked is None:
-            seq_nr = self._random.getrandbits(16)
+            seq_nr = self._number(address, recv_id, packet.seq_nr)
             if not welcome or not self.half_open.add(address, recv_id, packet.seq_nr, seq_nr, now):
                 return False
         elif asked.their_seq == packet.seq_nr:
@@ -72,6 +77,26 @@ class Strangers:
         self.answer(address, header(*fields, seq_nr, packet.seq_nr))
         return True
 
+    def _number(self, address: Address, recv_id: int, their_seq: int) -> int:
+        """Our first sequence number for somebody: the same each time, and nobody can guess it."""
+        asked = f"{address[0]} {address[1]} {recv_id} {their_seq}".encode()
+        return int.from_bytes(blake2b(asked, key=self._secret, digest_size=2).digest())
+
+    def recognise(self, packet: Packet, address: Address, now: float) -> Asked | None:
+        """Somebody whose record had to make room for others, by a packet that proves that they got our answer.
+
+        So a flood of SYNs keeps nobody out, however long a round trip takes: the number in the answer is itself the
+        record (as in RFC 4987 section 3.6, "SYN cookies"). The packet is one of the first after the SYN.
+        """
+        if (address, packet.connection_id, -1) in self._resets:
+            return None  # that connection was, and is over
+        our_seq = (packet.ack_nr + 1) & SEQ_MASK
+        for ahead in range(1, FIRST_PACKETS + 1):
+            their_seq = (packet.seq_nr - ahead) & SEQ_MASK
+            if self._number(address, packet.connection_id, their_seq) == our_seq:
+                return Asked(their_seq, our_seq, now, "")
+        return None
+
     def proves(self, packet: Packet, asked: Asked) -> bool:
         """Whether the packet shows that its sender got our answer: only then they know our number.
 
@@ -80,9 +105,9 @@ class Strangers:
         return packet.type != PacketType.RESET and (packet.ack_nr - asked.our_seq + 1) & SEQ_MASK == 0
 
     def told(self, address: Address, recv_id: int, now: float) -> None:
-        """A RESET has ended a connection: what the peer had sent before it arrived is not answered with another.
+        """A connection is over: what the peer had sent before it knew is not answered with a RESET, and opens nothing.
 
-        libutp never frees a connection that gets two.
+        libutp never frees a connection that gets two RESETs.
         """
         self._remember((address, recv_id, -1), now)
 

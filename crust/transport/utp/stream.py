@@ -108,8 +108,8 @@ class UtpStream:
                 self._readers -= 1
         if self._closed:
             raise ConnectionLost(_ENDED_HERE)
-        if connection.readable:
-            return
+        if connection.readable or connection.at_end:
+            return  # as TCP: what came in order is not taken back by a RESET
         if connection.error is not None or (connection.over and not connection.at_end):
             raise self._lost()
 
@@ -144,7 +144,9 @@ class UtpStream:
     def send_waiting(self, data: bytes | bytearray | memoryview) -> int:
         """See `Stream.send_waiting`."""
         with self._owner.lock:
-            return self._write(data if isinstance(data, bytes) else bytes(data), 0)
+            if not isinstance(data, bytes):
+                data = bytes(memoryview(data).cast("B")[: self._connection.room()])
+            return self._write(data, 0)
 
     def _write(self, data: bytes, start: int) -> int:
         if self._closed or self._connection.error is not None:
@@ -160,7 +162,8 @@ class UtpStream:
         self._wanted_room = connection.send_buffer // 4
 
         def ready() -> bool:
-            return connection.room() >= self._wanted_room or connection.error is not None or connection.over
+            over = self._closed or connection.error is not None or connection.over
+            return over or connection.room() >= self._wanted_room
 
         try:
             self._wait(ready, deadline, "the peer did not take what we sent in time")
