@@ -180,7 +180,18 @@ def test_the_types_of_frames() -> None:
     listed = {row[1]: int(row[0], 16) for row in rows(FRAMES) if row[0].startswith("0x")}
     real = {name: value for name, value in vars(framing).items() if name.isupper() and type(value) is int}
     assert listed == {name: real[name] for name in listed}
-    assert set(listed) == {"MESSAGES", "MESSAGE", "FIRST", "NEXT", "PING", "PONG", "CHOOSE", "CHOSEN", "BYE"}
+    assert set(listed) == {
+        "MESSAGES",
+        "MESSAGE",
+        "FIRST",
+        "NEXT",
+        "PING",
+        "PONG",
+        "CHOOSE",
+        "CHOSEN",
+        "BYE",
+        "CONTACTS",
+    }
 
 
 def test_the_examples_of_frames() -> None:

@@ -32,7 +32,7 @@ each way."""
 BACKOFF_MAX: Final = 1800.0
 MAX_REMEMBERED: Final = 4096
 """Nodes whose failures are remembered; those that failed the longest ago are forgotten."""
-DIAL_TIMEOUT: Final = 60.0
+REPORT_TIMEOUT: Final = 60.0
 """Seconds after which a dial counts as failed if nobody said how it ended: nothing hangs on a report that got lost."""
 
 
@@ -77,7 +77,7 @@ class TargetConnections:
                 those that must not be dialled. Those without a peer id are passed over: `bootstrap()` dials them.
             now: see the class.
         """
-        for peer in [peer for peer, since in self._dialling.items() if now - since >= DIAL_TIMEOUT]:
+        for peer in [peer for peer, since in self._dialling.items() if now - since >= REPORT_TIMEOUT]:
             self.ended(peer, False, now)
         missing = self.target - len(connected)
         hopeful = sum(1 for since in self._dialling.values() if now - since < PATIENCE)
@@ -121,7 +121,7 @@ class TargetConnections:
         if connected >= self.target:
             return None
         again = [each.not_before for each in self._failures.values() if each.not_before > now]
-        over = [since + limit for since in self._dialling.values() for limit in (PATIENCE, DIAL_TIMEOUT)]
+        over = [since + limit for since in self._dialling.values() for limit in (PATIENCE, REPORT_TIMEOUT)]
         return min([*again, *(each for each in over if each > now)], default=None)
 
     def _may_dial(self, peer: PeerId, now: float) -> bool:

@@ -6,11 +6,11 @@ from crust.discovery.contact import Contact, Source
 from crust.discovery.target_connections import (
     BACKOFF_MAX,
     BACKOFF_MIN,
-    DIAL_TIMEOUT,
     MAX_AT_ONCE,
     MAX_CANDIDATES,
     MAX_REMEMBERED,
     PATIENCE,
+    REPORT_TIMEOUT,
     SPARE,
     TargetConnections,
     neighbourhood,
@@ -150,8 +150,8 @@ def test_a_dial_whose_end_nobody_tells_ends_all_the_same() -> None:
     bench = Bench(target=1)
     first = bench.plan()
     assert bench.targets.next_timer(0, 0.0) == PATIENCE
-    assert bench.targets.next_timer(0, PATIENCE) == DIAL_TIMEOUT
-    bench.now = DIAL_TIMEOUT
+    assert bench.targets.next_timer(0, PATIENCE) == REPORT_TIMEOUT
+    bench.now = REPORT_TIMEOUT
     second = bench.plan()
     assert len(second) == len(first) == 1 + SPARE
     assert not set(first) & set(second)
