@@ -73,10 +73,12 @@ def test_a_packet_without_payload_is_a_burst_of_its_own_length() -> None:
 
 def test_a_control_packet_says_where_both_halves_stand() -> None:
     sender = Sender(500, PathMtu(548, 1472), 1 << 20)
+    sender.buffer.write(b"on its way", 0, 10)
+    sender.buffer.take_run(sender.buffer.peek_run(10, 1), 1, 0.0)
     receiver = Receiver(100_000)
     receiver.buffer.ack_nr = 41
     receiver.difference = 1234
     receiver.buffer.add(44, b"early")
     packet = decode(control(PacketType.STATE, 7, sender, receiver, 1.5))
-    assert packet == Packet(PacketType.STATE, 7, 1_500_000, 1234, 100_000 - 5, 500, 41, b"\2\0\0\0")
+    assert packet == Packet(PacketType.STATE, 7, 1_500_000, 1234, 100_000 - 5, 501, 41, b"\2\0\0\0")
     assert len(control(PacketType.RESET, 7, sender, Receiver(9000), 0.0)) == HEADER_SIZE
