@@ -2,6 +2,7 @@
 
 import queue
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -141,13 +142,18 @@ def test_a_flood_costs_a_bounded_share_and_does_not_deafen(
             stranger.sendto(b"flood", ("127.0.0.1", ours.loop.sockets.port))
     other.start()
     assert ours.next().about == other.about
-    assert ours.loop.core.counters["floods"] > 0
+    assert 0 < ours.loop.core.counters["floods"] < 100
+    assert ours.turns < 200  # it sleeps although more could be read
 
 
-def test_an_idle_one_sleeps(two: tuple[Running, Running]) -> None:
+def test_an_idle_one_sleeps(two: tuple[Running, Running], monkeypatch: pytest.MonkeyPatch) -> None:
     """No polling: between a round of asking and an announcement nothing happens at all."""
     ours, _ = two
+    if sys.platform == "linux":  # the system tells of changes, so they are not looked for
+        monkeypatch.setattr(beacon_loop, "RESCAN_INTERVAL", 0.01)
     ours.start()
+    if not ours.loop.sockets.complete:
+        pytest.skip("IPv6 is switched off here, and a beacon looks from time to time whether it still is: switch it on")
     threading.Event().wait(2.0)  # the round is over
     before = ours.turns
     threading.Event().wait(1.0)
