@@ -299,6 +299,14 @@ class UtpSocket:
                         if self._stopped:
                             return
                         more = self._turn()
+        except Exception:
+            log.exception("the thread of %s crashed; please report this", self.local_address)
+            with self.lock:  # nobody may wait for what will never come
+                self._closing = self._stopped = True
+                for connection in self._multiplexer.connections:
+                    connection.fail(ConnectionLost("the thread that serves the UDP port has crashed"))
+                    self._multiplexer.touched[connection] = None
+                self._notify()
         finally:
             self._free()
 
