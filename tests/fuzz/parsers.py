@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 from crust.cli import bench_protocol, transfer_wire
 from crust.config import Config
+from crust.discovery import contact_record, gossip_messages
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError, EndpointError, Malformed
-from crust.identity import PeerId
+from crust.identity import Identity, PeerId
 from crust.transport import framing, records
 from crust.transport.aead import AEGIS256, CHACHA20
 from crust.transport.hello import Hello
@@ -276,6 +277,43 @@ _BENCH = [
     bench_protocol.bulk(20),
 ]
 
+
+# --- gossip -----------------------------------------------------------------------------------------------------------
+
+_TAG = contact_record.network_tag(network_keys("crust", None))
+_CONTACT = contact_record.make_record(
+    Identity(KEY), _TAG, (Endpoint.tcp("192.0.2.7:5483"), Endpoint.utp("[2001:db8::7]:1")), 5, 9
+)
+
+
+def _contact_record(data: bytes) -> None:
+    """Nothing but what was signed verifies, and what is one has no other form."""
+    try:
+        claim = contact_record.parse(data)
+        assert claim.raw == data
+        claim.verify(_TAG)
+    except Malformed:
+        return
+    assert data == _CONTACT.raw
+
+
+def _gossip(data: bytes) -> None:
+    try:
+        message = gossip_messages.parse_message(framing.parse_control(data))
+    except Malformed:
+        return
+    assert gossip_messages.parse_message(message.content()) == message
+
+
+_GOSSIP = [
+    json.dumps(message.content()).encode()
+    for message in (
+        gossip_messages.Sums(7, [1, 2**48 - 1]),
+        gossip_messages.Have(7, [0, 63], {bytes(8): 5, bytes(range(8)): 2**48 - 1}, full=True),
+        *gossip_messages.gives(7, [_CONTACT.raw], [bytes(8)]),
+    )
+]
+
 PARSERS = [
     Parser("endpoint", [text.encode() for text in _ENDPOINTS], _endpoint),
     Parser("peer id", [KEY.hex().encode(), KEY.hex().upper().encode()], _peer_id),
@@ -288,4 +326,6 @@ PARSERS = [
     Parser("utp packet", [utp.encode(packet) for packet in _UTP], _utp_packet),
     Parser("transfer", _TRANSFER, _transfer),
     Parser("bench", _BENCH, _bench),
+    Parser("contact record", [_CONTACT.raw], _contact_record),
+    Parser("gossip", _GOSSIP, _gossip),
 ]
