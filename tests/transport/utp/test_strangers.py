@@ -9,27 +9,15 @@ from crust.transport.utp import constants as c
 from crust.transport.utp.burst import Address
 from crust.transport.utp.packet import Packet, PacketType, decode, encode
 from crust.transport.utp.settings import UtpSettings
-from crust.transport.utp.strangers import Strangers
+from crust.transport.utp.strangers import FIRST_PACKETS, Strangers
 
 NOW = 10.0
 PEER = ("192.0.2.1", 7)
 
 
-class Numbers:
-    """What `Random` gives, written down."""
-
-    def __init__(self, *numbers: int) -> None:
-        self._numbers = list(numbers)
-
-    def getrandbits(self, k: int, /) -> int:
-        assert k == 16
-        return self._numbers.pop(0)
-
-
-def make(*numbers: int) -> tuple[Strangers, Counter[str]]:
+def make() -> tuple[Strangers, Counter[str]]:
     counters = Counter[str]()
-    rng = Numbers(*numbers) if numbers else Random(1)
-    return Strangers(UtpSettings(receive_window=7777), rng, counters), counters
+    return Strangers(UtpSettings(receive_window=7777), Random(1), counters), counters
 
 
 def syn(connection_id: int = 1000, seq_nr: int = 1) -> Packet:
@@ -47,65 +35,102 @@ def answers(strangers: Strangers) -> list[tuple[Address, Packet]]:
 
 
 def test_a_syn_is_answered_with_a_number_of_ours() -> None:
-    strangers, _ = make(4711)
+    strangers, _ = make()
     assert strangers.on_syn(syn(65535, 9), PEER, True, NOW)
     ((address, answer),) = answers(strangers)
     assert address == PEER
-    assert answer == Packet(PacketType.STATE, 65535, 10_000_000, 6_000_000, 7777, 4711, 9)
+    assert answer == Packet(PacketType.STATE, 65535, 10_000_000, 6_000_000, 7777, answer.seq_nr, 9)
     asked = strangers.half_open.get(PEER, 0)
     assert asked is not None
-    assert (asked.our_seq, asked.their_seq) == (4711, 9)
+    assert (asked.our_seq, asked.their_seq) == (answer.seq_nr, 9)
 
 
 def test_a_repeated_syn_gets_the_same_answer_even_where_nobody_new_is_welcome() -> None:
-    strangers, _ = make(4711)
+    strangers, _ = make()
     strangers.on_syn(syn(), PEER, True, NOW)
     assert strangers.on_syn(syn(), PEER, False, NOW + 1)
     first, second = answers(strangers)
-    assert first[1].seq_nr == second[1].seq_nr == 4711
+    assert first[1].seq_nr == second[1].seq_nr
     assert len(strangers.half_open) == 1
 
 
 def test_who_is_not_welcome_gets_no_answer() -> None:
-    strangers, _ = make(4711)
+    strangers, _ = make()
     assert not strangers.on_syn(syn(), PEER, False, NOW)
     assert not strangers.answers
     assert not len(strangers.half_open)
 
 
 def test_another_syn_with_the_same_id_gets_no_answer() -> None:
-    strangers, _ = make(4711)
+    strangers, _ = make()
     strangers.on_syn(syn(seq_nr=1), PEER, True, NOW)
     assert not strangers.on_syn(syn(seq_nr=2), PEER, True, NOW)
     assert len(strangers.answers) == 1
 
 
 @pytest.mark.parametrize(
-    ("kind", "ack_nr", "proved"),
+    ("kind", "off", "proved"),
     [
-        (PacketType.STATE, 4710, True),
-        (PacketType.DATA, 4710, True),
-        (PacketType.FIN, 4710, True),
-        (PacketType.RESET, 4710, False),
-        (PacketType.DATA, 4711, False),
-        (PacketType.DATA, 4709, False),
+        (PacketType.STATE, 0, True),
+        (PacketType.DATA, 0, True),
+        (PacketType.FIN, 0, True),
+        (PacketType.RESET, 0, False),
+        (PacketType.DATA, 1, False),
+        (PacketType.DATA, -1, False),
     ],
 )
-def test_only_who_got_our_answer_knows_our_number(kind: PacketType, ack_nr: int, proved: bool) -> None:
-    strangers, _ = make(4711)
+def test_only_who_got_our_answer_knows_our_number(kind: PacketType, off: int, proved: bool) -> None:
+    strangers, _ = make()
     strangers.on_syn(syn(), PEER, True, NOW)
     asked = strangers.half_open.get(PEER, 1001)
     assert asked is not None
+    ack_nr = (asked.our_seq - 1 + off) & 0xFFFF
     assert strangers.proves(stray(kind)._replace(ack_nr=ack_nr), asked) is proved
     assert strangers.proves(stray()._replace(ack_nr=65535), asked._replace(our_seq=0))
 
 
+def forgotten(strangers: Strangers) -> tuple[int, int]:
+    """Somebody asked, was answered, and had to make room; our number, and theirs."""
+    strangers.on_syn(syn(seq_nr=65534), PEER, True, NOW)
+    ((_, answer),) = answers(strangers)
+    strangers.half_open.remove(PEER, 1001)
+    return answer.seq_nr, 65534
+
+
+@pytest.mark.parametrize(("ahead", "known"), [(0, False), (1, True), (FIRST_PACKETS, True), (FIRST_PACKETS + 1, False)])
+def test_somebody_whose_record_made_room_for_others_is_recognised(ahead: int, known: bool) -> None:
+    strangers, _ = make()
+    our_seq, their_seq = forgotten(strangers)
+    proof = stray(connection_id=1001, seq_nr=(their_seq + ahead) & 0xFFFF)._replace(ack_nr=(our_seq - 1) & 0xFFFF)
+    asked = strangers.recognise(proof, PEER, NOW)
+    assert (asked is not None) is known
+    if asked:
+        assert (asked.our_seq, asked.their_seq) == (our_seq, their_seq)
+        assert strangers.proves(proof, asked)
+        assert strangers.recognise(proof._replace(ack_nr=proof.ack_nr ^ 1), PEER, NOW) is None
+        assert strangers.recognise(proof._replace(connection_id=1002), PEER, NOW) is None
+        assert strangers.recognise(proof, ("192.0.2.1", 8), NOW) is None
+        assert make_other().recognise(proof, PEER, NOW) is None, "each socket has a secret of its own"
+
+
+def make_other() -> Strangers:
+    return Strangers(UtpSettings(), Random(2), Counter())
+
+
+def test_what_was_a_connection_is_not_recognised_as_a_new_one() -> None:
+    strangers, _ = make()
+    our_seq, their_seq = forgotten(strangers)
+    strangers.told(PEER, 1001, NOW)
+    proof = stray(connection_id=1001, seq_nr=(their_seq + 1) & 0xFFFF)._replace(ack_nr=(our_seq - 1) & 0xFFFF)
+    assert strangers.recognise(proof, PEER, NOW + 1) is None
+
+
 def test_a_stray_is_told_that_there_is_nothing() -> None:
-    strangers, counters = make(77)
+    strangers, counters = make()
     strangers.on_stray(stray(connection_id=5, seq_nr=6), PEER, NOW)
     ((address, answer),) = answers(strangers)
     assert address == PEER
-    assert (answer.type, answer.connection_id, answer.seq_nr, answer.ack_nr) == (PacketType.RESET, 5, 77, 6)
+    assert (answer.type, answer.connection_id, answer.ack_nr) == (PacketType.RESET, 5, 6)
     assert counters == {"resets_sent": 1}
 
 

@@ -47,7 +47,6 @@ def test_an_echo(host: str) -> None:
         assert read(dialled, 5) == b"hello"
 
 
-@pytest.mark.xfail(reason="a RESET hides the end that came before it", strict=True)
 def test_it_is_a_context_manager_that_lets_arrive_what_was_sent() -> None:
     with Quick((HOST, 0)) as one:
         with UtpSocket((HOST, 0)) as other:
@@ -341,7 +340,6 @@ def test_a_stream_may_be_closed_after_its_socket() -> None:
         assert dialled.stats().in_flight == 0
 
 
-@pytest.mark.xfail(reason="a RESET hides the end that came before it", strict=True)
 def test_closing_waits_until_what_was_sent_has_arrived() -> None:
     with Quick((HOST, 0)) as other:
         one = UtpSocket((HOST, 0))
