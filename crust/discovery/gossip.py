@@ -15,7 +15,14 @@ from typing import Any, Final
 from crust.discovery.allowance import Allowance
 from crust.discovery.conduct import Conduct, Offence
 from crust.discovery.contact import Contact, Source, dialable
-from crust.discovery.contact_record import SEQUENCE_LIMIT, ContactRecord, make_record, network_tag, publishable
+from crust.discovery.contact_record import (
+    EXPIRY_LIMIT,
+    SEQUENCE_LIMIT,
+    ContactRecord,
+    make_record,
+    network_tag,
+    publishable,
+)
 from crust.discovery.exchange import differences, listing, sums_for
 from crust.discovery.gossip_messages import (
     MAX_GIVEN,
@@ -202,7 +209,7 @@ class Gossip:
         sequence = max(int(wall * 1000), above + 1, last.sequence + 1 if last else 0)
         expiry = int(wall) + LIFETIME
         self._refresh_at = now + REFRESH * self._random.uniform(0.75, 1.0)
-        if sequence < SEQUENCE_LIMIT:
+        if 0 <= sequence < SEQUENCE_LIMIT and 0 <= expiry < EXPIRY_LIMIT:  # else the clock is broken
             record = make_record(self._identity, self._tag, self._endpoints, sequence, expiry, self._capabilities)
             self._store.put(record, None, now)
 

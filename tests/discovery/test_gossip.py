@@ -260,6 +260,18 @@ def test_a_node_with_an_old_identity_and_a_clock_that_went_back_is_heard_again()
     assert contact.endpoints == (Endpoint.tcp("10.0.0.2:2"),)
 
 
+@pytest.mark.parametrize("wall", [-1e9, 1e12])
+def test_a_broken_clock_does_no_harm(wall: float) -> None:
+    alice = Node(1)
+    alice.clock_error = wall - WALL
+    alice.publish()
+    assert alice.gossip.record is None
+    alice.clock_error = 0.0
+    alice.now = REFRESH
+    alice.tick()
+    assert alice.gossip.record
+
+
 # --- how often --------------------------------------------------------------------------------------------------------
 
 
