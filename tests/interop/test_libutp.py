@@ -131,6 +131,7 @@ def both_ways(
         assert (closed["bytes"], closed["sha256"], closed["error"]) == (size, digest(ours), None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ROLES)
 def test_much_goes_both_ways_at_once(sock: UtpSocket, libutp: Path, role: str) -> None:
     both_ways(sock, libutp, role, 20 * MB)
@@ -143,6 +144,7 @@ def test_very_much_goes_both_ways_at_once(sock: UtpSocket, libutp: Path, role: s
     both_ways(sock, libutp, role, 100 * MB)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ROLES)
 def test_fifty_streams_share_two_ports(sock: UtpSocket, libutp: Path, role: str) -> None:
     count, size = 50, 50_000
@@ -164,6 +166,7 @@ def test_fifty_streams_share_two_ports(sock: UtpSocket, libutp: Path, role: str)
     assert {fields["error"] for fields in closed} == {None}
 
 
+@pytest.mark.slow
 def test_two_libutps_may_choose_the_same_connection_id(sock: UtpSocket, libutp: Path) -> None:
     # They always do: its random numbers are the same in every new process.
     port = sock.local_address[1]
@@ -263,6 +266,7 @@ def test_a_peer_that_has_left_is_closed_without_waiting_long(sock: UtpSocket, li
     assert sock.counters["malformed"] == 0
 
 
+@pytest.mark.slow
 def test_a_libutp_that_was_killed_is_noticed(sock: UtpSocket, libutp: Path) -> None:
     # No forwarder here: it is the system that says at once that the port is closed.
     with Peer(libutp, "serve", "echo") as peer:
@@ -286,6 +290,7 @@ def all_but_the_first() -> Fate:
     return lambda _: next(count) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["there", "back"])
 @pytest.mark.parametrize("role", ROLES)
 def test_the_first_packet_of_either_side_may_be_lost(sock: UtpSocket, libutp: Path, role: str, direction: str) -> None:
@@ -294,6 +299,7 @@ def test_the_first_packet_of_either_side_may_be_lost(sock: UtpSocket, libutp: Pa
     both_ways(sock, libutp, role, 10_000, **fates)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ROLES)
 def test_a_reader_that_pauses_stops_libutp_and_starts_it_again(sock: UtpSocket, libutp: Path, role: str) -> None:
     size, full = 3 * MB, threading.Event()

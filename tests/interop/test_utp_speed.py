@@ -53,6 +53,7 @@ def test_calls_are_summed_from_what_strace_writes() -> None:
     assert calls_counted(summary) == 1234
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", utp_speed.SYSTEMS)
 @pytest.mark.usefixtures("packages")
 def test_a_pair_moves_bytes_one_way(system: str) -> None:
@@ -63,6 +64,7 @@ def test_a_pair_moves_bytes_one_way(system: str) -> None:
             assert cpu > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("packages")
 def test_system_calls_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     if not utp_speed.can_count():
@@ -71,6 +73,7 @@ def test_system_calls_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < packets_per_call("udx", 0.0) < 10
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("packages")
 def test_the_command_measures_and_writes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
