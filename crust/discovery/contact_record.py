@@ -44,8 +44,8 @@ _ENDPOINT_SIZES: Final = {4: 7, 6: 19}  # by IP version: kind, address, port
 _PROTOCOLS: Final = (Protocol.TCP, Protocol.UTP)  # by the upper four bits of a kind
 _DOMAIN: Final = b"crust contact record\0"
 
-MIN_RECORD: Final = _HEAD.size + SIGNATURE_SIZE
-MAX_RECORD: Final = MIN_RECORD + MAX_ENDPOINTS * 19
+MIN_CONTACT_RECORD: Final = _HEAD.size + SIGNATURE_SIZE
+MAX_CONTACT_RECORD: Final = MIN_CONTACT_RECORD + MAX_ENDPOINTS * 19
 """Bytes of a record with `MAX_ENDPOINTS` over IPv6."""
 
 
@@ -149,8 +149,8 @@ def parse(raw: bytes) -> Claim:
     Raises:
         Malformed: it is no record, or not in the one form that it must have.
     """
-    if not MIN_RECORD <= len(raw) <= MAX_RECORD:
-        raise Malformed(f"a contact record of {len(raw)} bytes; it has {MIN_RECORD} to {MAX_RECORD}")
+    if not MIN_CONTACT_RECORD <= len(raw) <= MAX_CONTACT_RECORD:
+        raise Malformed(f"a contact record of {len(raw)} bytes; it has {MIN_CONTACT_RECORD} to {MAX_CONTACT_RECORD}")
     version, capabilities, high, low, expiry, signing_key, count = _HEAD.unpack_from(raw)
     if version != RECORD_VERSION:
         raise Malformed(f"a contact record of version {version}, this node knows {RECORD_VERSION}")

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from crust.discovery.contact_record import MAX_RECORD
+from crust.discovery.contact_record import MAX_CONTACT_RECORD
 from crust.discovery.record_store import BUCKETS, SHORT_ID, SUM_SIZE
 from crust.errors import Malformed
 from crust.transport.framing import MAX_CONTROL, number_in
@@ -136,7 +136,7 @@ def decode_record(text: str) -> bytes:
     Raises:
         Malformed: it is not base64, or too long for a record.
     """
-    if len(text) > (MAX_RECORD + 2) // 3 * 4:
+    if len(text) > (MAX_CONTACT_RECORD + 2) // 3 * 4:
         raise Malformed("a contact record is too long")
     return _from_text(text)
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from crust.discovery.contact_record import (
     EXPIRY_LIMIT,
+    MAX_CONTACT_RECORD,
     MAX_ENDPOINTS,
-    MAX_RECORD,
-    MIN_RECORD,
+    MIN_CONTACT_RECORD,
     SEQUENCE_LIMIT,
     Capability,
     ContactRecord,
@@ -76,7 +76,7 @@ def test_there_and_back(given: list[Endpoint], sequence: int, expiry: int, capab
     assert claim.capabilities == capabilities
     assert set(claim.endpoints) == set(chosen) <= set(given)
     assert len(chosen) == min(len(set(given)), MAX_ENDPOINTS)
-    assert MIN_RECORD <= len(made.raw) <= MAX_RECORD
+    assert MIN_CONTACT_RECORD <= len(made.raw) <= MAX_CONTACT_RECORD
 
 
 def test_the_bytes() -> None:
@@ -202,7 +202,7 @@ def test_what_has_another_form_is_refused(body: bytes, reason: str) -> None:
         parse(signed(body))
 
 
-@given(data=st.binary(max_size=MAX_RECORD + 10))
+@given(data=st.binary(max_size=MAX_CONTACT_RECORD + 10))
 def test_only_malformed_comes_out(data: bytes) -> None:
     for raw in (data, record(1).raw[:HEAD] + data):
         try:

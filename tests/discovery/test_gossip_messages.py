@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crust.discovery.contact_record import MAX_RECORD
+from crust.discovery.contact_record import MAX_CONTACT_RECORD
 from crust.discovery.gossip_messages import (
     MAX_ENTRIES,
     MAX_GIVEN,
@@ -44,7 +44,7 @@ messages = st.one_of(
     st.builds(
         Give,
         numbers,
-        st.lists(st.binary(max_size=MAX_RECORD).map(lambda raw: base64.b64encode(raw).decode()), max_size=5),
+        st.lists(st.binary(max_size=MAX_CONTACT_RECORD).map(lambda raw: base64.b64encode(raw).decode()), max_size=5),
         st.lists(shorts, max_size=20),
     ),
 )
@@ -65,7 +65,7 @@ def test_there_and_back(message: Message) -> None:
     [
         Sums(LARGEST, [2**48 - 1] * BUCKETS),
         Have(LARGEST, list(range(BUCKETS)), dict.fromkeys(SHORTS[:MAX_ENTRIES], 2**48 - 1), True),
-        *gives(LARGEST, [bytes(MAX_RECORD)] * MAX_GIVEN, SHORTS[:MAX_GIVEN]),
+        *gives(LARGEST, [bytes(MAX_CONTACT_RECORD)] * MAX_GIVEN, SHORTS[:MAX_GIVEN]),
     ],
 )
 def test_the_largest_fit_a_frame(message: Message) -> None:
@@ -73,7 +73,7 @@ def test_the_largest_fit_a_frame(message: Message) -> None:
     assert len(control_frame(CONTACTS, message.content())) <= MAX_CONTROL + 4
 
 
-@given(sizes=st.lists(st.integers(1, MAX_RECORD), max_size=MAX_GIVEN), wanted=st.integers(0, MAX_GIVEN))
+@given(sizes=st.lists(st.integers(1, MAX_CONTACT_RECORD), max_size=MAX_GIVEN), wanted=st.integers(0, MAX_GIVEN))
 def test_much_is_given_in_several_frames(sizes: list[int], wanted: int) -> None:
     records = [bytes([number]) * size for number, size in enumerate(sizes)]
     made = [parse_message(as_it_arrives(give.content())) for give in gives(7, records, SHORTS[:wanted])]
