@@ -13,6 +13,7 @@ from tests.transport.utp.simulation.test_wraps import Always
 ROUNDS = 150
 
 
+@pytest.mark.slow
 def test_nothing_of_a_closed_connection_is_kept() -> None:
     pair = Pair(Conditions(delay=0.01, loss=0.05, duplicate=0.05), seed=3)
     alive: weakref.WeakSet[UtpConnection] = weakref.WeakSet()

@@ -10,6 +10,8 @@ from tests.transport.utp.simulation.link import IP_AND_UDP, Conditions
 from tests.transport.utp.simulation.node import Kernel
 from tests.transport.utp.simulation.pair import End, Pair, repetitions, transferred
 
+pytestmark = pytest.mark.slow  # minutes of virtual time, so seconds of real time each
+
 MTU = 1472
 
 

@@ -15,6 +15,7 @@ def test_a_transfer_over_a_clean_link_repeats_nothing() -> None:
     assert repetitions(pair) == 0
 
 
+@pytest.mark.slow
 def test_one_huge_transfer_with_loss() -> None:
     """More packets than there are sequence numbers would be 90 MB; this has enough to see everything else."""
     pair = Pair(Conditions(delay=0.005, loss=0.01), seed=5)

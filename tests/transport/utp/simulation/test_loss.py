@@ -41,6 +41,7 @@ def test_several_lost_packets_of_a_window_are_each_sent_again_once() -> None:
     assert repetitions(pair) - before == 4
 
 
+@pytest.mark.slow
 def test_a_lost_repetition_does_not_wait_for_long() -> None:
     pair = Pair(Conditions(delay=0.05))
     dialler, accepted = pair.connected()
