@@ -14,6 +14,8 @@ _NETLINK_ROUTE: Final = 0
 _GROUPS: Final = 0x1 | 0x10 | 0x100  # links, IPv4 addresses, IPv6 addresses
 _RTM_NEWLINK: Final = 16
 _RTM_DELLINK: Final = 17
+_RTM_GETLINK: Final = 18
+_REQUEST_ALL: Final = 0x1 | 0x300  # NLM_F_REQUEST, NLM_F_DUMP
 _HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence number, port
 _LINK: Final = struct.Struct("=BxHiII")  # family, type, index, flags, change
 _IFF_RUNNING: Final = 0x40
@@ -36,10 +38,14 @@ class LinkWatch:
         try:
             self._sock.bind((0, _GROUPS))
             self._sock.setblocking(False)
+            self._running: dict[int, bool] = {}
+            # What has no network now is to be noticed when it gets one.
+            body = _LINK.pack(0, 0, 0, 0, 0)
+            self._sock.send(_HEADER.pack(_HEADER.size + len(body), _RTM_GETLINK, _REQUEST_ALL, 1, 0) + body)
+            self.came_up()
         except OSError:
             self._sock.close()
             raise
-        self._running: dict[int, bool] = {}
 
     def fileno(self) -> int:
         """For selectors."""

@@ -1,5 +1,6 @@
 """`crust.discovery.link_watch`: that changes are noticed; on real interfaces in ``tests/lab/test_beacon.py``."""
 
+import socket
 import struct
 import sys
 from collections.abc import Iterator
@@ -33,7 +34,16 @@ def test_nothing_happens_and_nothing_blocks(watch: LinkWatch) -> None:
 
 
 @linux
+def test_it_knows_from_the_start_which_have_a_network(watch: LinkWatch) -> None:
+    """So one whose cable is plugged in afterwards is noticed."""
+    names = dict(socket.if_nameindex())
+    assert names.keys() <= watch._running.keys()
+    assert watch._running[socket.if_nametoindex("lo")]
+
+
+@linux
 def test_an_interface_that_gets_its_network_came_up(watch: LinkWatch) -> None:
+    watch._running.clear()
     assert watch._note(message(NEW, 2, 0)) == set()
     assert watch._note(message(NEW, 2, RUNNING)) == {2}
     assert watch._note(message(NEW, 2, RUNNING)) == set()  # wireless ones say so every minute
@@ -43,6 +53,7 @@ def test_an_interface_that_gets_its_network_came_up(watch: LinkWatch) -> None:
 
 @linux
 def test_several_in_one_datagram_of_odd_lengths(watch: LinkWatch) -> None:
+    watch._running.clear()
     data = message(NEW, 2, 0, b"123") + message(ADDRESS, 2, 0) + message(NEW, 2, RUNNING, b"1")
     assert watch._note(data) == {2}
 
