@@ -14,8 +14,15 @@ from crust.transport.utp.settings import UtpSettings
 FIRST_PACKETS: Final = 4
 """Packets after a SYN by which its sender is recognised without a record: the very first ones may be lost."""
 
+NUMBER_SECONDS: Final = 30.0
+"""Seconds for which the number in an answer, or the one after it, opens a connection without a record."""
+
 _ANSWERS_WAITING: Final = 1024
 """Answers that wait to be sent; beyond it the strangers can ask again."""
+
+
+def _slot(now: float) -> int:
+    return int(now // NUMBER_SECONDS)
 
 
 class Random(Protocol):
@@ -63,7 +70,7 @@ class Strangers:
         recv_id = (packet.connection_id + 1) & SEQ_MASK
         asked = self.half_open.get(address, recv_id)
         if asked is None:
-            seq_nr = self._number(address, recv_id, packet.seq_nr)
+            seq_nr = self._number(address, recv_id, packet.seq_nr, _slot(now))
             if not welcome or not self.half_open.add(address, recv_id, packet.seq_nr, seq_nr, now):
                 return False
         elif asked.their_seq == packet.seq_nr:
@@ -77,9 +84,9 @@ class Strangers:
         self.answer(address, header(*fields, seq_nr, packet.seq_nr))
         return True
 
-    def _number(self, address: Address, recv_id: int, their_seq: int) -> int:
-        """Our first sequence number for somebody: the same each time, and nobody can guess it."""
-        asked = f"{address[0]} {address[1]} {recv_id} {their_seq}".encode()
+    def _number(self, address: Address, recv_id: int, their_seq: int, slot: int) -> int:
+        """Our first sequence number for somebody who asks now: nobody can guess it, or use it for long."""
+        asked = f"{address[0]} {address[1]} {recv_id} {their_seq} {slot}".encode()
         return int.from_bytes(blake2b(asked, key=self._secret, digest_size=2).digest())
 
     def recognise(self, packet: Packet, address: Address, now: float) -> Asked | None:
@@ -93,8 +100,9 @@ class Strangers:
         our_seq = (packet.ack_nr + 1) & SEQ_MASK
         for ahead in range(1, FIRST_PACKETS + 1):
             their_seq = (packet.seq_nr - ahead) & SEQ_MASK
-            if self._number(address, packet.connection_id, their_seq) == our_seq:
-                return Asked(their_seq, our_seq, now, "")
+            for slot in (_slot(now), _slot(now) - 1):
+                if self._number(address, packet.connection_id, their_seq, slot) == our_seq:
+                    return Asked(their_seq, our_seq, now, "")
         return None
 
     def proves(self, packet: Packet, asked: Asked) -> bool:
