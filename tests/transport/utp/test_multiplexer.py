@@ -71,6 +71,8 @@ def test_a_reset_may_have_the_id_of_our_packets() -> None:
     forged = packet(RESET, connection_id=connection.send_id, ack_nr=connection.syn_seq + 9)
     give(mux, forged, SOON)
     assert not connection.over
+    give(mux, forged._replace(connection_id=connection.recv_id - 1, ack_nr=connection.syn_seq), SOON)
+    assert not connection.over, "that is nobody's id"
     give(mux, packet(RESET, connection_id=connection.send_id, ack_nr=connection.syn_seq), SOON)
     assert connection.over
     assert len(mux) == 0

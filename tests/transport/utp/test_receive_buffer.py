@@ -160,6 +160,16 @@ def test_what_is_missing_is_let_in_where_early_ones_fill_the_room() -> None:
     assert buffer.add(5, b"x") is Arrival.REFUSED, "and no more than that"
 
 
+def test_what_came_early_takes_room_only_once() -> None:
+    buffer = ReceiveBuffer(0, 3000)
+    buffer.add(2, bytes(1000))
+    assert buffer.free == 2000
+    buffer.add(1, bytes(500))
+    assert (buffer.waiting, buffer.free) == (1500, 1500)
+    assert buffer.read(1) + buffer.read(5000) + buffer.read(5000) == bytes(1500)
+    assert buffer.free == 3000
+
+
 def test_nothing_comes_after_the_end() -> None:
     buffer = ReceiveBuffer(0, MUCH)
     assert buffer.finish(3) is Arrival.EARLY

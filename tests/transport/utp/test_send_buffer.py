@@ -240,6 +240,13 @@ def test_a_fin_that_was_named_early_counts_when_all_before_it_has_arrived() -> N
     assert buffer.acknowledge(11).fin
 
 
+def test_a_fin_that_never_left_cannot_be_named() -> None:
+    buffer = sent(b"data")
+    fin = buffer.make_fin()
+    assert buffer.acknowledge(9, [fin.seq_nr]).packets == 0
+    assert buffer.to_resend() is fin
+
+
 def test_a_fin_is_not_sent_among_data() -> None:
     buffer = sent(b"one", b"two")
     buffer.taken([buffer.make_fin()], 5.0)

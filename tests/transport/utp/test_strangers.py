@@ -9,7 +9,7 @@ from crust.transport.utp import constants as c
 from crust.transport.utp.burst import Address
 from crust.transport.utp.packet import Packet, PacketType, decode, encode
 from crust.transport.utp.settings import UtpSettings
-from crust.transport.utp.strangers import FIRST_PACKETS, Strangers
+from crust.transport.utp.strangers import FIRST_PACKETS, NUMBER_SECONDS, Strangers
 
 NOW = 10.0
 PEER = ("192.0.2.1", 7)
@@ -111,6 +111,14 @@ def test_somebody_whose_record_made_room_for_others_is_recognised(ahead: int, kn
         assert strangers.recognise(proof._replace(connection_id=1002), PEER, NOW) is None
         assert strangers.recognise(proof, ("192.0.2.1", 8), NOW) is None
         assert make_other().recognise(proof, PEER, NOW) is None, "each socket has a secret of its own"
+
+
+def test_nobody_is_recognised_for_long() -> None:
+    strangers, _ = make()
+    our_seq, their_seq = forgotten(strangers)
+    proof = stray(connection_id=1001, seq_nr=(their_seq + 1) & 0xFFFF)._replace(ack_nr=(our_seq - 1) & 0xFFFF)
+    assert strangers.recognise(proof, PEER, NOW + NUMBER_SECONDS) is not None
+    assert strangers.recognise(proof, PEER, NOW + 2 * NUMBER_SECONDS) is None
 
 
 def make_other() -> Strangers:
