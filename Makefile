@@ -33,7 +33,7 @@ demo: $(VENV)/.for-cli ## real peers in separate processes find each other, chat
 	$(BIN)/crust demo
 
 test: $(VENV)/.for-dev ## the tests, without the slow ones (under three minutes)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 check: $(VENV)/.for-dev ## lint, formatting and types
 	$(BIN)/ruff check .

@@ -99,3 +99,32 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _fail_skips(report)
     return report
+
+
+# Whole programs, whole networks and minutes of virtual time: together they take longer than all the others.
+_SLOW_FILES = (
+    "tests/cli/test_bench.py",
+    "tests/cli/test_bench_report.py",
+    "tests/cli/test_demo.py",
+    "tests/cli/test_peer.py",
+    "tests/cli/test_peer_on_terminal.py",
+    "tests/cli/test_transfer_receive.py",
+    "tests/cli/test_transfer_send.py",
+    "tests/discovery/test_cache_killed.py",
+    "tests/discovery/test_gossip_simulation.py",
+    "tests/interop/test_libutp.py",
+    "tests/manager/test_many_peers.py",
+    "tests/manager/test_utp_mesh.py",
+    "tests/transport/utp/test_ledbat.py",
+    "tests/transport/utp/simulation/test_churn.py",
+    "tests/transport/utp/simulation/test_mesh.py",
+    "tests/transport/utp/simulation/test_wraps.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of a slow file."""
+    for item in items:
+        if item.nodeid.startswith(_SLOW_FILES):
+            item.add_marker(pytest.mark.slow)

@@ -274,9 +274,12 @@ def test_without_threads_a_connection_is_closed(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(here.acceptor._pool, "submit", submit)
-    assert read_to_end(here.connect()) == b""
+    try:
+        assert read_to_end(here.connect()) == b""
+    except BrokenPipeError:
+        pass  # it was closed so soon that connect() saw it
+    until(lambda: "ulimit -u" in caplog.text)
     assert here.acceptor.half_open == 0
-    assert "ulimit -u" in caplog.text
 
 
 # --- uTP ------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ class Dice:
         self._numbers = list(numbers)
 
     def getrandbits(self, k: int, /) -> int:
-        return self._numbers.pop(0)
+        return self._numbers.pop(0) if k == 16 else 0
 
 
 class Conversation:
@@ -66,7 +66,8 @@ class Conversation:
 
     def __init__(self) -> None:
         self.dialler = Multiplexer(rng=Dice(17767, 100))
-        self.acceptor = Multiplexer(rng=Dice(7000))
+        self.acceptor = Multiplexer(rng=Dice())
+        self.acceptor._strangers._number = lambda *_: 7000  # type: ignore[method-assign]
         self.acceptor.accepting = True
         self.said: list[str] = []
 

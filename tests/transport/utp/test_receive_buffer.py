@@ -88,8 +88,9 @@ def test_the_reader_gets_what_was_sent_in_order_and_once(
     model, buffer = Model(payloads, capacity, end), ReceiveBuffer((START - 1) & 0xFFFF, capacity)
     for what, number, extra in steps:
         if what == "add" and number < len(payloads):
+            ended = buffer.at_end
             arrival = buffer.add((START + number) & 0xFFFF, memoryview(payloads[number]))
-            if buffer.at_end:
+            if ended:
                 assert arrival in (Arrival.DUPLICATE, Arrival.REFUSED)
             else:
                 assert arrival is model.add(number, payloads[number])
