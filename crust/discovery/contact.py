@@ -50,8 +50,8 @@ def dialable(endpoint: Endpoint, *, allow_loopback: bool = False, allow_link_loc
     """Whether an endpoint that another node (or a file) told us of is worth dialling and remembering.
 
     Never are: host names (a stranger shall not choose what we ask name servers for), tracer endpoints (clear text),
-    port 0, and unspecified, multicast, broadcast and reserved addresses. Of an IPv4-mapped IPv6 address the embedded one
-    counts. Endpoints that the user configured need not pass.
+    port 0, and unspecified, multicast, broadcast and reserved addresses. Of an IPv4-mapped IPv6 address the embedded
+    one counts. Endpoints that the user configured need not pass.
 
     Args:
         endpoint: the endpoint.

@@ -189,7 +189,8 @@ def test_a_new_node_at_the_address_of_one_that_has_vanished_gets_in_at_once(node
             second.send_messages(b"hello")
             hub.wait(lambda node: node.heard[second.id] == [b"hello"])
             (lost,) = hub.losses(first.id)
-            assert "another node has come from its address" in lost.reason
+            # Which of the two is noticed first is chance: the newcomer, or its answer to what was meant for the other.
+            assert lost.reason.startswith(("another node has come from its address", "the peer reset the connection"))
             assert [info.peer_id for info in hub.manager.connections()] == [second.id]
 
 
