@@ -113,6 +113,7 @@ def test_a_killed_process_that_comes_back_is_welcome_at_once(nodes: Nodes, tmp_p
         "the peer ended without a goodbye (it crashed, was killed, or the network was cut)",
         "Connection reset by peer: the peer or a box on the way reset the connection",
         "the peer has made a new connection in place of this one",
+        "the peer's port is closed: its program ended, or its address changed",  # uTP: the system says so for the dead
     }
 
 

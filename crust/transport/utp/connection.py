@@ -174,7 +174,7 @@ class UtpConnection:
 
     def fail(self, error: CrustError) -> bytes:
         """End the connection at once; what comes back is the RESET for the peer, if it is to be told."""
-        told = self.state is not State.CLOSED and self.established
+        told = self.state is State.SYN_RECV or (self.established and not self.over)  # who knows of it
         reset = self._control(PacketType.RESET, 0.0) if told else b""
         self._over(error)
         return reset

@@ -22,6 +22,10 @@ from crust.transport.utp.states import State
 from crust.transport.utp.strangers import Random, Strangers
 from crust.transport.utp.train import as_train
 
+_LESSER: Final = SEQ_MASK >> 1
+_GREATER: Final = SEQ_MASK ^ _LESSER
+"""The half of the connection ids that a rendezvous begins with, and the other, for when both sides took the same."""
+
 _REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET})
 
 
@@ -83,7 +87,7 @@ class Multiplexer:
             early = self._came_first(address, now)
             if early is not None:
                 return early
-        recv_id = self._free_id(address)
+        recv_id = self._free_id(address, _LESSER if rendezvous else SEQ_MASK)
         connection = UtpConnection(
             address,
             recv_id,
@@ -130,9 +134,9 @@ class Multiplexer:
     def _path_mtu(self) -> PathMtu:
         return PathMtu(*self._mtu_range, headers=HEADERS_IPV6 if self._ipv6 else HEADERS_IPV4)
 
-    def _free_id(self, address: Address) -> int:
+    def _free_id(self, address: Address, mask: int = SEQ_MASK, half: int = 0) -> int:
         while True:
-            recv_id = self._random.getrandbits(16)
+            recv_id = self._random.getrandbits(16) & mask | half
             if (address, recv_id) not in self._connections and self._half_open.get(address, recv_id) is None:
                 return recv_id
 
@@ -273,7 +277,8 @@ class Multiplexer:
             return  # another SYN of the peer than the one that we answered
         mine, theirs = (ours.syn_seq, ours.recv_id), (packet.seq_nr, packet.connection_id)
         if theirs == mine:
-            self._renew(ours)
+            # Both go to the greater half of the ids: what is still on its way under the old one is the lesser.
+            self._renew(ours, self._free_id(ours.address, half=_GREATER))
         if theirs <= mine:
             self.counters["crossing_ignored"] += 1
             return  # they will see ours, and answer it
@@ -343,11 +348,10 @@ class Multiplexer:
     def _maybe_renew(self, connection: UtpConnection) -> None:
         """Dial with another connection id: the answer to this one may have been lost for good."""
         if connection.syns and connection.syns % c.SYNS_PER_ID == 0:
-            self._renew(connection)
+            self._renew(connection, self._free_id(connection.address))
 
-    def _renew(self, connection: UtpConnection) -> None:
+    def _renew(self, connection: UtpConnection, recv_id: int) -> None:
         del self._connections[(connection.address, connection.recv_id)]
-        recv_id = self._free_id(connection.address)
         connection.recv_id, connection.send_id = recv_id, (recv_id + 1) & SEQ_MASK
         self._connections[(connection.address, recv_id)] = connection
 

@@ -93,6 +93,40 @@ def test_of_two_syns_that_cross_the_greater_counts() -> None:
     assert (answer.connection_id, answer.ack_nr) == (9, connection.syn_seq + 1)
 
 
+def test_two_syns_that_are_the_same_give_way_to_greater_ones() -> None:
+    """What is still on its way under the old numbers must count for neither side."""
+    mux, theirs = port(accepting=False), port(accepting=False)
+    connection, other = mux.connect(PEER, NOW, rendezvous=True), theirs.connect(PEER, NOW, rendezvous=True)
+    (early,), (same,) = sent(mux, NOW), sent(theirs, NOW)
+    assert (early.seq_nr, early.connection_id) == (same.seq_nr, same.connection_id), "both drew from the same numbers"
+    theirs._random.getrandbits(16)  # and do not any more
+    give(mux, same, NOW)
+    give(theirs, same, NOW)
+    assert min(connection.recv_id, other.recv_id) > early.connection_id
+    give(mux, same, SOON)  # another of those that were sent before
+    give(theirs, same, SOON)
+    assert connection.state is other.state is State.SYN_SENT
+    assert mux._connections == {(PEER, connection.recv_id): connection}
+    later = NOW + c.RENDEZVOUS_INTERVAL
+    mux.tick(later)
+    theirs.tick(later)
+    (mine,), (yours,) = sent(mux, later), sent(theirs, later)
+    give(mux, yours, later)
+    give(theirs, mine, later)
+    assert {connection.state, other.state} == {State.SYN_SENT, State.SYN_RECV}
+
+
+def test_who_gives_a_rendezvous_up_says_so_where_the_other_may_know_of_it() -> None:
+    mux = port(accepting=False)
+    connection = mux.connect(PEER, NOW, rendezvous=True)
+    sent(mux, NOW)
+    give(mux, packet(SYN, seq_nr=connection.syn_seq + 1, connection_id=9), NOW)
+    (answer,) = sent(mux, NOW)
+    mux.fail(connection, ConnectionLost("had enough"), SOON)
+    (reset,) = sent(mux, SOON)
+    assert (reset.type, reset.connection_id, reset.ack_nr) == (RESET, 9, answer.ack_nr)
+
+
 # --- complaints of the network ---
 @pytest.mark.parametrize("error", [errno.ECONNREFUSED, errno.ECONNRESET])
 def test_a_closed_port_ends_the_dial_that_it_is_about(error: int) -> None:
