@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from crust import config_checks, config_yaml, files, limits
+from crust import config_checks, config_search, config_yaml, files, limits
 from crust.config_checks import Invalid
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError
@@ -146,18 +146,26 @@ class Config:
             raise ConfigError(str(invalid)) from None
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str] | None = None, *, app: str | None = None) -> Self:
         """Read a YAML file. File names in it are relative to its directory; ``~`` is the user's home.
 
         Args:
-            path: the file, UTF-8, at most 1 MiB.
+            path: the file, UTF-8, at most 1 MiB. ``None`` to look for one (`crust.config_search`): what the environment
+                variable ``CRUST_CONFIG`` names, then ``APP.crust.yaml`` beside the program, in the user's and in the
+                system's configuration directory. The first that is there counts; if none is, every setting has its
+                default.
+            app: whose file is looked for; the program's own name if not given.
 
         Raises:
             ConfigError: it cannot be read, or something in it is wrong. The message names the file and the line, the
                 key, what was given and what is allowed. The file is never changed.
         """
-        config = cls.parse(config_yaml.read_file(path), os.fspath(path))
-        directory = os.path.dirname(os.path.abspath(path))
+        found = config_search.find(path, app)
+        if found is None:
+            return cls()
+        name = os.fspath(found if path is None else path)
+        config = cls.parse(config_yaml.read_file(name), name)
+        directory = os.path.dirname(os.path.abspath(name))
         places: dict[str, Any] = {
             key: os.path.join(directory, os.path.expanduser(given))
             for key in ("identity_file", "cache_file")

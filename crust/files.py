@@ -1,8 +1,25 @@
-"""Writing files so that a reader, another process or a crash never meets half a file."""
+"""Names of files, and writing them so that a reader, another process or a crash never meets half a file."""
 
 import os
+import re
 import secrets
 from pathlib import Path
+from typing import Final
+
+from crust.errors import ConfigError
+
+_APP: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+
+
+def app_file(app: str, ending: str) -> str:
+    """``APP.ENDING``: the name of a file that a program has for itself.
+
+    Raises:
+        ConfigError: ``app`` is no name for a file.
+    """
+    if not _APP.fullmatch(app):
+        raise ConfigError(f"{app!r} cannot name a file: use 1 to 64 letters, digits, '-', '_' and '.'")
+    return f"{app}.{ending}"
 
 
 def write_whole(path: str | os.PathLike[str], text: str, *, mode: int = 0o666, replace: bool = True) -> None:

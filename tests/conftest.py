@@ -18,6 +18,9 @@ import pytest
 GRACE = 5.0  # seconds
 _DESCRIPTORS = Path("/proc/self/fd")
 
+# Whoever runs the tests may have settings of their own, which must not count here, nor in processes that tests start.
+os.environ["CRUST_CONFIG"] = os.devnull
+
 # No deadline: timings of single examples say nothing on a shared machine; pytest-timeout guards against hanging.
 hypothesis.settings.register_profile("fast", max_examples=100, deadline=None)
 hypothesis.settings.register_profile("deep", max_examples=5_000, deadline=None)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from crust.discovery.cache_table import CacheTable, by_usefulness, storable
 from crust.discovery.contact import Contact, Source
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError
+from crust.files import app_file
 from crust.identity import PeerId
 from crust.workers import start_thread
 
@@ -26,7 +26,6 @@ CAPACITY: Final = 1500  # contacts; 196 KB of file
 LOCK_PATIENCE: Final = 1.0  # seconds; the lock is held for milliseconds, unless its holder was stopped
 RETRY_AFTER: Final = 30.0  # seconds before a lock that was not to be had is tried again, if nothing new comes
 MAX_UNSAVED: Final = 4096  # changes kept while the lock is not to be had; the oldest go first
-_APP: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 Change = Callable[[CacheTable], None]
 
@@ -38,14 +37,13 @@ def usual_path(app: str = "crust") -> Path:
     Raises:
         ConfigError: ``app`` is no name for a file.
     """
-    if not _APP.fullmatch(app):
-        raise ConfigError(f"{app!r} cannot name a file: use 1 to 64 letters, digits, '-', '_' and '.'")
+    name = app_file(app, "bootstrap.cache")
     directory = platformdirs.user_cache_path("crust", appauthor=False)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         log.debug("cannot make %s: %s", directory, error)  # the cache will say so, with what follows from it
-    return directory / f"{app}.bootstrap.cache"
+    return directory / name
 
 
 class BootstrapCache:
