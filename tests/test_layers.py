@@ -14,11 +14,11 @@ from tests.source_tree import crust_imports, modules, outside_imports, tree
 LEVELS: list[tuple[str, str]] = [
     (
         "leaves: nothing of crust",
-        "errors _version files nat discovery transport transport.utp.sequence transport.utp.constants",
+        "errors _version nat discovery transport transport.utp.sequence transport.utp.constants",
     ),
     (
         "numbers and small values",
-        "limits discovery.allowance discovery.beacon_links discovery.link_watch "
+        "limits files discovery.allowance discovery.beacon_links discovery.link_watch "
         "transport.utp.burst transport.utp.settings transport.utp.states",
     ),
     (
@@ -35,7 +35,7 @@ LEVELS: list[tuple[str, str]] = [
     ("a cache of contacts: its file", "discovery.cache_file"),
     ("a cache of contacts: its face", "discovery.bootstrap_cache"),
     ("what the user is told, and may set", "event config_checks"),
-    ("files of settings", "config_yaml"),
+    ("files of settings", "config_yaml config_search"),
     ("settings", "config"),
     (
         "bytes to values and back (pure)",
