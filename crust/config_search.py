@@ -12,6 +12,9 @@ from crust.files import app_file
 VARIABLE: Final = "CRUST_CONFIG"
 """Environment variable that names the file. With ``os.devnull`` in it, every setting has its default."""
 ENDING: Final = "crust.yaml"
+BY_ARGUMENT: Final = "argument"
+BY_VARIABLE: Final = f"environment, {VARIABLE}"
+OF_USER: Final = "of the user"
 
 
 class Place(NamedTuple):
@@ -44,10 +47,10 @@ def places(path: str | os.PathLike[str] | None = None, app: str | None = None) -
     name = f"{program_name()}.{ENDING}" if app is None else app_file(app, ENDING)
     variable = os.environ.get(VARIABLE)
     return [
-        Place("named", None if path is None else Path(path), named=True),
-        Place(f"environment, {VARIABLE}", Path(variable) if variable else None, named=True),
+        Place(BY_ARGUMENT, None if path is None else Path(path), named=True),
+        Place(BY_VARIABLE, Path(variable) if variable else None, named=True),
         Place("beside the program", program and program.parent / name),
-        Place("of the user", platformdirs.user_config_path("crust", appauthor=False) / name),
+        Place(OF_USER, platformdirs.user_config_path("crust", appauthor=False) / name),
         Place("of the system", platformdirs.site_config_path("crust", appauthor=False) / name),
     ]
 

@@ -44,6 +44,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "send": ("crust.cli.transfer_send", "send files to a peer"),
     "receive": ("crust.cli.transfer_receive", "receive files from peers"),
     "bench": ("crust.cli.bench", "measure messages per second, bytes per second and round trips"),
+    "scan": ("crust.cli.scan", "list the nodes that answer on the local network"),
+    "cache": ("crust.cli.cache", "show, clear or add to the contacts remembered from earlier"),
+    "config": ("crust.cli.config", "make, show or check the configuration file"),
     "version": ("crust.cli.version", "print the versions of crust and of what it stands on"),
 }
 """Every subcommand: its module, and its line in ``crust --help``."""
@@ -51,6 +54,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 OPTIONAL_PACKAGES: Final = frozenset({"rich", "prompt_toolkit", "matplotlib"})
 INSTALL_HINT: Final = "pip install 'crust-p2p[cli]'"
 KEY_VARIABLE: Final = "CRUST_NETWORK_KEY"
+APP: Final = "crust"
+"""The name in those of the command's own files, whatever the program is called."""
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -144,10 +149,12 @@ def config_from(args: argparse.Namespace, **changes: Any) -> "Config":
 
     Raises:
         ConfigError: a file or a value is wrong.
+
+    Without ``--config`` a file is looked for, as `Config.load` does.
     """
     from crust.config import Config
 
-    config = Config.load(args.config) if args.config else Config()
+    config = Config.load(args.config, app=APP)
     key = args.network_key if args.network_key is not None else os.environ.get(KEY_VARIABLE)
     given = {
         "tcp_port": args.tcp,

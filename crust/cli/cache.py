@@ -50,7 +50,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked for."""
-    config = Config.load(args.config) if args.config else Config()
+    config = Config.load(args.config, app=cli.APP)
     config = config.replace(
         network=args.network or config.network, network_key=os.environ.get(cli.KEY_VARIABLE) or config.network_key
     )

@@ -30,7 +30,6 @@ def tag(network: str = "crust") -> bytes:
 
 @pytest.fixture(autouse=True)
 def places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(cli.COMMANDS, "cache", ("crust.cli.cache", "contacts remembered from earlier"))
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda name, appauthor: tmp_path / "user")
     monkeypatch.delenv(cli.KEY_VARIABLE, raising=False)
 

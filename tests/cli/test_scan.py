@@ -29,8 +29,7 @@ class Asked:
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cli.COMMANDS, "scan", ("crust.cli.scan", "list the nodes that answer on the local network"))
+def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(cli.KEY_VARIABLE, raising=False)
 
 
