@@ -26,6 +26,9 @@ hypothesis.settings.register_profile("fast", max_examples=100, deadline=None)
 hypothesis.settings.register_profile("deep", max_examples=5_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
+# Inherited by child processes: no test speaks to the LAN or touches the contacts and settings of who runs it.
+os.environ["CRUST_ISOLATED"] = "1"
+
 
 def _crust_threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name.startswith("crust-")}
@@ -127,7 +130,7 @@ _SLOW_FILES = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of a slow file."""
+    """Mark every test of a slow file, except for those that are longer still."""
     for item in items:
-        if item.nodeid.startswith(_SLOW_FILES):
+        if item.nodeid.startswith(_SLOW_FILES) and item.get_closest_marker("long") is None:
             item.add_marker(pytest.mark.slow)

@@ -256,7 +256,7 @@ def test_the_cost_at_rest_of_a_hundred_nodes_is_as_documented() -> None:
     assert received < 250
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_cost_at_rest_of_a_thousand_nodes_is_as_documented() -> None:
     sent, received = at_rest(1000, 150.0)

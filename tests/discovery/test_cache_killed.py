@@ -1,10 +1,13 @@
 """``kill -9`` at any moment loses no record that was committed."""
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -13,20 +16,38 @@ from tests.discovery.cache_writer import CAPACITY, NAMES, endpoint
 from tests.processes import PATIENCE, ROOT
 
 
-def kill_at_random(path: Path, first: int, dice: random.Random) -> int:
-    """Run a writer from round ``first`` on and kill it some time later; the last round it said was committed."""
-    command = [sys.executable, "-m", "tests.discovery.cache_writer", str(path), str(first)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        timer = threading.Timer(dice.uniform(0, 0.02), child.kill)
+class Writers:
+    """Processes that write to a cache, one at a time. As a context manager it ends what is left of them."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.discovery.cache_writer"]
+        self._parent = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._parent:
+            assert self._parent.stdin is not None
+            self._parent.stdin.close()
+            assert self._parent.wait(PATIENCE) == 0
+
+    def kill_at_random(self, path: Path, first: int, dice: random.Random) -> int:
+        """Run a writer from round ``first`` on and kill it some time later; the last round it said was committed."""
+        assert self._parent.stdin is not None
+        assert self._parent.stdout is not None
+        self._parent.stdin.write(f"{first} {path}\n")
+        self._parent.stdin.flush()
+        child = int(self._parent.stdout.readline().removeprefix("pid "))
+        timer = threading.Timer(dice.uniform(0, 0.04), os.kill, (child, signal.SIGKILL))
         timer.start()
         # Read on meanwhile, or the writer would wait for us rather than write.
-        lines = child.stdout.read().split(b"\n")
+        last = first - 1
+        while not (line := self._parent.stdout.readline()).startswith("ended"):
+            last = int(line)
         timer.join()
-        child.wait(PATIENCE)
-    assert child.returncode == -9, "it was to be killed, but ended by itself"
-    return max([first, *(int(line) for line in lines[:-1])])
+        assert line == "ended -9\n", "it was to be killed, but ended by itself"
+        return last
 
 
 def check(path: Path, committed: int) -> None:
@@ -38,15 +59,16 @@ def check(path: Path, committed: int) -> None:
     assert file.damaged == 0
     for number in range(max(1, committed - NAMES + 1), committed + 1):
         assert last.get(endpoint(number), 0) >= number, f"round {number} was committed (the last was {committed})"
-    assert max(last.values()) <= committed + 1, "only the round that was being written may be there as well"
+    assert max(last.values(), default=0) <= committed + 1, "only the round that was being written may be there as well"
 
 
 def kill_again_and_again(path: Path, times: int) -> None:
     dice = random.Random(times)
     committed = 0
-    for _ in range(times):
-        committed = kill_at_random(path, committed + 1, dice)
-        check(path, committed)
+    with Writers() as writers:
+        for _ in range(times):
+            committed = writers.kill_at_random(path, committed + 1, dice)
+            check(path, committed)
     assert not list(path.parent.glob("*.corrupt*"))
 
 

@@ -1,6 +1,7 @@
 """Whole networks of gossiping nodes, simulated: from a line to enough connections, through loss, churn and lies.
 
-The figures of docs/discovery.md come from here: ``pytest -m slow -s tests/discovery/test_gossip_simulation.py``.
+The figures of docs/discovery.md come from here: ``pytest -m "slow or long" -o log_cli=true --log-cli-level=INFO
+tests/discovery/test_gossip_simulation.py``.
 """
 
 import logging
@@ -152,25 +153,21 @@ def test_costs_at_rest() -> None:
     assert rate_at_rest(100, 1200.0) < 40
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_costs_at_rest_of_a_thousand() -> None:
     assert rate_at_rest(1000, 600.0) < 250
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_a_thousand_through_loss_churn_and_lies() -> None:
-    world = World("thousand", target=4, loss=0.05)
-    in_a_line(world, with_liars(1000, 10, "thousand"), width=2)
-    for _ in range(30):
-        for _ in range(3):
-            world.kill(world.random.choice(world.honest))
-            newcomer = world.add()
-            world.link(newcomer, world.random.choice(world.honest[:-1]))
-        world.run(1.0)
+def through_loss_churn_and_lies(world: World, count: int) -> None:
+    in_a_line(world, with_liars(count, 10, world.seed), width=2)
+    for _ in range(count // 11):  # in half a minute: many more would cut the line before anybody knows others
+        world.kill(world.random.choice(world.honest))
+        newcomer = world.add()
+        world.link(newcomer, world.random.choice(world.honest[:-1]))
+        world.run(330 / count)
     assert world.run(60.0, world.all_have_target)
-    say(f"1,000 nodes, loss, churn, liars: all honest ones have 4 connections after {world.now:.1f} s")
+    say(f"{count} nodes, loss, churn, liars: all honest ones have 4 connections after {world.now:.1f} s")
     world.run(30.0)
     assert_only_liars_are_reported(world)
     known = sorted(len(node.gossip) for node in world.honest)
@@ -178,10 +175,27 @@ def test_a_thousand_through_loss_churn_and_lies() -> None:
     assert known[0] >= 20
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_from_a_line_of_a_thousand_to_enough_connections() -> None:
-    world = World("line", target=4)
-    in_a_line(world, [Node] * 1000)
+def test_two_hundred_through_loss_churn_and_lies() -> None:
+    through_loss_churn_and_lies(World("two hundred", target=4, loss=0.05), 200)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_a_thousand_through_loss_churn_and_lies() -> None:
+    through_loss_churn_and_lies(World("thousand", target=4, loss=0.05), 1000)
+
+
+def from_a_line_to_enough_connections(world: World, count: int) -> None:
+    in_a_line(world, [Node] * count)
     assert world.run(60.0, world.all_have_target)
-    say(f"1,000 nodes, no loss: all have 4 connections after {world.now:.1f} s, {world.dials} dials")
+    say(f"{count} nodes, no loss: all have 4 connections after {world.now:.1f} s, {world.dials} dials")
+
+
+def test_from_a_line_of_three_hundred_to_enough_connections() -> None:
+    from_a_line_to_enough_connections(World("line", target=4), 300)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_from_a_line_of_a_thousand_to_enough_connections() -> None:
+    from_a_line_to_enough_connections(World("line", target=4), 1000)

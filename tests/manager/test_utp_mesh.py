@@ -1,7 +1,7 @@
 """What the original's uTP did not stand: a full mesh that talks on every link while packets are lost.
 
 Its test of 60 nodes hung or lost connections once in some hundred links (its issues 412 and 439). Run it often with
-``CRUST_MESH_RUNS=200 pytest -m slow tests/manager/test_utp_mesh.py``; a failure names its seed.
+``CRUST_MESH_RUNS=200 pytest -m long tests/manager/test_utp_mesh.py``; a failure names its seed.
 """
 
 import itertools
@@ -126,7 +126,12 @@ def test_eight_nodes(
     lossy_mesh(nodes, monkeypatch, 8, calls, SEED)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["utp"], indirect=True)
+def test_sixteen_nodes(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    lossy_mesh(nodes, monkeypatch, 16, dial_once, SEED)
+
+
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("transport", ["utp"], indirect=True)
 @pytest.mark.parametrize("seed", range(SEED, SEED + RUNS))
