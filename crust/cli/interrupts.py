@@ -12,7 +12,7 @@ from crust.cli import Terminated
 
 
 class Interrupts:
-    """While installed (``with``), the first signal raises only in `sleep`, `readable` and `check`.
+    """While installed (``with``), the first signal raises only in `until_rung`, `readable` and `check`.
 
     An exception out of a signal handler can strike between any two steps of the main thread, such as taking a lock and
     being ready to give it back; other threads would then wait for ever. So the first signal is only noted. The second
@@ -61,13 +61,13 @@ class Interrupts:
             raise self._pending
 
     def ring(self) -> None:
-        """End the `sleep` of the main thread, or its next one. Any thread may call, until ``with`` is left."""
+        """End `until_rung` of the main thread, or its next one. Any thread may call, until ``with`` is left."""
         try:
             self._rope.send(b"\0")
         except BlockingIOError:
             pass  # it has been rung often enough
 
-    def sleep(self, seconds: float | None) -> None:
+    def until_rung(self, seconds: float | None) -> None:
         """Wait for `ring`, at most ``seconds``; ``None`` waits for ever. Signals raise."""
         if os.name != "posix":  # Windows does not end a wait for a signal that Python handles
             seconds = 1.0 if seconds is None else min(seconds, 1.0)

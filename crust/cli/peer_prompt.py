@@ -159,10 +159,8 @@ def _end_if_pending(app: "Application[str]", interrupts: Interrupts) -> None:
 
 
 def _exit(app: "Application[str]") -> None:
-    try:
+    if app.future is not None and not app.future.done():  # else it has just ended by itself
         app.exit(exception=KeyboardInterrupt)
-    except Exception:  # it has just ended by itself, which prompt_toolkit tells by a bare Exception
-        pass
 
 
 def _completer(peers: Peers) -> Any:

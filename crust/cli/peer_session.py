@@ -203,7 +203,7 @@ class Session:
                 if deadline.expired or (endpoints and self._view.failed.issuperset(endpoints)):
                     return False
                 self._news_wanted = True
-            self._interrupts.sleep(deadline.earlier(ALIAS_LOOK if endpoints else None).remaining())
+            self._interrupts.until_rung(deadline.earlier(ALIAS_LOOK if endpoints else None).remaining())
 
     def expect_peers(self) -> None:
         """We look for peers: say so if none is found for a while."""
@@ -214,7 +214,7 @@ class Session:
     def stay(self) -> None:
         """Go on without input: until a signal raises, or nobody reads our output any more."""
         while not self._nobody_listens:
-            self._interrupts.sleep(None)
+            self._interrupts.until_rung(None)
 
     def _send(self, peer: Peer, text: str) -> None:
         data = text.encode("utf-8", "surrogateescape")  # bytes of the input that are no UTF-8 go out as they came

@@ -1,13 +1,17 @@
 import os
+import select
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from crust.cli import Terminated
 from crust.cli.interrupts import Interrupts
+
+WhenItWaits = Callable[[Callable[[], object]], None]
 
 
 @pytest.fixture
@@ -33,46 +37,79 @@ def test_a_signal_is_noted_and_raised_at_the_next_check(
     assert caught.type is error
 
 
-def test_a_signal_ends_a_sleep(interrupts: Interrupts) -> None:
-    killer = threading.Timer(0.1, send, (signal.SIGTERM,))
-    killer.start()
+@pytest.fixture
+def when_it_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[WhenItWaits]:
+    """Has something done by another thread once the main thread has checked for signals and is about to wait."""
+    wait = select.select
+    threads: list[threading.Thread] = []
+
+    def install(action: Callable[[], object]) -> None:
+        def act_and_wait(*arguments: Any) -> Any:
+            monkeypatch.setattr(select, "select", wait)
+            threads.append(threading.Thread(target=action))
+            threads[0].start()
+            return wait(*arguments)
+
+        monkeypatch.setattr(select, "select", act_and_wait)
+
+    yield install
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("seconds", [None, 3600.0])
+def test_a_signal_ends_the_wait_for_a_ring(
+    interrupts: Interrupts, when_it_waits: WhenItWaits, seconds: float | None
+) -> None:
+    when_it_waits(lambda: send(signal.SIGTERM))
     with pytest.raises(Terminated):
-        interrupts.sleep(60)
-    killer.join()
+        interrupts.until_rung(seconds)
 
 
-def test_a_signal_of_before_lets_no_sleep_begin(interrupts: Interrupts) -> None:
+def test_after_a_signal_no_wait_begins(interrupts: Interrupts) -> None:
     send(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        interrupts.sleep(None)
+        interrupts.until_rung(None)
 
 
-def test_a_signal_ends_the_wait_for_input(interrupts: Interrupts) -> None:
+def test_a_signal_ends_the_wait_for_input(interrupts: Interrupts, when_it_waits: WhenItWaits) -> None:
     reader, writer = socket.socketpair()
     with reader, writer:
-        killer = threading.Timer(0.1, send, (signal.SIGTERM,))
-        killer.start()
+        when_it_waits(lambda: send(signal.SIGTERM))
         with pytest.raises(Terminated):
             interrupts.readable(reader.fileno())
-        killer.join()
 
 
-def test_a_ring_ends_a_sleep_now_or_later_but_no_wait_for_input(interrupts: Interrupts) -> None:
+def test_a_ring_ends_the_wait_for_it(interrupts: Interrupts, when_it_waits: WhenItWaits) -> None:
+    when_it_waits(interrupts.ring)
+    interrupts.until_rung(None)
+
+
+def test_a_ring_counts_for_the_next_wait_for_it_but_ends_no_wait_for_input(
+    interrupts: Interrupts, when_it_waits: WhenItWaits
+) -> None:
     for _ in range(100_000):  # more than the bell can hold
         interrupts.ring()
-    interrupts.sleep(None)
+    interrupts.until_rung(None)
     reader, writer = socket.socketpair()
     with reader, writer:
         interrupts.ring()
-        ringer = threading.Timer(0.1, writer.send, (b"x",))
-        ringer.start()
+        when_it_waits(lambda: writer.send(b"x"))
         interrupts.readable(reader.fileno())
         assert reader.recv(1) == b"x"
-        ringer.join()
 
 
-def test_a_sleep_ends_in_time(interrupts: Interrupts) -> None:
-    interrupts.sleep(0.01)
+def test_the_wait_for_a_ring_has_a_limit(interrupts: Interrupts, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float | None] = []
+
+    def wait(*arguments: Any) -> tuple[list[Any], list[Any], list[Any]]:
+        limits.append(arguments[3])
+        return [], [], []
+
+    monkeypatch.setattr(select, "select", wait)
+    interrupts.until_rung(0.25)
+    interrupts.until_rung(0)
+    assert limits == [0.25, 0]
 
 
 def test_the_wakeup_descriptor_of_others_is_put_back(interrupts: Interrupts) -> None:
@@ -80,7 +117,7 @@ def test_the_wakeup_descriptor_of_others_is_put_back(interrupts: Interrupts) -> 
     with reader, writer:
         writer.setblocking(False)
         before = signal.set_wakeup_fd(writer.fileno())
-        interrupts.sleep(0)
+        interrupts.until_rung(0)
         assert signal.set_wakeup_fd(before) == writer.fileno()
 
 

@@ -82,8 +82,8 @@ class Link:
             waiting = self._waiting
             timeout = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
             ready, _, _ = select.select(sources, [], [], timeout)
-            time.sleep(_GRAIN)  # noqa: TID251 - the delay of a link is a sleep
-            if control in ready:
+            # What comes or is due until the end of the grain is carried with it.
+            if control in ready or select.select([control], [], [], _GRAIN)[0]:
                 return
             for source in ready:
                 self._take(source)
