@@ -67,8 +67,10 @@ LEVELS: list[tuple[str, str]] = [
     ("the thread of a beacon", "discovery.beacon_loop"),
     ("the beacon", "discovery.beacon"),
     ("who is on the LAN", "discovery.scan"),
-    ("addresses: bytes of STUN (pure)", "nat.stun"),
-    ("addresses: both sides of STUN (pure)", "nat.stun_client nat.stun_server"),
+    ("addresses: bytes of STUN, ranges (pure)", "nat.stun nat.ranges"),
+    ("addresses: both sides of STUN, and what NATs do (pure)", "nat.stun_client nat.stun_server nat.behaviour"),
+    ("addresses: what others see (pure)", "nat.observations nat.survey"),
+    ("addresses: in words (pure)", "nat.nat_report"),
     ("the handshake (pure)", "transport.handshake"),
     ("who is connected (pure)", "peers blacklist"),
     ("queues", "channel outbox"),
@@ -110,7 +112,7 @@ PURE_NAMES = (
     "transport.utp.receiver transport.utp.acknowledgements transport.utp.padding "
     "transport.utp.train transport.utp.receive_buffer transport.utp.outgoing transport.utp.send_buffer "
     "transport.utp.sender "
-    "nat.stun nat.stun_client nat.stun_server "
+    "nat.stun nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
     "transport.utp.connection transport.utp.multiplexer"
 )
 """Values and state machines: tested without sockets, threads or clocks, because they have none."""
