@@ -12,7 +12,7 @@ import selectors
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from crust.clock import Deadline
 from crust.config import Config
@@ -149,16 +149,20 @@ class Acceptor:
         self._selector.register(self._wake_receive, selectors.EVENT_READ)
         self._woken = False
         self._listeners: list[socket.socket] = []
+        self._tracer: Sequence[socket.socket] = ()
         self._utp: Sequence[UtpSocket] = ()
         self._thread: threading.Thread | None = None
         self._stopping = False
 
-    def listen(self, listeners: list[socket.socket], utp: Sequence[UtpSocket] = ()) -> None:
-        """Accept from these sockets. The TCP ones are ours from now on; those of uTP have other uses. The manager's;
-        once."""
-        self._listeners = listeners
+    def listen(
+        self, listeners: list[socket.socket], utp: Sequence[UtpSocket] = (), tracer: Sequence[socket.socket] = ()
+    ) -> None:
+        """Accept from these sockets, secure ones but for ``tracer``. The TCP ones are ours from now on; those of uTP
+        have other uses. The manager's; once."""
+        self._listeners = [*listeners, *tracer]
+        self._tracer = tracer
         self._utp = utp
-        for listener in listeners:
+        for listener in self._listeners:
             self._selector.register(listener, selectors.EVENT_READ)
         self._thread = start_thread("listener", self._listen)
         for sock in utp:
@@ -236,7 +240,7 @@ class Acceptor:
             except OSError as error:
                 self._accept_failed(listener, error)
                 return
-            self._admit(sock, address)
+            self._admit(sock, Endpoint.tracer(address) if listener in self._tracer else Endpoint.tcp(address))
 
     def _accept_failed(self, listener: socket.socket, error: OSError) -> None:
         if error.errno in OUT_OF_RESOURCES:
@@ -245,7 +249,8 @@ class Acceptor:
             self._take_a_breather()
             return
         self._selector.unregister(listener)
-        port = Port.tcp(listener.getsockname()[1])
+        number = listener.getsockname()[1]
+        port = Port.tracer(number) if listener in self._tracer else Port.tcp(number)
         self.inbox.put(ListenerBroke(port, explain(error)))
 
     def _take_a_breather(self) -> None:
@@ -257,9 +262,8 @@ class Acceptor:
         for listener in serving:
             self._selector.register(listener, selectors.EVENT_READ)
 
-    def _admit(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
+    def _admit(self, sock: socket.socket, remote: Endpoint) -> None:
         try:
-            remote = Endpoint.tcp(address)
             if self._refuses(remote.host):
                 sock.close()
                 return
@@ -311,6 +315,8 @@ class Acceptor:
 
     def answered(self, half_open: HalfOpen) -> None:
         """The peer has proved to be of our network. Any thread may call."""
+        if half_open.remote.protocol is Protocol.TRACER:
+            return  # it has proved nothing
         with self._lock:
             self._half_open.prove(half_open)
             if half_open.remote.host in self._by_address:

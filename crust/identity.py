@@ -12,7 +12,7 @@ import secrets
 import stat
 from functools import lru_cache, total_ordering
 from pathlib import Path
-from typing import Any, Final, Self, SupportsIndex
+from typing import Any, ClassVar, Final, Self, SupportsIndex
 
 from nacl import bindings
 from nacl.exceptions import CryptoError
@@ -37,6 +37,8 @@ _MAX_FILE: Final = 4096  # characters read: whatever else the path leads to is n
 class PeerId:
     """The public key that a peer proves in the handshake; hashable and ordered, prints as short hex.
 
+    Only tracer connections, which are clear text, come with one that is not `proven`; it never equals one that is.
+
     Args:
         key: the 32 bytes of an X25519 public key.
 
@@ -47,12 +49,14 @@ class PeerId:
     __slots__ = ("_hash", "_key")
     _key: bytes
     _hash: int
+    proven: ClassVar[bool] = True
+    """Whether the peer has proved that it is who it says; see `UnprovenPeerId`."""
 
     def __init__(self, key: bytes) -> None:
         if not isinstance(key, bytes) or len(key) != KEY_SIZE:
             raise EndpointError(f"a peer id is {KEY_SIZE} bytes")
         object.__setattr__(self, "_key", key)
-        object.__setattr__(self, "_hash", hash(key))
+        object.__setattr__(self, "_hash", hash((key, self.proven)))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -79,10 +83,14 @@ class PeerId:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return self._key == other._key if isinstance(other, PeerId) else NotImplemented
+        return self._order == other._order if isinstance(other, PeerId) else NotImplemented
 
     def __lt__(self, other: object) -> bool:
-        return self._key < other._key if isinstance(other, PeerId) else NotImplemented
+        return self._order < other._order if isinstance(other, PeerId) else NotImplemented
+
+    @property
+    def _order(self) -> tuple[bytes, bool]:
+        return self._key, self.proven
 
     def __str__(self) -> str:
         return self._key[:4].hex()
@@ -92,6 +100,23 @@ class PeerId:
 
     def __reduce_ex__(self, version: SupportsIndex) -> tuple[Any, ...]:
         return (type(self), (self._key,))
+
+
+class UnprovenPeerId(PeerId):
+    """The id that a peer claims on a tracer connection, where nobody proves anything.
+
+    It is a `PeerId` whose `proven` is false, prints as ``unproven:3fa2b1c0``, and never equals an id that was proved:
+    neither ``==`` nor a look-up in a set or dictionary mistakes one for the other.
+    """
+
+    __slots__ = ()
+    proven: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        return f"unproven:{super().__str__()}"
+
+    def __repr__(self) -> str:
+        return f"UnprovenPeerId.parse({self._key.hex()!r})"
 
 
 class Identity:

@@ -14,7 +14,8 @@ blocking stream, within one deadline. Runs on the threads of the dialers and of 
         | ==== messages both ways ================== |
 
 So the first message can arrive after two and a half round trips of the network where the initiator has the greater id
-(one for TCP, one and a half here), and after three in the other case.
+(one for TCP, one and a half here), and after three in the other case. On tracer connections the same exchange runs in
+clear; they tell a `PeerId` that is not proven.
 """
 
 import logging
@@ -24,6 +25,7 @@ from itertools import count
 from typing import Any, Final
 
 from crust.clock import Deadline, now
+from crust.endpoint import Protocol
 from crust.errors import ConnectionLost, HandshakeFailed, Malformed, RemoteError, TimedOut
 from crust.identity import Identity, PeerId
 from crust.peers import Candidate, Verdict
@@ -33,6 +35,8 @@ from crust.transport.handshake import Initiator, Responder
 from crust.transport.link import Link, RecordReader, RecordWriter
 from crust.transport.masking import NetworkKeys
 from crust.transport.records import Opener, Sealer
+from crust.transport.tracer import TracerReader, TracerWriter
+from crust.transport.tracer_hello import TracerInitiator, TracerResponder
 
 log = logging.getLogger("crust.negotiate")
 
@@ -115,7 +119,7 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
     """
     stream.set_deadline(deadline)
     began = next(_streams)
-    handshake = Initiator(node.identity, node.keys, node.session, node.ciphers)
+    handshake = _initiator(stream, node)
     try:
         stream.send_all(handshake.start())
         asked_at = now()
@@ -143,8 +147,7 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
     try:
         if verdict is Verdict.CHOOSE:
             # In one piece with the third message: the choice costs no round trip of its own.
-            sealer = _sealer_of(link)
-            stream.send_all(parting + sealer.seal(control_frame(CHOOSE, {"serial": candidate.serial})))
+            stream.send_all(parting + link.writer.wrap(control_frame(CHOOSE, {"serial": candidate.serial})))
         else:
             stream.send_all(parting)
             _await_choice(link, candidate)
@@ -167,7 +170,7 @@ def negotiate_incoming(
     """
     stream.set_deadline(deadline)
     began = next(_streams)
-    handshake = Responder(node.identity, node.keys, node.session, node.ciphers, is_replay=node.is_replay)
+    handshake = _responder(stream, node)
     rtt, answered_at = None, None
     while not handshake.done:
         answer = handshake.receive(_receive(stream))
@@ -189,7 +192,7 @@ def negotiate_incoming(
         _say_no(link, verdict)
         raise _refused_here(verdict, candidate)
     if verdict is Verdict.CHOOSE:
-        stream.send_all(_sealer_of(link).seal(control_frame(CHOOSE, {"serial": candidate.serial})))
+        stream.send_all(link.writer.wrap(control_frame(CHOOSE, {"serial": candidate.serial})))
     else:
         _await_choice(link, candidate)
     stream.set_deadline(None)
@@ -204,16 +207,25 @@ def _receive(stream: Stream) -> bytes:
     return bytes(buffer[:count])
 
 
-def _link(stream: Stream, handshake: Initiator | Responder) -> Link:
+def _initiator(stream: Stream, node: Node) -> Initiator | TracerInitiator:
+    if stream.remote.protocol is Protocol.TRACER:
+        return TracerInitiator(node.identity, node.keys, node.session)
+    return Initiator(node.identity, node.keys, node.session, node.ciphers)
+
+
+def _responder(stream: Stream, node: Node) -> Responder | TracerResponder:
+    if stream.remote.protocol is Protocol.TRACER:
+        return TracerResponder(node.identity, node.keys, node.session)
+    return Responder(node.identity, node.keys, node.session, node.ciphers, is_replay=node.is_replay)
+
+
+def _link(stream: Stream, handshake: Initiator | Responder | TracerInitiator | TracerResponder) -> Link:
+    if isinstance(handshake, TracerInitiator | TracerResponder):
+        return Link(stream, TracerReader(stream, handshake.unused), TracerWriter(stream))
     keys = handshake.keys
     opener = Opener(keys.receive_key, keys.cipher)
     opener.feed(handshake.unused)
     return Link(stream, RecordReader(stream, opener), RecordWriter(stream, Sealer(keys.send_key, keys.cipher)))
-
-
-def _sealer_of(link: Link) -> Sealer:
-    assert isinstance(link.writer, RecordWriter)
-    return link.writer.sealer
 
 
 def _refused_here(verdict: Verdict, candidate: Candidate) -> Refused:
@@ -270,7 +282,7 @@ def _await_choice(link: Link, candidate: Candidate) -> None:
 
 
 def _say_chosen(link: Link, candidate: Candidate) -> None:
-    answer = _sealer_of(link).seal(control_frame(CHOSEN, {"serial": candidate.serial}))
+    answer = link.writer.wrap(control_frame(CHOSEN, {"serial": candidate.serial}))
     try:
         link.stream.send_all(answer)
     except RemoteError as error:  # a peer that has ended already may have said something before

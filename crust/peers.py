@@ -108,14 +108,14 @@ class PeerTable:
             The verdict, and the older connection that the new one replaces, if any: the caller ends it once the new one
             is live. With CHOOSE or WAIT the candidate is on the books until `remove`.
         """
-        if candidate.peer_id == self._own_id:
+        if bytes(candidate.peer_id) == bytes(self._own_id):  # also one that only claims to be
             return Verdict.SELF, None
         peer = self._peers.get(candidate.peer_id, _Peer())
         held = peer.chosen
         self._latest_serial += 1
         candidate.serial = self._latest_serial
         candidate.alone = held is None and not peer.waiting
-        peer_chooses = self._own_id < candidate.peer_id
+        peer_chooses = bytes(self._own_id) < bytes(candidate.peer_id)
         if held is not None and not peer_chooses and not _is_stale(held, candidate):
             return Verdict.DUPLICATE, None
         if not self._has_place_for(candidate):

@@ -18,7 +18,7 @@ from nacl import bindings
 from nacl.exceptions import CryptoError
 
 from crust.errors import EndpointError, IdentityError, Malformed
-from crust.identity import Identity, PeerId, signer
+from crust.identity import Identity, PeerId, UnprovenPeerId, signer
 
 KEY = bytes(range(32))
 P = 2**255 - 19  # of the field of both curves; RFC 7748 section 4.1
@@ -44,6 +44,35 @@ WEAK_KEYS = [
 ORDER = 2**252 + 27742317777372353535851937790883648493
 keys = st.binary(min_size=32, max_size=32)
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes")
+
+
+# --- peer ids that are only claimed -----------------------------------------------------------------------------------
+
+
+@given(key=keys)
+def test_a_claim_never_equals_a_proven_id(key: bytes) -> None:
+    proved, claim = PeerId(key), UnprovenPeerId(key)
+    assert (proved.proven, claim.proven) == (True, False)
+    assert proved != claim
+    assert claim == UnprovenPeerId.parse(claim.hex())
+    assert proved not in {claim: "the claim"}
+    assert len({proved, claim, UnprovenPeerId(key)}) == 2
+    assert (proved < claim) != (claim < proved)
+    assert isinstance(claim, PeerId)
+
+
+def test_a_claim_says_so_wherever_it_is_printed() -> None:
+    claim = UnprovenPeerId(KEY)
+    assert str(claim) == "unproven:00010203"
+    assert repr(claim) == f"UnprovenPeerId.parse({KEY.hex()!r})"
+    assert claim.hex() == KEY.hex()
+
+
+def test_a_claim_stays_one_when_copied() -> None:
+    claim = UnprovenPeerId(KEY)
+    for again in (copy.deepcopy(claim), pickle.loads(pickle.dumps(claim))):
+        assert type(again) is UnprovenPeerId
+        assert again == claim
 
 
 # --- peer ids ---------------------------------------------------------------------------------------------------------

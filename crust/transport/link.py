@@ -1,4 +1,4 @@
-"""`Link`: frames over a stream. The encrypted one is here; tracer connections will bring their own reader and writer.
+"""`Link`: frames over a stream. The encrypted one is here; that of tracer connections is in `crust.transport.tracer`.
 
 A link is two halves that share nothing, so that one thread can read while another writes.
 """
@@ -43,6 +43,10 @@ class FrameWriter(TypingProtocol):
 
     def add(self, plaintext: bytes) -> bool:
         """Queue whole frames (at most one record's worth); whether that flushed what was gathered."""
+        ...
+
+    def wrap(self, plaintext: bytes) -> bytes:
+        """What the network gets of whole frames, for a caller who sends it: at once, and with nothing gathered."""
         ...
 
     def flush(self) -> None:
@@ -96,7 +100,7 @@ class RecordWriter:
 
     def __init__(self, stream: Stream, sealer: Sealer) -> None:
         self._stream = stream
-        self.sealer = sealer
+        self._sealer = sealer
         # Grows with what is sent and shrinks when little is: a quiet connection must not hold much memory.
         self._out = bytearray(_FIRST_OUT)
         self._used = 0
@@ -111,11 +115,15 @@ class RecordWriter:
             larger = bytearray(min(4 * needed, FLUSH_BYTES + MAX_RECORD))
             larger[: self._used] = self._out[: self._used]
             self._out = larger
-        self._used = self.sealer.seal_into(self._out, self._used, plaintext, len(plaintext))
+        self._used = self._sealer.seal_into(self._out, self._used, plaintext, len(plaintext))
         if self._used < FLUSH_BYTES:
             return False
         self.flush()
         return True
+
+    def wrap(self, plaintext: bytes) -> bytes:
+        """See `FrameWriter.wrap`."""
+        return self._sealer.seal(plaintext)
 
     def flush(self) -> None:
         """See `FrameWriter.flush`."""

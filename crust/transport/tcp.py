@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from crust.clock import Deadline
-from crust.endpoint import Endpoint
+from crust.endpoint import Endpoint, Protocol
 from crust.errors import ConnectionLost, DialFailed, ListenFailed, TimedOut
 from crust.limits import LISTEN_BACKLOG
 
@@ -79,7 +79,8 @@ class TcpStream:
         try:
             sock.settimeout(None)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.local = Endpoint.tcp(sock.getsockname())
+            tracer = remote.protocol is Protocol.TRACER
+            self.local = (Endpoint.tracer if tracer else Endpoint.tcp)(sock.getsockname())
         except OSError as error:
             sock.close()
             raise ConnectionLost(explain(error)) from error
