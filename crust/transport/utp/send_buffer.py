@@ -317,13 +317,21 @@ class SendBuffer:
             self.lose([packet])
 
     def lose(self, lost: list[OutPacket]) -> None:
-        """Queue packets that are flying."""
+        """Queue packets that are flying; the oldest always goes first: over there all others may wait for it."""
+        resend = self._resend
+        in_order = True
         for packet in lost:
             packet.flying = False
             self.in_flight -= packet.size
             if not packet.queued:
                 packet.queued = True
-                self._resend.append(packet)
+                in_order = in_order and (not resend or self._age(resend[-1]) < self._age(packet))
+                resend.append(packet)
+        if not in_order:
+            self._resend = deque(packet for packet in self.flight.values() if packet.queued)
+
+    def _age(self, packet: OutPacket) -> int:
+        return (packet.seq_nr - self.first) & SEQ_MASK
 
     def clear(self) -> None:
         """The connection is over: free everything."""

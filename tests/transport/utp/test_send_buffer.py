@@ -147,9 +147,12 @@ class Model:
         assert buffer.waiting == buffer.pending + buffer.unacked
         assert buffer.missing == sum(len(sent.payload) for sent in self.unacked if not sent.sacked)
         assert buffer.in_flight == sum(len(sent.payload) for sent in self.unacked if sent.flying)
-        waits = any(not sent.flying and not sent.sacked for sent in self.unacked)
-        unsent_fin = self.fin is not None and not self.fin.sends
-        assert (buffer.to_resend() is not None) is (waits or unsent_fin), "what does not fly is queued"
+        waiting = [number for number, sent in enumerate(self.unacked) if not sent.flying and not sent.sacked]
+        if self.fin is not None and not self.fin.sends:
+            waiting.append(len(self.unacked))
+        first = buffer.to_resend()
+        oldest = None if first is None else (first.seq_nr - buffer.first) & 0xFFFF
+        assert oldest == (waiting[0] if waiting else None), "what does not fly is queued, the oldest first"
 
 
 SMALL_NUMBER = st.integers(1, 6)
@@ -254,6 +257,16 @@ def test_a_fin_is_not_sent_among_data() -> None:
     assert [packet.type for packet in buffer.all_to_resend(1000, 10)] == [PacketType.DATA] * 2
     buffer.taken(buffer.all_to_resend(1000, 10), 6.0)
     assert [packet.type for packet in buffer.all_to_resend(1000, 10)] == [PacketType.FIN]
+
+
+def test_each_time_that_all_is_lost_the_oldest_goes_first() -> None:
+    """The peer may have all but that one, and libutp says nothing to what it has."""
+    buffer = sent(*[b"data"] * 5)
+    for now in (5.0, 6.0, 7.0):
+        buffer.lose_all()
+        (first,) = buffer.all_to_resend(4, 10)
+        assert first.seq_nr == 10
+        buffer.taken([first], now)
 
 
 def test_what_was_overtaken_by_three_is_lost() -> None:
