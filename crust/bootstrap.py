@@ -1,22 +1,30 @@
-"""``bootstrap()``: try the known contacts, round after round, until somebody is connected."""
+"""``bootstrap()``: try the known contacts, round after round, until somebody is connected (docs/discovery.md)."""
 
 import logging
 import random
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from crust.attempts import Job, Race
-from crust.clock import now
+from crust.clock import now, wall_time
 from crust.config import Config
 from crust.dialing import Dialer
-from crust.endpoint import Endpoint, Protocol
-from crust.limits import BOOTSTRAP_PARALLEL, TCP_HEAD_START
+from crust.discovery.contact_book import ContactBook, Entry, Turns
+from crust.endpoint import Endpoint
+from crust.limits import BOOTSTRAP_PARALLEL
 from crust.timers import Timer, Timers
 
 log = logging.getLogger("crust.bootstrap")
 
 _JITTER: Final = 0.25  # of a pause, each way: nodes that were cut off together must not come back together
+LOOKS: Final = (0.5, 1.5)
+"""Seconds that a contact gets in its first and second try of a round while others wait. One that does not answer may be
+dead, which takes ``dial_timeout`` to find out; so it stands back until all others had their turn, and then is tried
+with more patience. An answer takes three round trips of the network."""
+RESTART_DELAY: Final = (0.1, 0.5)
+"""Seconds, by chance, until the search begins again after the last connection is lost."""
 
 
 def backoff(round_number: int, shortest: float, longest: float, dice: Callable[[], float] = random.random) -> float:
@@ -32,63 +40,126 @@ def backoff(round_number: int, shortest: float, longest: float, dice: Callable[[
     return pause * (1 + _JITTER * (2 * dice() - 1))
 
 
+@dataclass(slots=True, eq=False)
+class _Trial:
+    """A contact being tried."""
+
+    entry: Entry
+    look: int
+    """Which try of this round it is, from 0."""
+    began: float
+    job: Job | None = None
+    stands_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a `Bootstrapper` needs to know of the rest of a manager."""
+
+    is_connected: Callable[[Entry], bool]
+    """Whether a contact is connected already."""
+    alone: Callable[[], bool]
+    """Whether there is no connection at all."""
+    hopeful: Callable[[], bool]
+    """Whether contacts may turn up although none is known."""
+    round_begins: Callable[[], None]
+    """Called before each round: the time to gather contacts."""
+
+
 class Bootstrapper:
     """Runs the rounds; belongs to the manager thread.
 
-    A round tries every contact, those over TCP before those over uTP and otherwise in random order (so that the first
-    one listed is not overrun), a few at a time. It ends early when ``max_connections`` are made. When a round has made
-    at least one connection the job is done; otherwise the next begins after a pause that grows.
+    A round tries every contact of the book that is due, the most promising first, a few at a time. It ends early when
+    ``max_connections`` are made. When a round has made at least one connection the job is done; otherwise the next
+    begins after a pause that grows. Contacts that turn up meanwhile are tried at once.
     """
 
-    def __init__(self, config: Config, dialer: Dialer, timers: Timers) -> None:
+    def __init__(
+        self, config: Config, book: ContactBook, dialer: Dialer, timers: Timers, surroundings: Surroundings
+    ) -> None:
         self._config = config
+        self._book = book
         self._dialer = dialer
         self._timers = timers
+        self._around = surroundings
         self._race: Race | None = None
-        self._contacts: tuple[Endpoint, ...] = ()
-        self._queue: deque[Endpoint] = deque()
-        self._running: set[Job] = set()
-        self._rounds = 0
-        self._pause: Timer | None = None
+        self._places = 0
+        self._made = 0
+        self._waiting = Turns(random.Random())
+        self._standing_back: tuple[deque[Entry], ...] = tuple(deque() for _ in LOOKS)
+        self._running: set[_Trial] = set()
+        self._tried: set[Endpoint] = set()  # in this round
         self._filling = False
-        self._tcp_ahead_until = 0.0
-        self._head_start: Timer | None = None
+        self._pause: Timer | None = None
+        self._next_look: Timer | None = None
+        self._restart: Timer | None = None
+        self.keep_going = False
+        """Whether to begin again when all connections are lost."""
+        self.rounds = 0
 
     @property
     def running(self) -> bool:
         """Whether there is still something to do."""
         return self._race is not None
 
-    def start(self, contacts: tuple[Endpoint, ...], max_connections: int) -> None:
+    @property
+    def next_round_at(self) -> float | None:
+        """When the pause between two rounds ends."""
+        return self._pause.when if self._pause is not None and self._pause.pending else None
+
+    @property
+    def wanted(self) -> int:
+        """Connections to make at the most."""
+        return self._places
+
+    @property
+    def made(self) -> int:
+        """Connections made, since it was started."""
+        return self._race.won if self._race is not None else self._made
+
+    # --- what others say ------------------------------------------------------------------------------
+
+    def start(self, max_connections: int, keep_going: bool = False) -> None:
         """Begin, or raise the number of connections that a running bootstrap aims at.
 
         A pause between two rounds ends: whoever asks now may know that the network is back.
         """
-        if self._race is not None:
-            self._race.places = max(self._race.places, max_connections)
-            self._contacts = tuple(dict.fromkeys(self._contacts + contacts))
-            if self._pause is not None:
-                self._pause.cancel()
-                self._begin_round()
+        self.keep_going = self.keep_going or keep_going
+        self._book.forgive_all()
+        if self._race is None:
+            self._places = max_connections
+            self._begin()
             return
-        if not contacts:
-            log.warning(
-                "bootstrap() knows nobody to try: give fallback_endpoints to the ConnectionManager or "
-                "hard_coded_contacts in the configuration, or let others connect to this node"
-            )
+        self._places = self._race.places = max(self._race.places, max_connections)
+        if self._pause is not None:
+            self._begin_round()
+
+    def offer(self, entry: Entry | None) -> None:
+        """A contact has turned up; it need not wait for the next round."""
+        if self._race is None or entry is None or now() < entry.not_before:
             return
-        self._contacts = contacts
-        self._race = Race(max_connections)
-        self._rounds = 0
-        self._begin_round()
+        if entry in self._waiting or any(trial.entry is entry for trial in self._running):
+            return
+        if not any(entry in group for group in self._standing_back):
+            self._waiting.put(entry)
+            self._fill()
+
+    def hurry(self) -> None:
+        """The network may be another one now: nobody has to wait for what failed before."""
+        self._book.forgive_all()
+        if self._pause is not None:
+            self._begin_round()
+
+    def lost_one(self) -> None:
+        """A connection is gone; look for others if it was the last, in a moment (another may take its place)."""
+        if self.keep_going and self._race is None and (self._restart is None or not self._restart.pending):
+            self._restart = self._timers.at(now() + random.uniform(*RESTART_DELAY), self._begin_if_alone)
 
     def stop(self) -> None:
         """Forget about it."""
+        self.keep_going = False
+        self._leave_round()
         self._race = None
-        for timer in (self._pause, self._head_start):
-            if timer is not None:
-                timer.cancel()
-        self._pause = self._head_start = None
 
     def turned_away(self, race: Race) -> None:
         """The peer of a connection that had won in ``race`` refused it at once, so it does not count.
@@ -100,57 +171,162 @@ class Bootstrapper:
             self._race = race
             self._fill()
 
+    # --- rounds ---------------------------------------------------------------------------------------
+
+    def _begin_if_alone(self) -> None:
+        if self.keep_going and self._race is None and self._around.alone():
+            log.info("all connections are lost: looking for peers again")
+            self._begin()
+
+    def _begin(self) -> None:
+        self._race = Race(self._places)
+        self.rounds = 0
+        self._begin_round()
+
     def _begin_round(self) -> None:
-        self._pause = None
-        self._rounds += 1
-        shuffled = random.sample(self._contacts, len(self._contacts))
-        self._queue = deque(sorted(shuffled, key=lambda contact: contact.protocol))
-        log.info("bootstrap round %d: %d contacts", self._rounds, len(self._queue))
+        self._leave_round()
+        self.rounds += 1
+        self._around.round_begins()
+        self._tried = {endpoint for trial in self._running for endpoint in trial.entry.endpoints}
+        trying = {trial.entry for trial in self._running}
+        for entry in self._book.newly_ours():
+            log.info("bootstrap: %s: %s", entry, entry.result)
+        for entry in self._book.due(now()):
+            if entry not in trying:
+                self._waiting.put(entry)
+        log.info("bootstrap round %d: %d contacts", self.rounds, len(self._waiting))
         self._fill()
 
-    def _fill(self) -> None:
-        """Start attempts up to the limit; when none is left, end the round."""
-        if self._race is None or self._filling:
-            return
-        self._filling = True  # a job may end before connect() returns; the loop below sees that by itself
-        try:
-            while self._queue and not self._race.over and len(self._running) < BOOTSTRAP_PARALLEL:
-                if self._tcp_goes_ahead(self._queue[0]):
-                    break
-                job = self._dialer.connect([self._queue.popleft()], self._race, self._job_ended, bootstrap=True)
-                if not job.done:
-                    self._running.add(job)
-        finally:
-            self._filling = False
-        if self._race.over or not (self._queue or self._running):
-            self._end_round(self._race)
+    def _leave_round(self) -> None:
+        self._cancel_timers()
+        self._waiting.clear()
+        for group in self._standing_back:
+            group.clear()
 
-    def _tcp_goes_ahead(self, contact: Endpoint) -> bool:
-        """Whether an attempt has to wait because TCP is favoured, as in one ``connect()``; `_fill` comes again then."""
-        if contact.protocol is Protocol.TCP:
-            self._tcp_ahead_until = now() + TCP_HEAD_START
-            return False
-        if now() >= self._tcp_ahead_until or not any(_is_tcp(job) for job in self._running):
-            return False
-        if self._head_start is None or not self._head_start.pending:
-            self._head_start = self._timers.at(self._tcp_ahead_until, self._fill)
-        return True
-
-    def _job_ended(self, job: Job) -> None:
-        self._running.discard(job)
-        if not job.connected:
-            log.info("bootstrap: %s", "; ".join(f"{endpoint}: {why}" for endpoint, why in job.reasons().items()))
-        self._fill()
+    def _cancel_timers(self) -> None:
+        for timer in (self._pause, self._next_look, self._restart):
+            if timer is not None:
+                timer.cancel()
+        self._pause = self._next_look = self._restart = None
 
     def _end_round(self, race: Race) -> None:
         if race.won:
-            log.info("bootstrap is done: %d connected in round %d", race.won, self._rounds)
-            self._race = None
+            self._finish(race)
             return
-        pause = backoff(self._rounds, self._config.bootstrap_backoff_min, self._config.bootstrap_backoff_max)
-        log.info("bootstrap round %d reached nobody; the next begins in %.1f s", self._rounds, pause)
-        self._pause = self._timers.at(now() + pause, self._begin_round)
+        if not len(self._book) and not self._around.hopeful():
+            log.warning(
+                "bootstrap() knows nobody to try: give fallback_endpoints to the ConnectionManager or "
+                "hard_coded_contacts in the configuration, or let others connect to this node"
+            )
+            if not self.keep_going:
+                self._race = None
+                return
+        if self._pause is None:
+            pause = backoff(self.rounds, self._config.bootstrap_backoff_min, self._config.bootstrap_backoff_max)
+            log.info("bootstrap round %d reached nobody; the next begins in %.1f s", self.rounds, pause)
+            self._pause = self._timers.at(now() + pause, self._begin_round)
+
+    def _finish(self, race: Race) -> None:
+        log.info("bootstrap is done: %d connected in round %d", race.won, self.rounds)
+        self._cancel_timers()  # but not the rest of the round: a peer may still turn us away
+        self._made, self._race = race.won, None
+        for trial in list(self._running):
+            if not _is_answering(trial):
+                self._stand_back(trial)
+        self.lost_one()  # it may have gone already
+
+    # --- within a round -------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        """Start tries up to the limit; when nobody is left to try, end the round."""
+        if self._race is None or self._filling:
+            return
+        if self._next_look is not None:
+            self._next_look.cancel()
+        self._filling = True  # a job may end before connect() returns; the loop below sees that by itself
+        try:
+            while not self._race.over and self._has_place() and (following := self._next()) is not None:
+                self._try(*following, self._race)
+        finally:
+            self._filling = False
+        if self._race.over or not (self._running or self._look_waiting() is not None):
+            self._end_round(self._race)
+
+    def _next(self) -> tuple[Entry, int] | None:
+        entry = self._waiting.take()
+        if entry is not None:
+            return entry, 0
+        for look, group in enumerate(self._standing_back, 1):
+            if group:
+                return group.popleft(), look
+        return None
+
+    def _look_waiting(self) -> int | None:
+        """Which try of theirs those who wait are waiting for; ``None`` if nobody waits."""
+        if self._waiting:
+            return 0
+        return next((look for look, group in enumerate(self._standing_back, 1) if group), None)
+
+    def _has_place(self) -> bool:
+        """Whether one more may be tried now; somebody may have to stand back for that."""
+        if len(self._running) < BOOTSTRAP_PARALLEL:
+            return True
+        waiting = self._look_waiting()
+        if waiting is None or waiting >= len(LOOKS):  # the last try has all the time that a dial takes
+            return False
+        silent = [trial for trial in self._running if not _is_answering(trial)]
+        oldest = min(silent, key=lambda trial: trial.began, default=None)
+        if oldest is None:
+            return False
+        if oldest.began + LOOKS[waiting] > now():
+            self._next_look = self._timers.at(oldest.began + LOOKS[waiting], self._fill)
+            return False
+        oldest.look = max(oldest.look, waiting)
+        self._stand_back(oldest)
+        return True
+
+    def _stand_back(self, trial: _Trial) -> None:
+        assert trial.job is not None  # it is not answering
+        trial.stands_back = True
+        self._dialer.give_up(trial.job)
+
+    def _try(self, entry: Entry, look: int, race: Race) -> None:
+        if self._around.is_connected(entry):
+            self._book.connected(entry, "connected already")
+            race.won += 1
+            return
+        fresh = [each for each in self._book.usable(entry) if look or each not in self._tried]
+        if not fresh:
+            return
+        self._tried.update(fresh)
+        self._book.trying(entry, wall_time())
+        trial = _Trial(entry, look, now())
+        self._running.add(trial)
+        try:
+            trial.job = self._dialer.connect(fresh, race, lambda job: self._ended(trial, job), bootstrap=True)
+        except BaseException:
+            self._running.discard(trial)
+            raise
+
+    def _ended(self, trial: _Trial, job: Job) -> None:
+        self._running.discard(trial)
+        entry = trial.entry
+        if job.connected:
+            self._book.connected(entry)
+        elif trial.stands_back:
+            entry.result = "no answer yet; it is tried again when the others had their turn"
+            self._standing_back[min(trial.look, len(LOOKS) - 1)].append(entry)
+        else:
+            reasons = "; ".join(f"{endpoint}: {why}" for endpoint, why in job.reasons().items())
+            self._book.failed(entry, reasons, now())
+            log.info("bootstrap: %s", reasons)
+        self._fill()
 
 
-def _is_tcp(job: Job) -> bool:
-    return job.endpoints[0].protocol is Protocol.TCP
+def _is_answering(trial: _Trial) -> bool:
+    """Whether somebody has proved to be there, and only the choice is still to come."""
+    job = trial.job
+    if job is None or job.expected:
+        return True
+    asking = job.race.running | {attempt for attempt, _ in job.race.waiting}
+    return not asking.isdisjoint(job.running)

@@ -64,13 +64,22 @@ class Config:
     At most 1024."""
 
     override_default_bootstrap: bool = False
-    """Whether ``bootstrap()`` tries the hard-coded contacts only, and no cache and no beacon."""
+    """Whether ``bootstrap()`` tries the hard-coded contacts only: no fallback endpoints, no cache, no beacon and nobody
+    whom peers tell of."""
+
+    target_connections: int = 0
+    """Connections that the manager makes by itself and keeps up, about: 0 for none, at most 65536 and
+    ``max_connections``. It looks for peers from ``start_listening()`` on, and goes on for as long as it runs."""
 
     identity_file: str | None = None
     """File that keeps this node's key pair, made when missing. ``None`` for a new identity each time."""
 
     cache_file: str | None = None
     """File that keeps contacts which worked. ``None`` for the usual place."""
+
+    bootstrap_cache: bool = True
+    """Whether contacts that worked are kept in a file at all. Only ``bootstrap()`` (or ``target_connections``) opens
+    it."""
 
     # --- address translation ----------------------------------------------------------------------
 

@@ -184,7 +184,9 @@ CHECKS: Final[Mapping[str, Check]] = {
     "hard_coded_contacts": _tuple_of(_contact, "endpoints, as in tcp://192.0.2.7:5483 or tcp://[2001:db8::7]:5483"),
     "override_default_bootstrap": _flag,
     "identity_file": _file,
+    "target_connections": _whole(0, _MOST_THREADS),
     "cache_file": _file,
+    "bootstrap_cache": _flag,
     "stun_servers": _tuple_of(_server, "host:port, as in stun.example.org:3478"),
     "upnp": _flag,
     "allow_tracer": _flag,
@@ -237,6 +239,12 @@ def check_together(values: Mapping[str, Any]) -> None:
     if longest < shortest:
         allowed = f"no less than bootstrap_backoff_min, which is {shortest:g}"
         raise Invalid(longest, allowed, "bootstrap_backoff_max")
+    target, most = values["target_connections"], values["max_connections"]
+    if target > most:
+        raise Invalid(target, f"no more than max_connections, which is {most}", "target_connections")
+    utp_port = values["utp_port"]
+    if utp_port and utp_port == values["beacon_port"]:
+        raise Invalid(utp_port, "another port than beacon_port: both are UDP", "utp_port")
     tracer_port = values["tracer_port"]
     if tracer_port is not None and not values["allow_tracer"]:
         raise Invalid(

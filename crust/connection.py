@@ -24,6 +24,7 @@ from crust.transport.framing import (
     BYE,
     CHOOSE,
     CHOSEN,
+    CONTACTS,
     PING,
     PONG,
     Decoder,
@@ -42,6 +43,10 @@ HAND_OVER_BYTES: Final = 256 * 1024
 """Bytes of messages after which the reader hands over what it has, even when more waits in the network."""
 MAX_OPEN_PINGS: Final = 4
 """PINGs whose PONG we still wait for; older ones are forgotten."""
+
+MAX_WAITING_CONTACTS: Final = 32
+"""CONTACTS frames of a connection that wait for the manager thread; what comes meanwhile is dropped. An exchange of
+gossip has up to 20."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,14 @@ class PeerSaid:
     connection: "Connection"
     kind: int
     serial: int
+
+
+@dataclass(slots=True, eq=False)
+class Gossiped:
+    """A CONTACTS frame came. Who takes it says so by `Connection.contacts_taken`."""
+
+    connection: "Connection"
+    content: dict[str, Any]
 
 
 class Connection:
@@ -147,6 +160,8 @@ class Connection:
         self._delivered = 0
         self._paused = False
         self._resume: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._contacts_handed = 0  # the reader's
+        self.contacts_taken = 0  # the manager's
 
     @property
     def peer_id(self) -> PeerId:
@@ -314,6 +329,9 @@ class Connection:
                 return
             elif kind in (CHOOSE, CHOSEN):
                 self._inbox.put(PeerSaid(self, kind, number_in(content, "serial")))
+            elif kind == CONTACTS and self._contacts_handed - self.contacts_taken < MAX_WAITING_CONTACTS:
+                self._contacts_handed += 1
+                self._inbox.put(Gossiped(self, content))
             # Others belong to a later version. They go no further: nothing would bound them in the inbox.
 
     # --- the writer thread, or who stands in for it ---------------------------------------------------

@@ -5,7 +5,7 @@ where a call says so.
 import atexit
 import logging
 import os
-import socket
+import queue
 import threading
 import warnings
 import weakref
@@ -15,16 +15,18 @@ from typing import Any, Final, Self
 
 from crust import notices
 from crust.blacklist import Blacklist, Entry
+from crust.bootstrap_status import BootstrapStatus
 from crust.clock import Deadline
 from crust.config import Config
 from crust.connection import ConnectionInfo
-from crust.dialing import DIALABLE
-from crust.endpoint import Endpoint, Port
-from crust.errors import ConfigError, ListenFailed, ManagerStopped, MessageTooLarge, NotConnected, TransportUnavailable
+from crust.dialing import TRACER_OFF
+from crust.endpoint import Endpoint, Port, Protocol
+from crust.errors import ConfigError, ManagerStopped, MessageTooLarge, NotConnected, TransportUnavailable
 from crust.event import Stopped
 from crust.identity import Identity, PeerId
+from crust.listening import open_listeners
 from crust.manager_core import ABORT_GRACE, ManagerCore
-from crust.nat.interfaces import interface_addresses, reachable_addresses
+from crust.nat.interfaces import interface_addresses, own_endpoints
 from crust.negotiate import Node
 from crust.outbox import Outbox
 from crust.outlet import Outlet
@@ -32,12 +34,12 @@ from crust.replays import ReplayFilter
 from crust.transport.aead import supported_ciphers
 from crust.transport.hello import SESSION_SIZE
 from crust.transport.masking import network_keys
-from crust.transport.tcp import listen_everywhere
-from crust.transport.utp import UtpSocket
 
 log = logging.getLogger("crust")
 
 _running: "weakref.WeakSet[ManagerCore]" = weakref.WeakSet()
+STATUS_PATIENCE: Final = 5.0
+"""Seconds that `bootstrap_status` waits for the manager thread, which needs milliseconds unless ``put()`` hangs."""
 _LAST_RESORT_LINGER: Final = 2.0
 """Seconds that a manager which nobody stopped gets to deliver what is queued when the interpreter ends."""
 
@@ -115,7 +117,7 @@ class ConnectionManager:
                 ciphers=supported_ciphers(),
                 is_replay=ReplayFilter(),
             )
-            self._core = ManagerCore(node, self._config, self._events, self._blacklist)
+            self._core = ManagerCore(node, self._config, self._events, self._blacklist, self._fallback)
             _running.add(self._core)
             weakref.finalize(self, _abandon, self._core).atexit = False  # at exit, _stop_all waits for delivery
         return self._core
@@ -173,27 +175,12 @@ class ConnectionManager:
             return list(self._listening)
 
     def _open_listeners(self, core: ManagerCore) -> list[Port]:
-        config = self._config
-        tcp: list[socket.socket] = []
-        utp: list[UtpSocket] = []
-        failures: dict[Port, str] = {}
-        if config.tcp_port is not None:
-            try:
-                tcp = listen_everywhere(config.listen_addresses, config.tcp_port)
-            except ListenFailed as error:
-                failures[Port.tcp(config.tcp_port)] = str(error)
-        if config.utp_port is not None:
-            try:
-                utp = core.utp.listen(config.utp_port, favourite=tcp[0].getsockname()[1] if tcp else 0)
-            except ListenFailed as error:
-                failures[Port.utp(config.utp_port)] = str(error)
-        if failures and not (tcp or utp):
-            raise ListenFailed("; ".join(failures.values()))
-        self._bound = [Endpoint.tcp(sock.getsockname()) for sock in tcp]
-        self._bound += [Endpoint.utp(sock.local_address) for sock in utp]
+        made = open_listeners(self._config, core.utp)
+        self._bound = made.bound
         if self._bound:
-            core.inbox.put(notices.Listen(lambda: core.serve(tcp, utp)))
-        for port, reason in failures.items():
+            core.inbox.put(notices.Listen(lambda: core.serve(made.tcp, made.utp, made.tracer), self._bound))
+            core.finder.lan.start(made.tcp_port, made.utp_port)
+        for port, reason in made.failures.items():
             core.inbox.put(notices.ListenerBroke(port, reason))
         return list(dict.fromkeys(Port(bound.protocol, bound.port) for bound in self._bound))
 
@@ -203,14 +190,9 @@ class ConnectionManager:
         Never port 0 and never an unspecified address; loopback addresses only where nothing else is listened on.
         Empty before `start_listening`.
         """
-        own = interface_addresses()
+        addresses = interface_addresses()
         with self._lock:
-            bound = list(self._bound)
-        found: list[Endpoint] = []
-        for protocol, port in dict.fromkeys((endpoint.protocol, endpoint.port) for endpoint in bound):
-            hosts = [endpoint.host for endpoint in bound if (endpoint.protocol, endpoint.port) == (protocol, port)]
-            found += [Endpoint(protocol, host, port) for host in reachable_addresses(hosts, own)]
-        return found
+            return own_endpoints(self._bound, addresses)
 
     def connect(self, endpoints: Endpoint | Iterable[Endpoint]) -> None:
         """Connect to a peer. Returns at once; `Event.NewConnection` or `Event.ConnectionFailed` follows.
@@ -224,26 +206,29 @@ class ConnectionManager:
             endpoints: one endpoint, or several of one peer.
 
         Raises:
-            TransportUnavailable: none of the endpoints has a transport that this version can dial.
+            TransportUnavailable: all endpoints are of tracer connections, and ``allow_tracer`` is not set.
             ConfigError: there is no endpoint.
             ManagerStopped: the manager was stopped.
         """
         wanted = _endpoints(endpoints, "connect()")
         if not wanted:
             raise ConfigError("connect() was given no endpoint")
-        if not any(endpoint.protocol in DIALABLE for endpoint in wanted):
-            raise _unavailable(wanted[0])
+        if not self._config.allow_tracer and all(endpoint.protocol is Protocol.TRACER for endpoint in wanted):
+            raise TransportUnavailable(f"{wanted[0]}: {TRACER_OFF}")
         with self._lock:
             self._started().inbox.put(notices.Connect(wanted))
 
-    def bootstrap(self, max_connections: int = 1) -> None:
-        """Find a way into the network: try the fallback endpoints and the configuration's ``hard_coded_contacts``.
+    def bootstrap(self, max_connections: int = 1, *, keep_going: bool = False) -> None:
+        """Find a way into the network: by those that were known before, those on the LAN, those that peers tell of, the
+        fallback endpoints and the configuration's ``hard_coded_contacts``.
 
         Returns at once and goes on, round after round with growing pauses, until at least one connection is made or the
-        manager is stopped. Each connection made is reported as `Event.NewBootstrapConnection`.
+        manager is stopped. Each connection made is reported as `Event.NewBootstrapConnection`. With
+        ``override_default_bootstrap`` of the configuration, only its ``hard_coded_contacts`` are tried.
 
         Args:
             max_connections: how many connections to make at the most.
+            keep_going: whether to begin again whenever all connections, of any kind, are lost.
 
         Raises:
             ConfigError: ``max_connections`` is less than 1.
@@ -251,9 +236,28 @@ class ConnectionManager:
         """
         if max_connections < 1:
             raise ConfigError(f"bootstrap(max_connections={max_connections!r}): at least 1 is needed")
-        contacts = tuple(dict.fromkeys((*self._fallback, *self._config.hard_coded_contacts)))
         with self._lock:
-            self._started().inbox.put(notices.Bootstrap(contacts, max_connections))
+            core = self._started()
+            if not self._config.override_default_bootstrap:
+                core.finder.lan.start()
+            core.inbox.put(notices.Bootstrap(max_connections, keep_going))
+
+    def bootstrap_status(self) -> BootstrapStatus:
+        """How the search for peers goes: the rounds, each contact and what came of it, the beacon and the cache.
+
+        ``print()`` of it shows lines for people. From inside the ``put()`` of your own events it tells nothing.
+        """
+        core = self._core
+        if not isinstance(core, ManagerCore) or threading.current_thread() is core.thread:
+            return BootstrapStatus()
+        question = notices.StatusAsked()
+        core.inbox.put(question)
+        try:
+            # Closed first, then looked through once more: so either it is set now, or the question is found.
+            answer = None if core.inbox.closed else question.answer.get(timeout=STATUS_PATIENCE)
+        except queue.Empty:
+            answer = None
+        return answer or BootstrapStatus()
 
     # --- talking ----------------------------------------------------------------------------------
 
@@ -328,8 +332,9 @@ class ConnectionManager:
         return NotConnected(f"there is no connection to {endpoint}: {advice}")
 
     def _beacon_acceptor_port(self) -> int | None:
-        """The UDP port of the beacon; for tests only (MAID-1162). ``None``: this version has no beacon yet."""
-        return None
+        """The UDP port where the beacon hears others; for tests only (MAID-1162). ``None``: there is no beacon."""
+        core = self._core
+        return core.finder.lan.acceptor_port if isinstance(core, ManagerCore) else None
 
 
 class _NeverStarted:
@@ -347,12 +352,6 @@ def _endpoints(given: Endpoint | Iterable[Endpoint], what: str) -> tuple[Endpoin
         if not isinstance(endpoint, Endpoint):
             raise ConfigError(f"{what}: {endpoint!r} is not an Endpoint: write Endpoint.parse({str(endpoint)!r})")
     return tuple(dict.fromkeys(found))
-
-
-def _unavailable(endpoint: Endpoint) -> TransportUnavailable:
-    return TransportUnavailable(
-        f"{endpoint}: {endpoint.protocol.scheme} connections come with a later version; use tcp:// or utp://"
-    )
 
 
 def _wait_for(core: ManagerCore, linger: float) -> None:

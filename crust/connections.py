@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from crust import notices
+from crust.claims import PeerTables
 from crust.clock import now, wall_time
 from crust.config import Config
 from crust.connection import Connection, PeerSaid, ReaderEnded, WriterEnded
@@ -17,7 +18,7 @@ from crust.endpoint import Endpoint, Protocol
 from crust.event import AnyEvent, LostConnection, NewBootstrapConnection, NewConnection
 from crust.identity import PeerId
 from crust.negotiate import Established
-from crust.peers import Candidate, PeerTable, Verdict
+from crust.peers import Candidate, Verdict
 from crust.timers import Timers
 from crust.transport.framing import CHOOSE, CHOSEN
 
@@ -27,6 +28,7 @@ QUIET: Final = 0.25
 """Seconds without a byte after which a connection that its peer has replaced holds nothing more for us: what the peer
 sent before it made the new one is on its way for as long as the new one's handshake took, or less."""
 _REPLACED: Final = "the peer has made a new connection in place of this one"
+_OUTDONE: Final = "another connection of that peer, maybe a proven one, takes the place of this unproven one"
 
 
 class _Heir(NamedTuple):
@@ -45,6 +47,7 @@ class Connections:
         inbox: the manager's, for the connections' threads.
         timers: the manager's.
         emit: gives an event to the user.
+        came, went: called when a connection has become live, and when it is so no more.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class Connections:
         inbox: notices.Inbox,
         timers: Timers,
         emit: Callable[[AnyEvent], None],
+        came: Callable[[Connection], None] = lambda connection: None,
+        went: Callable[[Connection], None] = lambda connection: None,
     ) -> None:
         self.routes: dict[Endpoint, Connection] = {}
         """Connections by every endpoint that leads to them. Changed here only; any thread may look something up."""
@@ -61,7 +66,9 @@ class Connections:
         self._inbox = inbox
         self._timers = timers
         self._emit = emit
-        self._table = PeerTable(own_id, config.max_connections, config.max_connections_per_address)
+        self._came = came
+        self._went = went
+        self._table = PeerTables(own_id, config.max_connections, config.max_connections_per_address)
         self._replaces: dict[Candidate, Candidate] = {}
         self._live: dict[Candidate, Connection] = {}
         self._all: set[Connection] = set()
@@ -72,6 +79,11 @@ class Connections:
     def all_gone(self) -> bool:
         """Whether every thread of every connection has ended and been joined."""
         return not self._all
+
+    @property
+    def live(self) -> list[Connection]:
+        """All that were chosen and are not over, also those that are to be announced yet."""
+        return list(self._live.values())
 
     # --- becoming a connection ------------------------------------------------------------------------
 
@@ -107,7 +119,8 @@ class Connections:
     def _look_after(self, retired: Connection, at: float) -> None:
         def look() -> None:
             if retired in self._retired:
-                left = QUIET - retired.silence(now())
+                # Who only claimed to be the peer may go on for ever; what is proven does not wait for that.
+                left = QUIET - retired.silence(now()) if retired.peer_id.proven else 0.0
                 if left <= 0:
                     retired.abort()
                 else:
@@ -150,6 +163,7 @@ class Connections:
         self._all.add(connection)
         self._live[candidate] = connection
         self.routes[endpoint] = connection
+        self._came(connection)
         heir = _Heir(connection, NewBootstrapConnection if bootstrap else NewConnection)
         if retired is None:
             self._announce(heir)
@@ -219,7 +233,7 @@ class Connections:
         """A reader thread has read its last."""
         connection = notice.connection
         retired = connection in self._retired
-        reason = _REPLACED if retired else notice.reason
+        reason = _replaced(connection) if retired else notice.reason
         self._lose(connection, reason, orderly=notice.goodbye and not retired)
         self._thread_ended(connection, 1)
         heir = self._retired.pop(connection, None)
@@ -282,10 +296,12 @@ class Connections:
     def _forget(self, connection: Connection) -> None:
         """Take a connection out of every table; its threads may still be at work."""
         self._table.remove(connection.candidate)
-        self._live.pop(connection.candidate, None)
+        was_live = self._live.pop(connection.candidate, None) is not None
         for endpoint in (connection.endpoint, *connection.aliases):
             if self.routes.get(endpoint) is connection:
                 del self.routes[endpoint]
+        if was_live:
+            self._went(connection)
 
     def _end_later(self, connection: Connection, linger: float | None = None) -> None:
         due = now() + (self._config.linger if linger is None else linger)
@@ -312,3 +328,7 @@ class Connections:
             self._lose(connection, f"nothing was heard from the peer for {self._config.dead_after:g} s")
         else:
             self._check_later(connection, due)
+
+
+def _replaced(connection: Connection) -> str:
+    return _REPLACED if connection.peer_id.proven else _OUTDONE

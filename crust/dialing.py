@@ -17,7 +17,7 @@ from crust.config import Config
 from crust.connection import Connection
 from crust.endpoint import Endpoint, Protocol
 from crust.errors import CrustError, DialFailed
-from crust.identity import PeerId
+from crust.identity import PeerId, UnprovenPeerId
 from crust.limits import DIAL_STAGGER, TCP_HEAD_START
 from crust.negotiate import CutShort, Node, Refused
 from crust.notices import Ask, Inbox
@@ -36,8 +36,8 @@ MAX_CUT_SHORT: Final = 4
 CUT_SHORT_PAUSE: Final = 0.1
 """Seconds before the first such try, doubled for each further one, with jitter: those thrown out together must not come
 back together."""
-DIALABLE: Final = frozenset({Protocol.TCP, Protocol.UTP})
-"""The transports that can be dialled."""
+TRACER_OFF: Final = "tracer connections are clear text and prove nobody's identity: allow_tracer: true allows them"
+"""Why a tracer endpoint is not dialled."""
 
 
 class Dialer:
@@ -91,6 +91,10 @@ class Dialer:
         self._jobs.add(job)
         self._go_on(job)
         return job
+
+    def give_up(self, job: Job) -> None:
+        """End a job that is not wanted any more; its ``ended`` is called."""
+        self._end(job)
 
     def stop(self) -> None:
         """Give up every job, silently."""
@@ -169,9 +173,11 @@ class Dialer:
     def peer_connected(self, connection: Connection) -> None:
         """A connection went live, whoever made it: jobs that were told "duplicate" by that peer have what they
         wanted."""
-        for job in [job for job in self._jobs if connection.peer_id in job.expected]:
-            attempt, _ = job.expected[connection.peer_id]
-            self._satisfied(job, attempt, connection)
+        # A proven connection serves those as well who were told "duplicate" in clear; never the other way round.
+        for peer_id in {connection.peer_id, UnprovenPeerId(bytes(connection.peer_id))}:
+            for job in [job for job in self._jobs if peer_id in job.expected]:
+                attempt, _ = job.expected[peer_id]
+                self._satisfied(job, attempt, connection)
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -194,6 +200,8 @@ class Dialer:
         """The peer or we hold another connection with each other, or will in a moment."""
         job = attempt.job
         connection = self._connection_with(peer_id)
+        if connection is None and not peer_id.proven:
+            connection = self._connection_with(PeerId(bytes(peer_id)))
         if connection is not None:
             self._satisfied(job, attempt, connection)
         elif peer_id not in job.expected:
@@ -275,8 +283,8 @@ class Dialer:
         return None
 
     def _problem_with(self, target: Endpoint) -> str | None:
-        if target.protocol not in DIALABLE:
-            return f"{target.protocol.scheme} connections are not available in this version"
+        if target.protocol is Protocol.TRACER and not self._config.allow_tracer:
+            return TRACER_OFF
         if self._refuses(target.host):
             return "that address is on the blacklist"
         if not target.port:
@@ -299,10 +307,10 @@ class Dialer:
 
 
 def _may_begin(job: Job) -> float:
-    """When the next attempt may begin: TCP is favoured, so uTP lets it go ahead for as long as it has not failed."""
+    """When the next attempt may begin: TCP is favoured, so others let it go ahead for as long as it has not failed."""
     _, target = job.queue[0]
     tcp_runs = any(attempt.target.protocol is Protocol.TCP for attempt in job.running)
-    return job.tcp_ahead_until if tcp_runs and target.protocol is Protocol.UTP else now()
+    return job.tcp_ahead_until if tcp_runs and target.protocol is not Protocol.TCP else now()
 
 
 def _too_late() -> CrustError:

@@ -111,12 +111,27 @@ class ListenerFailed(NamedTuple):
 
 
 @_variant
+class OwnEndpointsChanged(NamedTuple):
+    """This node can be reached elsewhere now: an interface or address came or went since ``start_listening()``."""
+
+    endpoints: tuple[Endpoint, ...]
+    """What ``get_own_endpoints()`` gives now."""
+
+
+@_variant
 class Stopped(NamedTuple):
     """The last event: the manager has ended and holds no thread, socket or file any more."""
 
 
 AnyEvent: TypeAlias = (
-    NewConnection | NewBootstrapConnection | NewMessage | LostConnection | ConnectionFailed | ListenerFailed | Stopped
+    NewConnection
+    | NewBootstrapConnection
+    | NewMessage
+    | LostConnection
+    | ConnectionFailed
+    | ListenerFailed
+    | OwnEndpointsChanged
+    | Stopped
 )
 
 
@@ -129,6 +144,7 @@ class Event:
     LostConnection = LostConnection
     ConnectionFailed = ConnectionFailed
     ListenerFailed = ListenerFailed
+    OwnEndpointsChanged = OwnEndpointsChanged
     Stopped = Stopped
 
 

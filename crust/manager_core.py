@@ -16,12 +16,12 @@ from crust import attempts, notices
 from crust.acceptor import Acceptor
 from crust.attempts import Job, Race
 from crust.blacklist import Blacklist
-from crust.bootstrap import Bootstrapper
 from crust.clock import Deadline, now
 from crust.config import Config
 from crust.connection import Connection, PeerSaid, ReaderEnded, WriterEnded
 from crust.connections import Connections
 from crust.dialing import Dialer
+from crust.endpoint import Endpoint
 from crust.errors import ManagerStopped
 from crust.event import (
     AnyEvent,
@@ -29,6 +29,7 @@ from crust.event import (
     ListenerFailed,
     Stopped,
 )
+from crust.finder import Finder
 from crust.limits import MAX_WAITING_CONNECTS
 from crust.negotiate import Established, Node, Refused
 from crust.notices import Ask
@@ -54,9 +55,12 @@ class ManagerCore:
         config: settings.
         events: the user's queue.
         blacklist: who is not talked to.
+        fallback: contacts for ``bootstrap()``, beside those of the configuration.
     """
 
-    def __init__(self, node: Node, config: Config, events: Any, blacklist: Blacklist) -> None:
+    def __init__(
+        self, node: Node, config: Config, events: Any, blacklist: Blacklist, fallback: tuple[Endpoint, ...] = ()
+    ) -> None:
         self.inbox = notices.Inbox()
         self.stopped = threading.Event()
         self._config = config
@@ -65,7 +69,15 @@ class ManagerCore:
         self._outlet = Outlet(
             events, config.max_waiting_events, config.max_waiting_bytes, lambda: self.inbox.put(notices.RoomMade())
         )
-        self._connections = Connections(node.identity.peer_id, config, self.inbox, self._timers, self._emit)
+        self._connections = Connections(
+            node.identity.peer_id,
+            config,
+            self.inbox,
+            self._timers,
+            self._emit,
+            came=lambda connection: self.finder.came(connection),
+            went=lambda connection: self.finder.went(connection),
+        )
         self.routes = self._connections.routes
         """Connections by every endpoint that leads to them; any thread may look something up."""
         self.utp = UtpPorts(config, blacklist.has_address)
@@ -83,7 +95,17 @@ class ManagerCore:
             refuses=blacklist.has_address,
             utp=self.utp,
         )
-        self._bootstrapper = Bootstrapper(config, self._dialer, self._timers)
+        self.finder = Finder(
+            node,
+            config,
+            self.inbox,
+            self._timers,
+            self._dialer,
+            self._connections,
+            blacklist,
+            fallback,
+            self._emit,
+        )
         self._stopping = False
         self._bootstrapped: WeakKeyDictionary[Connection, Race] = WeakKeyDictionary()
         self._unread = 0  # messages that came during stop() and found no reader
@@ -105,6 +127,7 @@ class ManagerCore:
             ReaderEnded: self._on_reader_ended,
             WriterEnded: self._connections.writer_ended,
             PeerSaid: self._connections.peer_said,
+            **self.finder.handlers,
         }
         self.thread = start_thread("manager", self._run)
 
@@ -222,6 +245,7 @@ class ManagerCore:
             self._connections.add_aliases(connection, {attempt.given, attempt.target})
             if attempt.job.bootstrap:
                 self._bootstrapped[connection] = attempt.job.race
+            self.finder.dialled(attempt, established.candidate.peer_id)
             self._dialer.connected(attempt.job)
         else:
             self._connections.forsake(established.candidate)
@@ -232,26 +256,29 @@ class ManagerCore:
         self._connections.reader_ended(notice)
         race = self._bootstrapped.pop(notice.connection, None)
         if race is not None and notice.refused and not self._stopping:
-            self._bootstrapper.turned_away(race)
+            self.finder.turned_away(race)
 
     def _on_attempt_failed(self, notice: attempts.AttemptFailed) -> None:
         if notice.candidate is not None:
             self._connections.forsake(notice.candidate)
+        self.finder.dialled_in_vain(notice.attempt, notice.error)
         self._dialer.failed(notice)
 
     def _on_bootstrap(self, notice: notices.Bootstrap) -> None:
         if not self._stopping:
-            self._bootstrapper.start(notice.contacts, notice.max_connections)
+            self.finder.bootstrap(notice.max_connections, notice.keep_going)
 
     def _on_listen(self, notice: notices.Listen) -> None:
         notice.start()
+        if not self._stopping:
+            self.finder.listening(notice.bound)
 
     # --- the end of everything --------------------------------------------------------------------
 
     def _on_stop(self, notice: notices.Stop) -> None:
         if not self._stopping:
             self._stopping = True
-            self._bootstrapper.stop()
+            self.finder.stop()
             self._dialer.stop()
             self._acceptor.stop()
             self._linger = Deadline(notice.linger)
@@ -272,6 +299,7 @@ class ManagerCore:
             log.warning("a name look-up hangs in the system's resolver; its thread ends with it")
         self._reject_leftovers()
         self.utp.close(self._linger)
+        self.finder.close()
         if self._unread:
             log.warning("%d messages came during stop() and were not delivered: nobody took events", self._unread)
         self._outlet.finish(Stopped())
@@ -288,11 +316,13 @@ class ManagerCore:
                 item.established.link.stream.close()
             elif isinstance(item, Ask):
                 item.answer.put(ManagerStopped("this node is stopping"))
+            elif isinstance(item, notices.StatusAsked):
+                item.answer.put(None)
 
-    def serve(self, listeners: list[Any], utp: Sequence[UtpSocket]) -> None:
+    def serve(self, listeners: list[Any], utp: Sequence[UtpSocket], tracer: Sequence[Any] = ()) -> None:
         """Accept from these sockets; this thread only."""
         if self._stopping:
-            for listener in listeners:
+            for listener in (*listeners, *tracer):
                 listener.close()
         else:
-            self._acceptor.listen(listeners, utp)
+            self._acceptor.listen(listeners, utp, tracer)

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from crust.bootstrap_status import BootstrapStatus
 from crust.clock import Deadline
+from crust.discovery.contact import Contact
+from crust.discovery.contact_book import Promise
 from crust.endpoint import Endpoint, Port
 from crust.errors import CrustError, ManagerStopped, TimedOut
 from crust.negotiate import Established
@@ -63,8 +66,8 @@ class Connect:
 class Bootstrap:
     """``bootstrap()`` was called."""
 
-    contacts: tuple[Endpoint, ...]
     max_connections: int
+    keep_going: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +75,8 @@ class Listen:
     """Listening sockets were opened and are to be served."""
 
     start: Callable[[], None]
+    bound: list[Endpoint]
+    """Where they are bound."""
 
 
 @dataclass(slots=True, eq=False)
@@ -91,6 +96,25 @@ class Stop:
 @dataclass(slots=True, eq=False)
 class RoomMade:
     """The user took events: there may be room for more."""
+
+
+@dataclass(slots=True, eq=False)
+class LanNews:
+    """The beacon has something (`crust.lan.Lan.take_news`)."""
+
+
+@dataclass(slots=True, eq=False)
+class CacheOpened:
+    """The bootstrap cache is open."""
+
+    contacts: list[tuple[Contact, Promise]]
+
+
+@dataclass(slots=True, eq=False)
+class StatusAsked:
+    """``bootstrap_status()`` was called, and waits for `answer`; ``None`` when the manager has ended."""
+
+    answer: "queue.SimpleQueue[BootstrapStatus | None]" = field(default_factory=queue.SimpleQueue)
 
 
 def ask_manager(inbox: Inbox, question: Ask, candidate: Candidate, deadline: Deadline) -> Verdict:

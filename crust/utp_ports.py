@@ -62,12 +62,15 @@ class UtpPorts:
 
         Args:
             port: the "live port", tried first, and a free one where that is busy; 0 for any.
-            favourite: what to try first when any will do: the number that people know already.
+            favourite: what to try first when any will do: the number that people know already (unless the beacon needs
+                it, which shares it with other nodes of this host).
 
         Raises:
             ListenFailed: no address at all can be listened on.
         """
         failures: list[str] = []
+        if favourite == self._config.beacon_port:
+            favourite = 0
         with self._lock:
             for host in self._config.listen_addresses:
                 wanted = self._listening[0].local_address[1] if self._listening else port or favourite

@@ -10,11 +10,14 @@ import pytest
 
 from crust import bootstrap
 from crust.attempts import Attempt, Job, Race
-from crust.bootstrap import Bootstrapper, backoff
+from crust.bootstrap import LOOKS, RESTART_DELAY, Bootstrapper, Surroundings, backoff
 from crust.config import Config
 from crust.dialing import Dialer
+from crust.discovery.contact import Contact, Source
+from crust.discovery.contact_book import ContactBook, Promise, given
 from crust.endpoint import Endpoint
-from crust.limits import BOOTSTRAP_PARALLEL, TCP_HEAD_START
+from crust.identity import Identity
+from crust.limits import BOOTSTRAP_PARALLEL
 from crust.timers import Timers
 
 SHORTEST, LONGEST = 1.0, 8.0
@@ -31,6 +34,7 @@ class PaperDialer:
     def __init__(self) -> None:
         self.running: list[Job] = []
         self.tried: list[Endpoint] = []
+        self.given_up: list[Endpoint] = []
         self.most = 0
         self.at_once: Callable[[Endpoint], bool | None] = lambda endpoint: None
         """Whether a job succeeds before connect() returns; ``None``: it does not end there."""
@@ -40,7 +44,7 @@ class PaperDialer:
     ) -> Job:
         assert bootstrap
         job = Job(tuple(endpoints), race, ended, bootstrap)
-        (endpoint,) = job.endpoints
+        endpoint = job.endpoints[0]
         self.tried.append(endpoint)
         self.running.append(job)
         self.most = max(self.most, len(self.running))
@@ -48,6 +52,13 @@ class PaperDialer:
         if outcome is not None:
             self.end(job, outcome)
         return job
+
+    def give_up(self, job: Job) -> None:
+        assert not job.done
+        self.running.remove(job)
+        self.given_up.append(job.endpoints[0])
+        job.done = True
+        job.ended(job)
 
     def end(self, job: Job, connected: bool) -> None:
         """What the real one does at the end of a job."""
@@ -72,8 +83,39 @@ class World:
         self.time = 1000.0
         self.dialer = PaperDialer()
         self.timers = Timers()
-        self.bootstrapper = Bootstrapper(CONFIG, cast(Dialer, self.dialer), self.timers)
-        self.start = self.bootstrapper.start
+        self.book = ContactBook(SHORTEST, LONGEST, random.Random(1))
+        self.connected: set[Endpoint] = set()
+        self.alone = True
+        self.hopeful = False
+        self.rounds_begun = 0
+        around = Surroundings(
+            is_connected=lambda entry: not self.connected.isdisjoint(entry.endpoints),
+            alone=lambda: self.alone,
+            hopeful=lambda: self.hopeful,
+            round_begins=self.round_begins,
+        )
+        self.bootstrapper = Bootstrapper(CONFIG, self.book, cast(Dialer, self.dialer), self.timers, around)
+
+    def round_begins(self) -> None:
+        self.rounds_begun += 1
+
+    def start(self, contacts: tuple[Endpoint, ...], max_connections: int, keep_going: bool = False) -> None:
+        """The user asks for it, and gives contacts."""
+        for contact in given(contacts, Source.FALLBACK):
+            self.book.add(contact, Promise.GIVEN)
+        self.bootstrapper.start(max_connections, keep_going)
+
+    def turn_up(self, endpoint: Endpoint, promise: Promise = Promise.HERE, source: Source = Source.BEACON) -> None:
+        """Somebody is found."""
+        self.bootstrapper.offer(self.book.add(Contact((endpoint,), Identity().peer_id, source), promise))
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, timer by timer."""
+        until = self.time + seconds
+        while (due := self.timers.next_deadline()) is not None and due <= until:
+            self.time = max(self.time, due)
+            self.timers.run_due(self.time)
+        self.time = until
 
     def pause(self) -> float:
         """Go to the next timer; how long that takes."""
@@ -144,35 +186,20 @@ def test_nobody_is_always_first(world: World) -> None:
     assert {frozenset(order) for order in orders} == {frozenset(contacts(12))}
 
 
-UTP = tuple(Endpoint.utp((f"192.0.2.{number}", 5483)) for number in range(1, 4))
-
-
-def test_tcp_goes_ahead_of_utp(world: World) -> None:
-    world.start((*UTP, *contacts(3)), 1)
-    assert set(world.dialer.tried) == set(contacts(3))
-    assert world.pause() == TCP_HEAD_START
-    assert set(world.dialer.tried[3:]) == set(UTP)
-
-
-def test_utp_waits_no_longer_than_tcp_runs(world: World) -> None:
-    world.start((*UTP, *contacts(3)), 1)
-    for number in (0, 1):
-        world.dialer.end(world.dialer.running[0], connected=False)
-        assert len(world.dialer.tried) == 3, number
-    world.dialer.end(world.dialer.running[0], connected=False)
-    assert set(world.dialer.tried[3:]) == set(UTP)
+def test_tcp_and_utp_of_one_node_are_one_contact(world: World) -> None:
+    """One job has both, in which TCP goes ahead (tests/test_dialing.py); so both count as one."""
+    utp = tuple(Endpoint.utp((f"192.0.2.{number}", 5483)) for number in range(1, 4))
+    world.start((*utp, *contacts(3)), 1)
+    assert len(world.dialer.running) == 3
+    assert {frozenset(job.endpoints) for job in world.dialer.running} == {
+        frozenset(pair) for pair in zip(utp, contacts(3), strict=True)
+    }
 
 
 def test_utp_alone_waits_for_nobody(world: World) -> None:
-    world.start(UTP, 1)
-    assert set(world.dialer.tried) == set(UTP)
-
-
-def test_stop_while_utp_waits(world: World) -> None:
-    world.start((*UTP, *contacts(1)), 1)
-    world.bootstrapper.stop()
-    world.dialer.fail_all()
-    assert world.over
+    utp = tuple(Endpoint.utp((f"192.0.2.{number}", 1)) for number in range(1, 4))
+    world.start((*utp, *contacts(3)), 1)
+    assert set(world.dialer.tried) == {*utp, *contacts(3)}
 
 
 def test_enough_connections_end_the_round_early(world: World) -> None:
@@ -223,9 +250,9 @@ def test_it_goes_on_until_somebody_is_there(world: World, caplog: pytest.LogCapt
 def test_nothing_is_tried_during_a_pause(world: World) -> None:
     world.start(contacts(3), 1)
     world.dialer.fail_all()
-    world.timers.run_due(world.time + 0.74 * SHORTEST)
+    world.pass_time(0.74 * SHORTEST)
     assert not world.dialer.running
-    world.timers.run_due(world.time + 1.26 * SHORTEST)
+    world.pass_time((1.26 - 0.74) * SHORTEST)
     assert len(world.dialer.running) == 3
 
 
@@ -326,6 +353,212 @@ def test_a_dialer_that_fails_does_not_stop_the_rounds(world: World) -> None:
     assert len(world.dialer.running) == 2
 
 
+# --- the dead do not keep the living waiting --------------------------------------------------------------------------
+
+
+def test_a_hundred_dead_contacts_do_not_delay_a_good_one(world: World) -> None:
+    """T-32: nobody answers for ``dial_timeout``, but who is there answers soon."""
+    dead = tuple(Endpoint.tcp((f"192.0.2.{number}", 1)) for number in range(1, 201))
+    good = Endpoint.tcp("198.51.100.1:1")
+    world.start((*dead, good), 1)
+    began = world.time
+    while good not in world.dialer.tried:
+        world.pause()
+    assert world.time - began <= LOOKS[0] * (len(dead) // BOOTSTRAP_PARALLEL)
+    job = next(job for job in world.dialer.running if good in job.endpoints)
+    world.dialer.end(job, connected=True)
+    assert world.over
+
+
+def test_who_is_slow_to_answer_gets_more_time_when_all_had_their_turn(world: World) -> None:
+    world.start(contacts(BOOTSTRAP_PARALLEL + 1), 1)
+    assert world.pause() == LOOKS[0]
+    (slow,) = world.dialer.given_up
+    assert len(set(world.dialer.tried)) == BOOTSTRAP_PARALLEL + 1
+    assert world.dialer.tried.count(slow) == 1, "it waits for a place"
+    world.dialer.fail_all()
+    assert world.dialer.tried.count(slow) == 2
+    assert world.dialer.given_up == [slow]
+
+
+def test_nobody_stands_back_for_nobody(world: World) -> None:
+    """As long as there is room, and when nobody waits, all have the time that a dial takes."""
+    world.start(contacts(BOOTSTRAP_PARALLEL), 1)
+    assert world.timers.next_deadline() is None
+    world.turn_up(Endpoint.tcp("198.51.100.1:1"))
+    world.pass_time(LOOKS[0])
+    world.dialer.fail_all()
+    assert len(world.dialer.given_up) == 1
+
+
+def test_who_is_answering_does_not_have_to_stand_back(world: World) -> None:
+    world.start(contacts(BOOTSTRAP_PARALLEL + 5), 1)
+    answering = world.dialer.running[0]
+    attempt = Attempt(answering, answering.endpoints[0], answering.endpoints[0])
+    answering.running.add(attempt)
+    answering.race.running.add(attempt)
+    world.pass_time(60.0)
+    assert answering in world.dialer.running
+    assert set(contacts(BOOTSTRAP_PARALLEL + 5)) == set(world.dialer.tried)
+
+
+def test_all_dead_contacts_are_found_out_in_the_end(world: World) -> None:
+    """Standing back is no way to live for ever."""
+    begun: dict[Job, float] = {}
+    world.start(contacts(100), 1)
+    for _ in range(10_000):
+        overdue = [job for job in world.dialer.running if job in begun and world.time - begun[job] >= 10.0]
+        for job in overdue:
+            world.dialer.end(job, connected=False)
+        if world.bootstrapper.next_round_at is not None:
+            break
+        begun.update({job: world.time for job in world.dialer.running if job not in begun})
+        world.pass_time(0.25)
+    assert all(entry.failures == 1 and entry.result.endswith("nobody there") for entry in world.book.entries())
+
+
+# --- contacts that turn up --------------------------------------------------------------------------------------------
+
+
+def test_who_turns_up_during_a_round_is_tried_next(world: World) -> None:
+    world.start(contacts(100), 1)
+    new = Endpoint.tcp("198.51.100.1:1")
+    world.turn_up(new)
+    assert new not in world.dialer.tried
+    world.dialer.end(world.dialer.running[0], connected=False)
+    assert world.dialer.tried[-1] == new
+
+
+def test_who_turns_up_during_a_pause_is_tried_at_once(world: World) -> None:
+    """And the pause is over when that succeeds, and goes on when it does not."""
+    world.start(contacts(2), 1)
+    world.dialer.fail_all()
+    ends = world.bootstrapper.next_round_at
+    new = Endpoint.tcp("198.51.100.1:1")
+    world.turn_up(new)
+    assert world.dialer.tried[2:] == [new]
+    world.dialer.fail_all()
+    assert world.bootstrapper.next_round_at == ends
+    world.turn_up(Endpoint.tcp("198.51.100.2:1"))
+    world.dialer.end(world.dialer.running[0], connected=True)
+    assert world.over
+
+
+def test_who_has_just_failed_is_not_tried_again_because_it_is_mentioned_again(world: World) -> None:
+    """T-27: floods come from loops."""
+    here = Contact((Endpoint.tcp("198.51.100.1:1"),), Identity().peer_id, Source.BEACON)
+    world.hopeful = True
+    world.start((), 1)
+    for _ in range(50):
+        world.bootstrapper.offer(world.book.add(here, Promise.HERE))
+        world.dialer.fail_all()
+        world.pass_time(0.01)
+    assert len(world.dialer.tried) == 1
+    moved = Contact((Endpoint.tcp("198.51.100.2:1"),), here.peer_id, Source.BEACON)
+    world.bootstrapper.offer(world.book.add(moved, Promise.HERE))
+    assert len(world.dialer.tried) == 2, "but it can be reached elsewhere now"
+
+
+def test_nobody_is_known_but_somebody_may_turn_up(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """T-30: no stuck flag, and no end, where a beacon may still find somebody."""
+    world.hopeful = True
+    world.start((), 1)
+    assert world.bootstrapper.running
+    assert not caplog.records
+    world.pause()
+    world.turn_up(contacts(1)[0])
+    world.dialer.end(world.dialer.running[0], connected=True)
+    assert world.over
+
+
+def test_each_round_gathers_contacts_anew(world: World) -> None:
+    world.start(contacts(1), 1)
+    for number in range(1, 4):
+        assert world.rounds_begun == number
+        world.dialer.fail_all()
+        world.pause()
+
+
+def test_nothing_is_tried_that_turns_up_when_all_is_done(world: World) -> None:
+    """T-26."""
+    world.start(contacts(1), 1)
+    world.dialer.end(world.dialer.running[0], connected=True)
+    world.turn_up(Endpoint.tcp("198.51.100.1:1"))
+    assert world.over
+
+
+def test_who_is_connected_already_is_not_dialled_but_counts(world: World) -> None:
+    """T-27."""
+    world.connected.add(contacts(3)[1])
+    world.start(contacts(3), 2)
+    assert contacts(3)[1] not in world.dialer.tried
+    world.dialer.end(world.dialer.running[0], connected=True)
+    assert world.over
+
+
+def test_one_endpoint_that_two_contacts_have_is_tried_once_in_a_round(world: World) -> None:
+    (endpoint,) = contacts(1)
+    world.book.add(Contact((endpoint,), Identity().peer_id, Source.CACHE), Promise.RECENT)
+    world.start((endpoint,), 1)
+    assert world.dialer.tried == [endpoint]
+
+
+# --- going on ---------------------------------------------------------------------------------------------------------
+
+
+def test_when_all_connections_are_lost_it_begins_again_if_asked_to(world: World) -> None:
+    for _ in range(3):
+        if not world.bootstrapper.running:
+            world.start(contacts(3), 1, keep_going=True)
+        world.dialer.end(world.dialer.running[0], connected=True)
+        world.alone = False
+        world.pass_time(60.0)
+        assert not world.bootstrapper.running
+        world.bootstrapper.lost_one()
+        world.pass_time(60.0)
+        assert not world.bootstrapper.running, "another connection is left"
+        world.alone = True
+        world.bootstrapper.lost_one()
+        world.pass_time(RESTART_DELAY[0] / 2)
+        assert not world.bootstrapper.running, "another connection may take its place in a moment"
+        world.pass_time(RESTART_DELAY[1])
+        assert world.bootstrapper.running
+        assert len(world.dialer.running) == 3
+    world.bootstrapper.stop()
+    world.dialer.fail_all()
+    world.bootstrapper.lost_one()
+    assert world.over
+
+
+def test_without_being_asked_it_does_not_begin_again(world: World) -> None:
+    world.start(contacts(3), 1)
+    world.dialer.end(world.dialer.running[0], connected=True)
+    world.bootstrapper.lost_one()
+    assert world.over
+
+
+def test_a_connection_that_is_lost_before_the_round_ends_is_noticed(world: World) -> None:
+    world.start(contacts(2), 2, keep_going=True)
+    world.dialer.end(world.dialer.running[0], connected=True)
+    world.bootstrapper.lost_one()
+    world.dialer.end(world.dialer.running[0], connected=False)
+    assert not world.bootstrapper.running
+    world.pass_time(RESTART_DELAY[1])
+    assert world.bootstrapper.running
+
+
+def test_the_network_is_back(world: World) -> None:
+    world.start(contacts(2), 1)
+    for _ in range(4):
+        world.dialer.fail_all()
+        world.pause()
+    world.dialer.fail_all()
+    world.bootstrapper.hurry()
+    assert len(world.dialer.running) == 2
+    world.bootstrapper.hurry()
+    assert len(world.dialer.running) == 2
+
+
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
@@ -376,7 +609,8 @@ def test_a_contact_that_turns_us_away_does_not_count(world: World) -> None:
     world.bootstrapper.turned_away(job.race)
     assert world.bootstrapper.running
     world.dialer.fail_all()
-    assert Counter(world.dialer.tried) == Counter(contacts(BOOTSTRAP_PARALLEL + 3))
+    # Those that were given up when the place was taken have their turn as well.
+    assert Counter(world.dialer.tried) == Counter([*contacts(BOOTSTRAP_PARALLEL + 3), *world.dialer.given_up])
     assert 0.75 <= world.pause() <= 1.25
     assert len(world.dialer.running) == BOOTSTRAP_PARALLEL
 

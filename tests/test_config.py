@@ -40,6 +40,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert (config.tcp_port, config.utp_port, config.tracer_port, config.beacon_port) == (0, 0, None, 5483)
     assert (config.network, config.network_key, config.hard_coded_contacts) == ("crust", None, ())
     assert (config.override_default_bootstrap, config.identity_file, config.cache_file) == (False, None, None)
+    assert (config.target_connections, config.bootstrap_cache) == (0, True)
     assert (config.stun_servers, config.upnp, config.allow_tracer, config.relay) == ((), True, False, False)
     assert config.max_message_size == limits.MAX_MESSAGE_SIZE
     assert config.listen_addresses == ("0.0.0.0", "::")
@@ -101,6 +102,9 @@ def test_equal_settings_are_equal_and_hash_alike() -> None:
         ("hard_coded_contacts", [f"192.0.2.7:{port}" for port in range(1, 1026)]),
         ("hard_coded_contacts", 7),
         ("override_default_bootstrap", 1),
+        ("target_connections", -1),
+        ("target_connections", 65537),
+        ("bootstrap_cache", "yes"),
         ("identity_file", ""),
         ("identity_file", 7),
         ("cache_file", "nul\0"),
@@ -192,6 +196,12 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         "tracer_port: was 9; allowed: another port"
     )
     assert Config(tracer_port=0, tcp_port=0, allow_tracer=True).tracer_port == 0
+    assert error_of(target_connections=9, max_connections=8).startswith(
+        "target_connections: was 9; allowed: no more than max_connections, which is 8"
+    )
+    assert error_of(utp_port=5483).startswith("utp_port: was 5483; allowed: another port than beacon_port")
+    assert Config(utp_port=0, beacon_port=0).utp_port == 0
+    assert Config(utp_port=5483, beacon_port=None).utp_port == 5483
 
 
 def test_the_network_key_is_never_shown() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from crust import Event, NotConnected, connection
-from crust.connection import PeerSaid, ReaderEnded, WriterEnded
+from crust.connection import MAX_WAITING_CONTACTS, Gossiped, PeerSaid, ReaderEnded, WriterEnded
 from crust.limits import MESSAGE_OVERHEAD
-from crust.transport.framing import BYE, CHOOSE, CHOSEN, control_frame, message_frame
+from crust.transport.framing import BYE, CHOOSE, CHOSEN, CONTACTS, control_frame, message_frame
 from tests.connection_bench import NAME, Make, idle_connection, live_connection
 from tests.together import until
 
@@ -50,6 +50,25 @@ def test_a_kind_that_this_version_does_not_know_goes_no_further(live: Make) -> N
         bench.peer.send_frame(control_frame(NEWS, {"n": number}))
     bench.peer.send_messages(b"after")
     assert bench.batch() == [b"after"]
+
+
+def test_gossip_goes_to_the_manager_and_no_more_than_it_takes(live: Make) -> None:
+    """A peer that sends more than the manager gets through does not fill its inbox."""
+    bench = live()
+    for number in range(MAX_WAITING_CONTACTS + 5):
+        bench.peer.send_frame(control_frame(CONTACTS, {"x": number}))
+    notices = [bench.next() for _ in range(MAX_WAITING_CONTACTS)]
+    assert all(isinstance(notice, Gossiped) and notice.connection is bench.connection for notice in notices)
+    assert [notice.content["x"] for notice in notices] == list(range(MAX_WAITING_CONTACTS))
+    for _ in range(2):  # when the second comes, all that was read with the first has been dealt with
+        bench.peer.send_messages(b"end")
+        assert bench.batch() == [b"end"]
+    bench.connection.contacts_taken += 1
+    for number in (1, 2):
+        bench.peer.send_frame(control_frame(CONTACTS, {"x": -number}))
+    assert bench.next().content == {"x": -1}
+    bench.peer.send_messages(b"end")
+    assert bench.batch() == [b"end"]
 
 
 def test_what_comes_at_once_is_one_batch_before_the_end(live: Make) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from crust import Config, Endpoint, Identity, attempts, dialing
 from crust.attempts import Attempt, AttemptFailed, AttemptSucceeded, Job, Race, Resolved
-from crust.dialing import CUT_EARLY, CUT_SHORT_PAUSE, MAX_CUT_SHORT, Dialer
+from crust.dialing import CUT_EARLY, CUT_SHORT_PAUSE, MAX_CUT_SHORT, TRACER_OFF, Dialer
 from crust.errors import CrustError, DialFailed
 from crust.identity import PeerId
 from crust.limits import DIAL_STAGGER, TCP_HEAD_START
@@ -235,7 +235,7 @@ def test_a_reason_for_each_endpoint(bench: Bench) -> None:
         (Endpoint.tcp("192.0.2.66:5483"), "that address is on the blacklist"),
         (Endpoint.utp("192.0.2.9:0"), "port 0 cannot be connected to"),
         (Endpoint.utp("192.0.2.66:5483"), "that address is on the blacklist"),
-        (Endpoint.tracer("192.0.2.1:5483"), "tracer connections are not available in this version"),
+        (Endpoint.tracer("192.0.2.1:5483"), TRACER_OFF),
     ],
 )
 def test_what_cannot_be_tried(bench: Bench, endpoint: Endpoint, reason: str) -> None:
@@ -435,6 +435,20 @@ def test_what_is_cut_short_late_is_tried_again_if_it_had_proved_itself(bench: Be
 
 
 # --- the end ----------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_is_given_up_ends_at_once(bench: Bench) -> None:
+    job = bench.connect(A, B)
+    bench.dialer.give_up(job)
+    assert bench.ended == [job]
+    assert not job.connected
+    assert len(bench.dialer) == 0
+    assert all(attempt._aborted for attempt in bench.started)
+    bench.fail(0)
+    bench.wait(60.0)
+    assert bench.targets == [A]
+    bench.dialer.give_up(job)
+    assert bench.ended == [job]
 
 
 def test_stop_is_silent_and_leaves_nothing(bench: Bench) -> None:

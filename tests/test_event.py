@@ -23,6 +23,7 @@ EXAMPLES: list[Any] = [
     Event.LostConnection(HERE, PEER, "it ended"),
     Event.ConnectionFailed((HERE, THERE), {HERE: "refused", THERE: "no answer"}),
     Event.ListenerFailed(Port.tcp(5483), "no descriptors left"),
+    Event.OwnEndpointsChanged((HERE, THERE)),
     Event.Stopped(),
 ]
 VARIANTS = [type(example) for example in EXAMPLES]
@@ -48,6 +49,7 @@ def test_the_examples_are_all_variants_there_are() -> None:
         (Event.LostConnection, ("endpoint", "peer_id", "reason")),
         (Event.ConnectionFailed, ("endpoints", "reason")),
         (Event.ListenerFailed, ("port", "reason")),
+        (Event.OwnEndpointsChanged, ("endpoints",)),
         (Event.Stopped, ()),
     ],
 )
@@ -72,6 +74,8 @@ def matched(event: AnyEvent) -> Any:
             return "ConnectionFailed", tuple(endpoints), reason
         case Event.ListenerFailed(port):
             return "ListenerFailed", port, event.reason
+        case Event.OwnEndpointsChanged([*endpoints]):
+            return "OwnEndpointsChanged", tuple(endpoints)
         case Event.Stopped():
             return ("Stopped",)
 

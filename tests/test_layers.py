@@ -14,7 +14,7 @@ from tests.source_tree import crust_imports, modules, outside_imports, tree
 LEVELS: list[tuple[str, str]] = [
     (
         "leaves: nothing of crust",
-        "errors _version nat discovery transport transport.utp.sequence transport.utp.constants",
+        "errors _version nat nat.routes nat.upnp_child discovery transport transport.utp.sequence transport.utp.constants",
     ),
     (
         "numbers and small values",
@@ -26,10 +26,14 @@ LEVELS: list[tuple[str, str]] = [
         "transport.utp.half_open transport.utp.schedule transport.utp.liveness transport.utp.handlers",
     ),
     ("time, threads and timers", "clock workers timers"),
+    ("routers: bytes of SSDP, and where routers are (pure)", "nat.ssdp nat.paths"),
     ("files that processes share", "discovery.file_lock"),
     ("where and who", "endpoint identity crowd replays"),
-    ("who may be where", "discovery.contact"),
-    ("who behaves, and whom to dial (pure)", "discovery.conduct discovery.target_connections"),
+    ("who may be where, and how far one looks", "discovery.contact discovery.reach"),
+    (
+        "who behaves, and whom to dial (pure)",
+        "discovery.conduct discovery.target_connections discovery.contact_book bootstrap_status",
+    ),
     ("a cache of contacts: its bytes (pure)", "discovery.cache_record"),
     ("a cache of contacts: its table, its slots (pure)", "discovery.cache_table discovery.cache_slots"),
     ("a cache of contacts: its file", "discovery.cache_file"),
@@ -61,6 +65,7 @@ LEVELS: list[tuple[str, str]] = [
     ("what gossip says (pure)", "discovery.gossip_messages"),
     ("how gossip gives and takes (pure)", "discovery.exchange discovery.intake"),
     ("gossip (pure)", "discovery.gossip"),
+    ("a cache of contacts, opened when needed", "discovery.cache_keeper"),
     ("datagrams of the beacon (pure)", "discovery.beacon_packet"),
     ("whom a beacon knows (pure)", "discovery.beacon_census"),
     ("what a beacon says, and how (the first is pure)", "discovery.beacon_core discovery.beacon_sockets"),
@@ -71,25 +76,38 @@ LEVELS: list[tuple[str, str]] = [
     ("addresses: both sides of STUN, and what NATs do (pure)", "nat.stun_client nat.stun_server nat.behaviour"),
     ("addresses: what others see (pure)", "nat.observations nat.survey"),
     ("addresses: in words (pure)", "nat.nat_report"),
-    ("the handshake (pure)", "transport.handshake"),
+    ("routers: what is known of them (pure)", "nat.mapping_report nat.upnp_messages"),
+    ("routers: calls over UPnP, and answers of the other protocols", "nat.upnp nat.gateway_answer"),
+    ("routers: bytes of NAT-PMP and PCP (pure)", "nat.natpmp nat.pcp"),
+    ("routers: keeping ports mapped over those (pure)", "nat.lease_keeper"),
+    ("routers: keeping ports mapped over UPnP (pure)", "nat.upnp_keeper"),
+    ("routers: which method to use (pure)", "nat.gateway_session"),
+    ("routers: sockets", "nat.mapper_sockets"),
+    ("routers: the thread of a port mapper", "nat.mapper_loop"),
+    ("routers: the port mapper", "nat.port_mapper"),
+    ("the handshake, secure and in clear (pure)", "transport.handshake transport.tracer_hello"),
     ("who is connected (pure)", "peers blacklist"),
+    ("who is connected, and who only says so (pure)", "claims"),
     ("queues", "channel outbox"),
     ("events out to the user", "outlet"),
     ("streams", "transport.base"),
     ("sockets", "transport.tcp transport.link nat.interfaces"),
+    ("frames in clear", "transport.tracer"),
     ("datagrams in bulk", "transport.utp.icmp transport.utp.udp_options"),
     ("the socket of uTP", "transport.utp.datagrams"),
     ("the blocking face of a uTP connection", "transport.utp.stream"),
     ("the thread of uTP", "transport.utp.utp_socket"),
     ("the package of uTP", "transport.utp"),
     ("the UDP ports of a manager", "utp_ports"),
+    ("all listening sockets", "listening"),
     ("from a stream to a chosen connection", "negotiate"),
     ("what threads tell the manager", "notices"),
-    ("threads around streams", "connection acceptor"),
+    ("threads around streams, and on the LAN", "connection acceptor lan"),
     ("all connections", "connections"),
     ("one outgoing attempt", "attempts"),
     ("threads that dial", "dialing"),
-    ("rounds of dialling", "bootstrap"),
+    ("rounds of dialling, and gossip", "bootstrap gossiping"),
+    ("all ways to find peers", "finder"),
     ("the manager thread", "manager_core"),
     ("the public class", "connection_manager"),
     ("the package", "__init__"),
@@ -99,12 +117,13 @@ LEVELS: list[tuple[str, str]] = [
 
 PURE_NAMES = (
     "_version errors limits timers endpoint discovery.contact discovery.cache_record discovery.cache_table "
-    "discovery.conduct discovery.target_connections discovery.contact_record discovery.record_store "
+    "discovery.conduct discovery.target_connections discovery.contact_book bootstrap_status "
+    "discovery.contact_record discovery.record_store "
     "discovery.gossip_messages discovery.exchange discovery.intake discovery.gossip "
     "discovery.cache_slots discovery.allowance discovery.beacon_packet "
-    "discovery.beacon_census discovery.beacon_core event config_checks config_yaml peers blacklist "
+    "discovery.beacon_census discovery.beacon_core event config_checks config_yaml peers claims blacklist "
     "transport.framing transport.aead transport.hello transport.noise transport.masking transport.records "
-    "transport.handshake transport.utp.sequence transport.utp.packet "
+    "transport.handshake transport.tracer_hello transport.utp.sequence transport.utp.packet "
     "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu "
     "transport.utp.constants transport.utp.burst transport.utp.settings transport.utp.states transport.utp.stats "
     "transport.utp.half_open transport.utp.schedule transport.utp.liveness transport.utp.handlers "
@@ -112,6 +131,8 @@ PURE_NAMES = (
     "transport.utp.receiver transport.utp.acknowledgements transport.utp.padding "
     "transport.utp.train transport.utp.receive_buffer transport.utp.outgoing transport.utp.send_buffer "
     "transport.utp.sender "
+    "nat.ssdp nat.paths nat.mapping_report nat.upnp_messages nat.gateway_answer nat.natpmp nat.pcp nat.lease_keeper "
+    "nat.upnp_keeper nat.gateway_session "
     "nat.stun nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
     "transport.utp.connection transport.utp.multiplexer"
 )

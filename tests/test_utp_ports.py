@@ -67,6 +67,17 @@ def test_where_any_port_will_do_the_favourite_is_taken(make: Make) -> None:
     assert third.local_address[1] != port
 
 
+def test_the_port_of_the_beacon_is_no_favourite(make: Make) -> None:
+    """TRAPS T-67: the beacon shares its port with other nodes of the host, uTP does not."""
+    (first,) = make(LOCAL).listen(0)
+    port = first.local_address[1]
+    first.close(0.0)
+    (second,) = make(LOCAL, beacon_port=port).listen(0, favourite=port)
+    assert second.local_address[1] != port
+    (third,) = make(LOCAL).listen(0, favourite=port)
+    assert third.local_address[1] == port
+
+
 def test_all_addresses_share_a_port(make: Make) -> None:
     sockets = make(LOCAL, OTHER, LOCAL6).listen(0)
     assert [sock.local_address[0] for sock in sockets] == [LOCAL, OTHER, LOCAL6]

@@ -31,7 +31,9 @@ class Beacon:
         on_found: called on the beacon's thread for each node that answers, and again for the same after `seek`; must
             not block. A node with several addresses is found at each.
         towards: the port where others hear; by default ``beacon_port``, or the usual one where that is 0.
-        find_links: the interfaces, for tests.
+        find_links: the interfaces to speak on.
+        on_change: called on the beacon's thread when something about the interfaces of this machine may have changed;
+            must not block.
 
     Raises:
         ValueError: ``config.beacon_port`` is ``None``.
@@ -45,6 +47,7 @@ class Beacon:
         *,
         towards: int | None = None,
         find_links: Callable[[], list[Link]] = links,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         if config.beacon_port is None:
             raise ValueError("there is to be no beacon: beacon_port is null")
@@ -54,6 +57,7 @@ class Beacon:
         self._own = own
         self._on_found = on_found
         self._find_links = find_links
+        self._on_change = on_change
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: BeaconLoop | None = None
@@ -73,9 +77,7 @@ class Beacon:
         with self._lock:
             if self._thread is not None or self._stopping:
                 raise RuntimeError("a beacon starts once")
-            loop = BeaconLoop(
-                self._port, self._towards, self._seal, self._own, self._report, self._wishes, self._find_links
-            )
+            loop = BeaconLoop(self._port, self._towards, self._seal, self._own, self._report, self._wishes, self._links)
             self._counters = loop.core.counters
             try:
                 loop.open()
@@ -127,6 +129,14 @@ class Beacon:
         with self._lock:
             seeking, self._seeking = self._seeking, False
             return Wishes(self._stopping, seeking)
+
+    def _links(self) -> list[Link]:
+        """Asked for when something has changed, and now and then."""
+        try:
+            self._on_change()
+        except Exception:
+            log.exception("what was to be told of a change of the interfaces failed; please report this")
+        return self._find_links()
 
     def _report(self, found: Found) -> None:
         contact = contact_of(found)

@@ -1,7 +1,7 @@
 """The networks that this machine is on, as far as a beacon can speak to all of them: `links`."""
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from typing import Any, Final
 
@@ -52,24 +52,35 @@ class Link:
         return f"<IPv{self.version} {self.address}/{self.prefix} on {self.name}>"
 
 
-def links(adapters: Iterable[Any] | None = None) -> list[Link]:
+def links(
+    adapters: Iterable[Any] | None = None, *, loopback: bool = False, only: Collection[str] | None = None
+) -> list[Link]:
     """All links; loopback (IPv4 only) where there is no other: then peers of this machine still find each other.
 
     Args:
         adapters: what ``ifaddr`` found; ``None`` to ask it now.
+        loopback: whether loopback is all that is wanted.
+        only: the addresses of the interfaces that count; ``None`` for all.
 
     Raises:
         OSError: the system does not tell.
     """
     found: dict[tuple[object, ...], Link] = {}
     for adapter in ifaddr.get_adapters() if adapters is None else adapters:
+        if only is not None and not any(_host(ip) in only for ip in adapter.ips):
+            continue
         for ip in adapter.ips:
             link = _link(adapter, ip)
             if link is not None:
                 # One address for each network of an interface: more would only say the same again.
                 found.setdefault((link.index, link.version, link.network), link)
+    inside = [link for link in found.values() if link.is_loopback]
     outside = [link for link in found.values() if not link.is_loopback]
-    return (outside or list(found.values()))[:MAX_LINKS]
+    return (inside if loopback or not outside else outside)[:MAX_LINKS]
+
+
+def _host(ip: Any) -> str:
+    return ip.ip if isinstance(ip.ip, str) else str(ip.ip[0]).partition("%")[0]
 
 
 def _link(adapter: Any, ip: Any) -> Link | None:
@@ -78,7 +89,7 @@ def _link(adapter: Any, ip: Any) -> Link | None:
     if isinstance(ip.ip, str):
         usable = ip.network_prefix <= _LONGEST_PREFIX and not ipaddress.ip_address(ip.ip).is_unspecified
         return Link(4, adapter.index, ip.nice_name, ip.ip, ip.network_prefix) if usable else None
-    host = ip.ip[0].partition("%")[0]
+    host = _host(ip)
     if not ipaddress.ip_address(host).is_link_local:
         return None
     return Link(6, adapter.index, ip.nice_name, host, ip.network_prefix)

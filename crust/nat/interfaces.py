@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import ifaddr
 
+from crust.endpoint import Endpoint
+
 
 def interface_addresses() -> list[str]:
     """Every address of every interface, in the system's order; IPv6 ones without a scope."""
@@ -38,6 +40,33 @@ def reachable_addresses(listening_on: Iterable[str], own: Iterable[str]) -> list
     candidates = list(dict.fromkeys(candidates))
     useful = [host for host in candidates if host in explicit or _means_something_elsewhere(host)]
     return useful or [host for host in candidates if ipaddress.ip_address(host).is_loopback]
+
+
+def own_endpoints(bound: Iterable[Endpoint], addresses: Iterable[str]) -> list[Endpoint]:
+    """Where others can reach listeners.
+
+    Args:
+        bound: where they are bound.
+        addresses: those of this machine.
+    """
+    bound, addresses = list(bound), list(addresses)
+    found: list[Endpoint] = []
+    for protocol, port in dict.fromkeys((endpoint.protocol, endpoint.port) for endpoint in bound):
+        hosts = [endpoint.host for endpoint in bound if (endpoint.protocol, endpoint.port) == (protocol, port)]
+        found += [Endpoint(protocol, host, port) for host in reachable_addresses(hosts, addresses)]
+    return found
+
+
+def all_own_endpoints(bound: Iterable[Endpoint], addresses: Iterable[str]) -> set[Endpoint]:
+    """All that lead to listeners from this machine, loopback and link-local ones too: never to be dialled."""
+    found: set[Endpoint] = set()
+    addresses = list(addresses)
+    for endpoint in bound:
+        host = ipaddress.ip_address(endpoint.host.partition("%")[0])
+        same = [one for one in addresses if ipaddress.ip_address(one).version == host.version]
+        hosts = same if host.is_unspecified else [endpoint.host]
+        found.update(Endpoint(endpoint.protocol, one, endpoint.port) for one in hosts)
+    return found
 
 
 def _means_something_elsewhere(host: str) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from crust.clock import Deadline
 from crust.discovery.beacon import Beacon, contact_of
 from crust.discovery.beacon_core import Found
+from crust.discovery.beacon_links import Link
 from crust.discovery.beacon_packet import DATAGRAM_SIZE, Announcement
 from crust.discovery.contact import Contact, Source
 from crust.endpoint import Endpoint
@@ -195,3 +196,27 @@ def test_what_a_contact_consists_of(host: str, tcp: int, utp: int, endpoints: li
         assert contact == Contact(tuple(map(Endpoint.parse, endpoints)), about.peer_id, Source.BEACON)
     else:
         assert contact is None
+
+
+def test_changes_of_the_interfaces_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """At the start, and whenever the system tells of one; what goes wrong there is not the beacon's end."""
+    told: queue.SimpleQueue[None] = queue.SimpleQueue()
+    seen: list[int] = []
+
+    def change() -> None:
+        told.put(None)
+        raise RuntimeError("out of order")
+
+    def find_links() -> list[Link]:
+        seen.append(1)
+        return only_loopback()
+
+    beacon = Beacon(config(free_port()), some_node, lambda contact: None, find_links=find_links, on_change=change)
+    beacon.start()
+    try:
+        told.get(timeout=PATIENCE)
+        assert seen
+        assert beacon.acceptor_port is not None
+    finally:
+        beacon.stop()
+    assert "out of order" in caplog.text

@@ -38,6 +38,19 @@ def test_loopback_where_there_is_nothing_else() -> None:
     assert links([]) == []
 
 
+def test_loopback_alone_if_wanted() -> None:
+    assert links([LO, ETH], loopback=True) == [Link(4, 1, "lo", "127.0.0.1", 8)]
+    assert links([ETH], loopback=True) == []
+
+
+def test_only_the_interfaces_that_have_certain_addresses() -> None:
+    on_wlan = links([WLAN])
+    assert links([LO, ETH, WLAN], only={"192.0.2.6"}) == on_wlan
+    assert links([LO, ETH, WLAN], only={"fe80::6"}) == on_wlan
+    assert links([LO, ETH, WLAN], only={"2001:db8::5"}) == links([ETH])
+    assert links([LO, ETH], only={"198.51.100.1"}) == []
+
+
 def test_networks_of_one_interface_count_once_each() -> None:
     many = adapter(
         "eth0", 2, ("10.0.0.1", 24), ("10.0.0.2", 24), ("10.0.1.1", 24), (v6("fe80::1"), 64), (v6("fe80::2"), 64)

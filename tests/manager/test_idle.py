@@ -47,6 +47,14 @@ def _short_lived_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crust.workers.IDLE_WORKER_SECONDS", 0.05)
 
 
+@pytest.fixture(autouse=True)
+def _no_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peers that have just met tell each other whom they know, for a while: that is work, which gossip's own tests
+    look at. At rest it is one exchange in 30 to 60 s."""
+    monkeypatch.setattr("crust.discovery.gossip.NEWCOMER_DELAY", 1e9)
+    monkeypatch.setattr("crust.discovery.gossip.MIN_PAUSE", 1e9)
+
+
 def wait_for_pools(at_work: int = 0) -> None:
     """Until the pools have no threads left but those at work."""
     pools = ("crust-dialer", "crust-handshake")

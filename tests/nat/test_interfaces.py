@@ -8,7 +8,8 @@ from typing import Any
 import ifaddr
 import pytest
 
-from crust.nat.interfaces import interface_addresses, reachable_addresses
+from crust import Endpoint
+from crust.nat.interfaces import all_own_endpoints, interface_addresses, own_endpoints, reachable_addresses
 
 OWN = ["127.0.0.1", "192.0.2.5", "169.254.7.7", "::1", "2001:db8::5", "fe80::5", "10.1.2.3"]
 
@@ -75,3 +76,27 @@ def test_what_is_told_can_be_listened_on() -> None:
     for address in reachable_addresses(["0.0.0.0"], interface_addresses()):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
             sock.bind((address, 0))
+
+
+def test_own_endpoints_are_those_of_each_port() -> None:
+    bound = [Endpoint.tcp("0.0.0.0:1"), Endpoint.tcp("[::]:1"), Endpoint.utp("0.0.0.0:2"), Endpoint.tcp("127.0.0.1:3")]
+    assert own_endpoints(bound, OWN) == [
+        Endpoint.tcp("192.0.2.5:1"),
+        Endpoint.tcp("10.1.2.3:1"),
+        Endpoint.tcp("[2001:db8::5]:1"),
+        Endpoint.utp("192.0.2.5:2"),
+        Endpoint.utp("10.1.2.3:2"),
+        Endpoint.tcp("127.0.0.1:3"),
+    ]
+    assert own_endpoints([], OWN) == []
+
+
+def test_all_that_leads_to_this_node_is_own() -> None:
+    """TRAPS T-28: it must never dial itself, by whatever address."""
+    assert all_own_endpoints([Endpoint.tcp("0.0.0.0:1"), Endpoint.utp("[fe80::5]:2")], OWN) == {
+        Endpoint.tcp("127.0.0.1:1"),
+        Endpoint.tcp("192.0.2.5:1"),
+        Endpoint.tcp("169.254.7.7:1"),
+        Endpoint.tcp("10.1.2.3:1"),
+        Endpoint.utp("[fe80::5]:2"),
+    }

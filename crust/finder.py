@@ -1,0 +1,284 @@
+"""`Finder`: how a manager finds peers. It brings cache, beacon, gossip and configuration together for `bootstrap()`.
+
+Belongs to the manager thread.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Final
+
+from crust import notices
+from crust.attempts import Attempt, Race
+from crust.blacklist import Blacklist
+from crust.bootstrap import Bootstrapper, Surroundings
+from crust.bootstrap_status import BootstrapStatus, ContactStatus
+from crust.clock import now
+from crust.config import Config
+from crust.connection import Connection, Gossiped
+from crust.connections import Connections
+from crust.dialing import Dialer
+from crust.discovery.cache_keeper import CacheKeeper
+from crust.discovery.contact import Contact, Source
+from crust.discovery.contact_book import ContactBook, Entry, Promise, given
+from crust.endpoint import Endpoint
+from crust.errors import CrustError
+from crust.event import AnyEvent, OwnEndpointsChanged
+from crust.gossiping import Gossiping
+from crust.identity import PeerId
+from crust.lan import Lan
+from crust.nat.interfaces import all_own_endpoints, interface_addresses, own_endpoints
+from crust.negotiate import Node, Refused
+from crust.timers import Timer, Timers
+
+log = logging.getLogger("crust.finder")
+
+ADDRESS_CHECK: Final = 30.0
+"""Seconds between looks at this machine's addresses while it listens; on Linux the beacon tells of changes at once."""
+GOSSIP_IN_ROUND: Final = 128
+"""Contacts of gossip that a round of ``bootstrap()`` takes in."""
+
+
+class Finder:
+    """See the module's text.
+
+    Args:
+        node: identity and keys.
+        config: settings.
+        inbox: the manager's.
+        timers: the manager's.
+        dialer: the manager's.
+        connections: the manager's.
+        blacklist: who is not talked to.
+        fallback: contacts that the program gave.
+        emit: gives an event to the user.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        config: Config,
+        inbox: notices.Inbox,
+        timers: Timers,
+        dialer: Dialer,
+        connections: Connections,
+        blacklist: Blacklist,
+        fallback: tuple[Endpoint, ...],
+        emit: Callable[[AnyEvent], None],
+    ) -> None:
+        self._own_id = node.identity.peer_id
+        self._config = config
+        self._timers = timers
+        self._connections = connections
+        self._blacklist = blacklist
+        self._fallback = fallback
+        self._emit = emit
+        self._bound: list[Endpoint] = []
+        self._own: tuple[Endpoint, ...] = ()
+        self._check_timer: Timer | None = None
+        self.lan = Lan(config, self._own_id, inbox)
+        """The beacon; any thread may start it."""
+        self._cache = CacheKeeper(
+            config, node.keys, self._own_id, lambda contacts: inbox.put(notices.CacheOpened(contacts))
+        )
+        self._book = ContactBook(config.bootstrap_backoff_min, config.bootstrap_backoff_max, random.Random())
+        self._gossiping = Gossiping(
+            node.identity,
+            node.keys,
+            config,
+            timers,
+            dialer,
+            connections,
+            learned=self._learned,
+            others=self._dialable,
+            wanted=self._wanted,
+        )
+        around = Surroundings(
+            is_connected=self._is_connected,
+            alone=lambda: not connections.live,
+            hopeful=lambda: self._cache.opening or (self.lan.possible and not config.override_default_bootstrap),
+            round_begins=self._gather,
+        )
+        self._bootstrapper = Bootstrapper(config, self._book, dialer, timers, around)
+        self.handlers: dict[type, Callable[[Any], None]] = {
+            notices.LanNews: self._on_lan_news,
+            notices.CacheOpened: self._on_cache_opened,
+            notices.StatusAsked: lambda notice: notice.answer.put(self._status()),
+            Gossiped: self._gossiping.said,
+        }
+
+    # --- what the user wants --------------------------------------------------------------------------
+
+    def bootstrap(self, max_connections: int, keep_going: bool) -> None:
+        """``bootstrap()`` was called."""
+        if not self._config.override_default_bootstrap:
+            self._cache.open()
+        self._gossiping.look()
+        self._bootstrapper.start(max_connections, keep_going or self._config.target_connections > 0)
+
+    def listening(self, bound: list[Endpoint]) -> None:
+        """``start_listening()`` was called; where its sockets are bound."""
+        self._bound = bound
+        addresses = interface_addresses()
+        self._take_addresses(addresses)
+        self._own = tuple(own_endpoints(bound, addresses))
+        self._gossiping.publish(self._own)
+        self._check_later()
+        if self._config.target_connections:
+            self.bootstrap(1, keep_going=True)
+
+    def stop(self) -> None:
+        """Look for nobody any more."""
+        self._bootstrapper.stop()
+        self._gossiping.stop()
+        self.lan.stop()
+        if self._check_timer is not None:
+            self._check_timer.cancel()
+
+    def close(self) -> None:
+        """Save what is to be saved; waits for that. After `stop`, when nothing more can happen."""
+        self._cache.close()
+
+    # --- what happens to connections ------------------------------------------------------------------
+
+    def came(self, connection: Connection) -> None:
+        """A connection has become live."""
+        self._gossiping.came(connection)
+
+    def went(self, connection: Connection) -> None:
+        """One is so no more."""
+        self._gossiping.went(connection)
+        self._bootstrapper.lost_one()
+
+    def turned_away(self, race: Race) -> None:
+        """See `Bootstrapper.turned_away`."""
+        self._bootstrapper.turned_away(race)
+
+    def dialled(self, attempt: Attempt, peer_id: PeerId) -> None:
+        """An attempt has become a connection."""
+        if not peer_id.proven:
+            return
+        self._cache.worked(attempt.target, peer_id, self._book.source_of(attempt.target, peer_id))
+
+    def dialled_in_vain(self, attempt: Attempt, error: CrustError) -> None:
+        """An attempt has failed. Call it before the dialer knows: what it has ended itself has not failed."""
+        if isinstance(error, Refused):
+            if error.peer_id == self._own_id:
+                self._book.is_us((attempt.given, attempt.target))
+                self._cache.remove(attempt.target)
+        elif not attempt.job.done and not attempt.target.is_name:
+            self._cache.failed(attempt.target)
+
+    # --- contacts -------------------------------------------------------------------------------------
+
+    def _gather(self) -> None:
+        """Before a round: all who are known."""
+        contacts = given(self._config.hard_coded_contacts, Source.CONFIG)
+        if not self._config.override_default_bootstrap:
+            contacts += given(self._fallback, Source.FALLBACK)
+            for contact in islice(self._gossiping.contacts(), GOSSIP_IN_ROUND):
+                self._book.add(contact, Promise.TOLD)
+            self.lan.seek()
+        for contact in contacts:
+            self._book.add(contact, Promise.GIVEN)
+
+    def _learned(self, contact: Contact) -> None:
+        if not self._config.override_default_bootstrap:
+            self._bootstrapper.offer(self._book.add(contact, Promise.TOLD))
+
+    def _on_cache_opened(self, notice: notices.CacheOpened) -> None:
+        self._cache.tell_late()
+        for contact, promise in notice.contacts:
+            if self._wanted(contact):
+                self._bootstrapper.offer(self._book.add(contact, promise))
+        self._gossiping.news()
+
+    def _on_lan_news(self, _: notices.LanNews) -> None:
+        found, changed = self.lan.take_news()
+        if not self._config.override_default_bootstrap:
+            for contact in found:
+                if self._wanted(contact):
+                    self._bootstrapper.offer(self._book.add(contact, Promise.HERE))
+            self._gossiping.news()
+        if changed and self._bound:
+            self._check_addresses()
+
+    def _wanted(self, contact: Contact) -> bool:
+        """Whether somebody that others told of is to be dialled at all."""
+        unwelcome = contact.peer_id is not None and self._blacklist.has_peer(contact.peer_id)
+        return not (
+            unwelcome
+            or contact.peer_id == self._own_id
+            or any(self._blacklist.has_address(endpoint.host) for endpoint in contact.endpoints)
+        )
+
+    def _is_connected(self, entry: Entry) -> bool:
+        if entry.peer_id is not None and self._connections.with_peer(entry.peer_id) is not None:
+            return True
+        return any(endpoint in self._connections.routes for endpoint in entry.endpoints)
+
+    def _dialable(self) -> Iterator[Contact]:
+        """Known nodes beside those of gossip, as far as nothing speaks against them."""
+        moment = now()
+        for entry in self._book.entries():
+            usable = self._book.usable(entry)
+            if usable and entry.peer_id is not None and not entry.failures and moment >= entry.not_before:
+                yield Contact(usable, entry.peer_id, entry.source)
+
+    # --- this node's own addresses --------------------------------------------------------------------
+
+    def _take_addresses(self, addresses: list[str]) -> None:
+        self._book.own = all_own_endpoints(self._bound, addresses)
+
+    def _check_later(self) -> None:
+        if self._check_timer is not None:
+            self._check_timer.cancel()
+        self._check_timer = self._timers.at(now() + ADDRESS_CHECK, self._check_addresses)
+
+    def _check_addresses(self) -> None:
+        self._check_later()
+        addresses = interface_addresses()
+        self._take_addresses(addresses)
+        own = tuple(own_endpoints(self._bound, addresses))
+        if set(own) == set(self._own):
+            return
+        log.info("this node's endpoints have changed: %s", ", ".join(map(str, own)) or "none")
+        gained = set(own) - set(self._own)
+        self._own = own
+        self._emit(OwnEndpointsChanged(own))
+        self._gossiping.publish(own)
+        if gained:
+            self._bootstrapper.hurry()
+
+    # --- for people -----------------------------------------------------------------------------------
+
+    def _status(self) -> BootstrapStatus:
+        bootstrapper = self._bootstrapper
+        again = bootstrapper.next_round_at
+        return BootstrapStatus(
+            running=bootstrapper.running,
+            keep_going=bootstrapper.keep_going,
+            round=bootstrapper.rounds,
+            next_round_in=None if again is None else max(again - now(), 0.0),
+            wanted=bootstrapper.wanted,
+            made=bootstrapper.made,
+            connected=len(self._connections.live),
+            target=self._config.target_connections,
+            contacts=tuple(map(_contact_status, self._book.entries())),
+            known_by_gossip=self._gossiping.known,
+            beacon=self.lan.state,
+            cache=self._cache.state,
+        )
+
+
+def _contact_status(entry: Entry) -> ContactStatus:
+    return ContactStatus(
+        entry.endpoints,
+        entry.peer_id,
+        entry.source.name.lower(),
+        entry.tries,
+        entry.failures,
+        entry.tried_at,
+        entry.result,
+    )
