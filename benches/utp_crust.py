@@ -1,5 +1,6 @@
 """Our end of `benches.utp_speed`: a bare uTP stream, no encryption, no manager."""
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,16 +9,22 @@ from benches.child import obey
 from benches.systems.base import check, seconds_since
 from crust.transport.utp import UtpSettings, UtpSocket
 
-CHUNK = bytes(64 * 1024)
+WRITES = {"crust": 1024 * 1024, "crust-64k": 64 * 1024}
+"""Bytes of each write. To the others it makes no difference (utp_end.js)."""
 READ_SIZE = 256 * 1024  # bytes
 PACKET_SIZE = 1400  # bytes of UDP payload, so that nobody's larger packets flatter it
 TIMEOUT = 20.0  # seconds
 
 
 class End:
-    """One socket and its one stream."""
+    """One socket and its one stream.
 
-    def __init__(self) -> None:
+    Args:
+        system: a key of `WRITES`.
+    """
+
+    def __init__(self, system: str) -> None:
+        self._chunk = bytes(WRITES[system])
         self._socket = UtpSocket(("127.0.0.1", 0), settings=UtpSettings(mtu_ceiling=PACKET_SIZE))
         self._stream: Any = None
 
@@ -41,9 +48,9 @@ class End:
         return {}
 
     def _send(self, left: int) -> None:
-        for _ in range(left // len(CHUNK)):
-            self._stream.sendall(CHUNK)
-        self._stream.sendall(CHUNK[: left % len(CHUNK)])
+        for _ in range(left // len(self._chunk)):
+            self._stream.sendall(self._chunk)
+        self._stream.sendall(self._chunk[: left % len(self._chunk)])
 
     def _receive(self, left: int) -> float:
         if self._stream is None:
@@ -71,7 +78,7 @@ def main() -> None:
     ends: list[End] = []
 
     def start() -> Callable[[dict[str, Any]], dict[str, Any]]:
-        ends.append(End())
+        ends.append(End(sys.argv[1]))
         return ends[0].do
 
     obey(start, lambda: ends[0].close())

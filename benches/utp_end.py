@@ -17,8 +17,8 @@ CALLS = "%network,epoll_wait,epoll_pwait,poll,ppoll,select,pselect6"
 
 def command(system: str) -> list[str]:
     """What to run for ``system``; raises `tests.interop.node.Missing` when that needs what is not there."""
-    if system == "crust":
-        return [sys.executable, "-m", "benches.utp_crust"]
+    if system.startswith("crust"):
+        return [sys.executable, "-m", "benches.utp_crust", system]
     return [node(), str(PROGRAM), str(node_modules(UDX_NATIVE, UTP_NATIVE)), system]
 
 

@@ -1,7 +1,9 @@
 """Raw streams over UDP, one way: ours, udx-native (C) and libutp, side by side: ``python -m benches.utp_speed``.
 
-Two processes over loopback, one stream, no encryption. In each round every system is measured once, in an order that
-changes; ratios are made within a round. System calls are counted by ``strace``, in other runs that are not timed.
+Two processes over loopback, one stream, no encryption, each written to in pieces that suit it: 1 MiB for ours, and once
+more 64 KiB to show the difference; to the others their size makes none. In each round every system is measured once, in
+an order that changes; ratios are made within a round. System calls are counted by ``strace``, in other runs that are
+not timed.
 """
 
 import argparse
@@ -25,11 +27,12 @@ from crust.cli.bench_stats import machine
 
 SYSTEMS = {
     "crust": "crust",
+    "crust-64k": "crust, writes of 64 KiB",
     "udx": "udx-native (C)",
     "libutp": "libutp (utp-native)",
     "libutp-tuned": "libutp, 4 MiB socket buffers",
 }
-PAYLOADS = {"crust": 1380, "udx": 1452, "libutp": 1382, "libutp-tuned": 1382}
+PAYLOADS = {"crust": 1380, "crust-64k": 1380, "udx": 1452, "libutp": 1382, "libutp-tuned": 1382}
 """Bytes of the stream in a full packet: ours is set to 1400 bytes with its header, the others choose."""
 SETTINGS = {True: (2, 0.3), False: (7, 1.0)}  # quick or not: rounds, seconds of each measurement
 FIRST_VOLUME = 64 * 1024  # bytes; then four times as much, until it takes long enough to tell the rate
@@ -224,14 +227,28 @@ def goals(samples: list[Sample], calls: dict[str, float]) -> list[str]:
     return lines
 
 
+HEAD = ["one stream, one way", "MB/s", "/ udx", "/ libutp", "B/packet", "packets/s", "CPU/packet", "packets/call"]
+
+
+def rows(samples: list[Sample], calls: dict[str, float]) -> list[list[str]]:
+    """The table below `HEAD`."""
+    return [row(samples, name, calls) for name in SYSTEMS if any(one.system == name for one in samples)]
+
+
+def show_markdown(results: dict[str, Any]) -> None:
+    """Print the table for docs/utp.md."""
+    lines = [HEAD, ["---"] + ["---:"] * (len(HEAD) - 1)]
+    lines += rows([Sample(**one) for one in results["samples"]], results["packets_per_call"])
+    for line in lines:
+        console.say(f"| {' | '.join(line)} |")
+
+
 def show(results: dict[str, Any]) -> None:
     """Print the table and the goals."""
     samples = [Sample(**one) for one in results["samples"]]
     calls, plan = results["packets_per_call"], results["plan"]
     console.say(f"{plan['rounds']} rounds of about {plan['seconds']:g} s; median (least-most)", style="note")
-    names = [name for name in SYSTEMS if any(one.system == name for one in samples)]
-    head = ["one stream, one way", "MB/s", "/ udx", "/ libutp", "B/packet", "packets/s", "CPU/packet", "packets/call"]
-    console.table(head, [row(samples, name, calls) for name in names], right=range(1, len(head)))
+    console.table(HEAD, rows(samples, calls), right=range(1, len(HEAD)))
     for line in goals(samples, calls):
         console.say(line, style="good" if line.endswith("reached") else "warn")
     for name, reason in results["failed"].items():
@@ -245,6 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, help="how often everything is measured")
     parser.add_argument("--seconds", type=float, help="how long one measurement takes, about")
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), help="some of the systems")
+    parser.add_argument("--markdown", action="store_true", help="print the table as the documentation has it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to FILE")
     args = parser.parse_args(arguments)
     rounds, seconds = SETTINGS[args.quick]
@@ -252,7 +270,7 @@ def main(arguments: list[str] | None = None) -> int:
     results = measure(args.only, args.rounds or rounds, args.seconds or seconds)
     if args.json:
         args.json.write_text(json.dumps({"machine": machine().as_json(), **results}, indent=1) + "\n", "utf-8")
-    show(results)
+    (show_markdown if args.markdown else show)(results)
     return 0 if results["samples"] else 1
 
 
