@@ -234,7 +234,9 @@ def test_a_slowdown_empties_the_way_and_goes_on_with_what_it_holds_without_a_que
 def test_after_a_slowdown_in_which_the_queue_stays_full_it_goes_on_with_half() -> None:
     congestion, now = slowed_down()
     congestion.on_ack(98 * PACKET, 99 * PACKET, 0.06, 0.12, now + 0.12)
-    congestion.on_ack(PACKET, 2 * PACKET, 0.06, 0.1, now + 0.25)
+    congestion.on_ack(PACKET, 2 * PACKET, 0.06, 0.1, now + 0.31)
+    assert congestion.window == LEAST, "the others may be about to join"
+    congestion.on_ack(PACKET, 2 * PACKET, 0.06, 0.1, now + 0.33)
     assert congestion.window == pytest.approx(50 * PACKET * 0.1 / 0.12)
 
 
@@ -242,9 +244,9 @@ def test_a_loss_in_a_slowdown_counts_for_what_comes_after_it() -> None:
     congestion, now = slowed_down()
     assert congestion.on_loss(now + 0.05, 0.12, 0.08)
     assert congestion.window == LEAST
-    congestion.on_ack(98 * PACKET, 99 * PACKET, 0.0, 0.06, now + 0.12)
-    congestion.on_ack(PACKET, 2 * PACKET, 0.0, 0.06, now + 0.2)
-    assert congestion.window == pytest.approx(30 * PACKET * 0.06 / 0.12)
+    congestion.on_ack(98 * PACKET, 99 * PACKET, 0.0, 0.04, now + 0.12)
+    congestion.on_ack(PACKET, 2 * PACKET, 0.0, 0.04, now + 0.2)
+    assert congestion.window == pytest.approx(30 * PACKET * 0.04 / 0.12)
 
 
 def test_a_time_out_or_silence_ends_a_slowdown() -> None:
@@ -319,7 +321,7 @@ def test_two_share_alike_however_late_the_second_one_comes(late: float, round_tr
 
 def test_without_slowdowns_the_late_comer_would_take_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the test above would show if nothing were done about it."""
-    monkeypatch.setattr(Ledbat, "_slow_down", lambda self, rtt, now: False)
+    monkeypatch.setattr(Ledbat, "_slow_down", lambda *_: False)
     network = Network(2 * MBIT, 0.4 * MBIT, RTT)
     first, second = network.flow(), network.flow(5.0)
     network.run(30.0)
