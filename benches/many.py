@@ -4,21 +4,19 @@ The measured process is one manager that listens. All its peers are managers of 
 threads each, so that process works harder than the measured one, and connects per second are a lower bound.
 """
 
-import argparse
 import dataclasses
-import json
 import queue
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from benches.child import Child, obey
+from benches import holding
+from benches.child import Child
 from benches.process_state import allow_descriptors, state
 from benches.progress import progress
 from crust.channel import channel
 from crust.cli import console
-from crust.cli.bench_stats import machine
 from crust.config import Config
 from crust.connection_manager import ConnectionManager
 from crust.endpoint import Endpoint
@@ -49,6 +47,10 @@ class Holder:
             case "state":
                 return {**state(), "connections": len(self.manager.connections()), "events": self._count_events()}
         raise ValueError(f"no such command: {command}")
+
+    def close(self) -> None:
+        """Stop the manager."""
+        self.manager.stop(timeout=0)
 
     def _count_events(self) -> dict[str, int]:
         """How many events of each kind have come since the last time."""
@@ -164,7 +166,6 @@ def measure(count: int, idle_seconds: float) -> dict[str, Any]:
 
 
 def _show(result: dict[str, Any]) -> None:
-    console.say(str(machine()), style="note")
     rows = [
         ["connections held", f"{result['connections']:,}"],
         ["memory per connection, idle", console.human_bytes(result["memory_per_connection"])],
@@ -183,29 +184,7 @@ def _show(result: dict[str, Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 1 when a connection was lost."""
-    parser = argparse.ArgumentParser(prog="python -m benches.many", description=__doc__)
-    parser.add_argument("--count", type=int, default=1000, help="connections (default: 1000)")
-    parser.add_argument("--idle", type=float, default=10.0, metavar="S", help="seconds to be idle (default: 10)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--hold", type=int, help=argparse.SUPPRESS)
-    args = parser.parse_args(arguments)
-    if args.count < 1:
-        parser.error("--count must be at least 1")
-    if args.hold is not None:
-        holders: list[Holder] = []
-
-        def start() -> Callable[[dict[str, Any]], dict[str, Any]]:
-            holders.append(Holder(args.hold))
-            return holders[0].do
-
-        obey(start, lambda: holders[0].manager.stop(timeout=0))
-        return 0
-    result = measure(args.count, args.idle)
-    if args.json:
-        console.say(json.dumps({"machine": machine().as_json(), **result}, indent=1))
-    else:
-        _show(result)
-    return int(result["lost"] > 0)
+    return holding.main("benches.many", __doc__, 10.0, Holder, measure, _show, arguments)
 
 
 if __name__ == "__main__":

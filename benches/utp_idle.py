@@ -4,18 +4,15 @@ The measured process has one `UtpSocket` that accepts; all its peers are connect
 Idle is not silent: each connection sends a packet each way every 29 seconds, to keep its NAT mapping.
 """
 
-import argparse
-import json
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
-from benches.child import Child, obey
+from benches import holding
+from benches.child import Child
 from benches.process_state import state
 from benches.progress import progress
 from crust.cli import console
-from crust.cli.bench_stats import machine
 from crust.errors import CrustError
 from crust.transport.utp import UtpSettings, UtpSocket, UtpStream
 
@@ -44,6 +41,10 @@ class Holder:
             case "state":
                 return {**state(), **self.socket.datagram_counters, "connections": self._alive()}
         raise ValueError(f"no such command: {command}")
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close(linger=0)
 
     def _alive(self) -> int:
         alive = 0
@@ -107,7 +108,6 @@ def _connected(peers: UtpSocket, port: int, holder: Child) -> UtpStream:
 
 
 def _show(result: dict[str, Any]) -> None:
-    console.say(str(machine()), style="note")
     rows = [
         ["connections", f"{result['connections']:,}"],
         ["connects", f"{result['connects_per_second']:,.0f}/s"],
@@ -123,29 +123,7 @@ def _show(result: dict[str, Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 1 when a connection was lost."""
-    parser = argparse.ArgumentParser(prog="python -m benches.utp_idle", description=__doc__)
-    parser.add_argument("--count", type=int, default=1000, help="connections (default: 1000)")
-    parser.add_argument("--idle", type=float, default=60.0, metavar="S", help="seconds to be idle (default: 60)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--hold", type=int, help=argparse.SUPPRESS)
-    args = parser.parse_args(arguments)
-    if args.count < 1:
-        parser.error("--count must be at least 1")
-    if args.hold is not None:
-        holders: list[Holder] = []
-
-        def start() -> Callable[[dict[str, Any]], dict[str, Any]]:
-            holders.append(Holder(args.hold))
-            return holders[0].do
-
-        obey(start, lambda: holders[0].socket.close(linger=0))
-        return 0
-    result = measure(args.count, args.idle)
-    if args.json:
-        console.say(json.dumps({"machine": machine().as_json(), **result}, indent=1))
-    else:
-        _show(result)
-    return int(result["lost"] > 0)
+    return holding.main("benches.utp_idle", __doc__, 60.0, Holder, measure, _show, arguments)
 
 
 if __name__ == "__main__":

@@ -127,18 +127,24 @@ def serving(idle: Make) -> Make:
     return make
 
 
+def chosen(here: Listening, peer: WirePeer) -> Promoted:
+    """The peer proves who it is and is told that its connection is the one."""
+    peer.prove()
+    question = here.answer(Verdict.WAIT)
+    peer.settle()
+    promoted = here.next()
+    assert isinstance(promoted, Promoted)
+    assert promoted.established.candidate is question.candidate
+    return promoted
+
+
 # --- honest peers ---------------------------------------------------------------------------------------
 
 
 def test_a_chosen_connection_is_handed_over(serving: Make) -> None:
     here = serving()
     with WirePeer(here.connect(), identity=here.greater) as peer:
-        peer.prove()
-        question = here.answer(Verdict.WAIT)
-        peer.settle()
-        promoted = here.next()
-        assert isinstance(promoted, Promoted)
-        assert promoted.established.candidate is question.candidate
+        promoted = chosen(here, peer)
         assert promoted.established.candidate.peer_id == peer.id
         assert here.acceptor.half_open == 0
         promoted.established.link.stream.close()
@@ -289,12 +295,7 @@ def test_over_utp_a_chosen_connection_is_handed_over(serving: Make) -> None:
     here = serving()
     wire = here.dial_utp()
     with WirePeer(wire, identity=here.greater) as peer:
-        peer.prove()
-        question = here.answer(Verdict.WAIT)
-        peer.settle()
-        promoted = here.next()
-        assert isinstance(promoted, Promoted)
-        assert promoted.established.candidate is question.candidate
+        promoted = chosen(here, peer)
         assert promoted.established.link.stream.remote == Endpoint.utp(wire.getsockname())
         until(lambda: here.acceptor.half_open == 0)
         promoted.established.link.stream.close()

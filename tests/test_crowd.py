@@ -4,21 +4,12 @@ import pytest
 
 from crust import crowd
 from crust.crowd import MEMBER_ALLOWANCE, STRANGER_ALLOWANCE, Crowd
-
-
-class Clock:
-    """What time it is."""
-
-    def __init__(self) -> None:
-        self.time = 100.0
-
-    def __call__(self) -> float:
-        return self.time
+from tests.hand_clock import HandClock
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
+    made = HandClock()
     monkeypatch.setattr(crowd, "now", made)
     return made
 
@@ -32,7 +23,7 @@ def in_order(crowd: Crowd[str]) -> list[str]:
     return gone
 
 
-def test_of_strangers_the_oldest_goes_first(clock: Clock) -> None:
+def test_of_strangers_the_oldest_goes_first(clock: HandClock) -> None:
     crowd: Crowd[str] = Crowd()
     for name in ("first", "second", "third"):
         crowd.add(name)
@@ -43,7 +34,7 @@ def test_of_strangers_the_oldest_goes_first(clock: Clock) -> None:
     assert len(crowd) == 0
 
 
-def test_a_member_outlasts_strangers_until_it_is_overdue_itself(clock: Clock) -> None:
+def test_a_member_outlasts_strangers_until_it_is_overdue_itself(clock: HandClock) -> None:
     crowd: Crowd[str] = Crowd()
     crowd.add("member")
     crowd.prove("member")
@@ -63,7 +54,7 @@ def test_who_is_not_there_can_neither_prove_itself_nor_leave() -> None:
     assert crowd.most_overdue() is None
 
 
-def test_who_has_proved_itself_twice_is_not_younger_for_it(clock: Clock) -> None:
+def test_who_has_proved_itself_twice_is_not_younger_for_it(clock: HandClock) -> None:
     crowd: Crowd[str] = Crowd()
     crowd.add("first")
     crowd.prove("first")

@@ -7,26 +7,17 @@ import pytest
 
 from crust.cli import transfer_view
 from crust.cli.transfer_view import View, rate_of
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.time = 100.0
-
-    def __call__(self) -> float:
-        return self.time
+from tests.hand_clock import HandClock
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
+    clock = HandClock()
     monkeypatch.setattr(transfer_view, "now", clock)
     return clock
 
 
-def test_without_a_terminal_there_is_a_line_now_and_then(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_there_is_a_line_now_and_then(clock: HandClock, capsys: pytest.CaptureFixture[str]) -> None:
     with View() as view:
         bar = view.bar("file", 100 * 1024, 10 * 1024)
         for second in range(1, 26):
@@ -40,14 +31,14 @@ def test_without_a_terminal_there_is_a_line_now_and_then(clock: Clock, capsys: p
     ]
 
 
-def test_the_summary_counts_what_moved(clock: Clock) -> None:
+def test_the_summary_counts_what_moved(clock: HandClock) -> None:
     bar = View(quiet=True).bar("file", 3 * 1024, 1024)
     clock.time += 2
     bar.move(3 * 1024)
     assert bar.summary() == "2.0 KiB in 2.0 s, 1.0 KiB/s"
 
 
-def test_quiet_is_quiet(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_is_quiet(clock: HandClock, capsys: pytest.CaptureFixture[str]) -> None:
     with View(quiet=True) as view:
         view.say("hello")
         bar = view.bar("file", 100)

@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from crust.errors import DialFailed, RemoteError
+from crust.transport.utp.connection import UtpConnection
 from crust.transport.utp.packet import HEADER_SIZE, Packet, PacketType, encode
 from crust.transport.utp.settings import UtpSettings
 from crust.transport.utp.states import State
@@ -139,27 +140,26 @@ def test_a_closed_port_that_is_reported_for_something_else_is_ignored() -> None:
     exchanged(pair, end)
 
 
-def test_a_reset_in_answer_to_the_syn_ends_it() -> None:
+def dialling() -> tuple[UtpConnection, ScriptedPeer, Packet]:
+    """A connection whose SYN has arrived at a peer who has not answered it."""
     network = Network()
     node = network.add()
     peer = ScriptedPeer(network, node)
     connection = node.mux.connect(peer.address, node.now)
     node.wake()
     peer.pass_time(0.05)
-    syn = peer.last(PacketType.SYN)
+    return connection, peer, peer.last(PacketType.SYN)
+
+
+def test_a_reset_in_answer_to_the_syn_ends_it() -> None:
+    connection, peer, syn = dialling()
     peer.say(PacketType.RESET, connection_id=syn.connection_id, ack_nr=syn.seq_nr)
     assert connection.state is State.CLOSED
     assert isinstance(connection.error, RemoteError)
 
 
 def test_a_reset_that_answers_another_syn_is_ignored() -> None:
-    network = Network()
-    node = network.add()
-    peer = ScriptedPeer(network, node)
-    connection = node.mux.connect(peer.address, node.now)
-    node.wake()
-    peer.pass_time(0.05)
-    syn = peer.last(PacketType.SYN)
+    connection, peer, syn = dialling()
     peer.say(PacketType.RESET, connection_id=syn.connection_id, ack_nr=(syn.seq_nr + 7) & 0xFFFF)
     peer.say(PacketType.RESET, connection_id=(syn.connection_id + 9) & 0xFFFF, ack_nr=syn.seq_nr)
     assert connection.state is State.SYN_SENT
