@@ -34,7 +34,7 @@ class Member:
         self.log: list[Report] = []
         self.id = ""
         self.place = ""
-        """Where it listens, as ``HOST:PORT`` or ``utp://HOST:PORT``."""
+        """Where it listens, as ``HOST:PORT`` or ``utp://HOST:PORT``; empty before it does."""
 
     def reports(self, kind: str) -> list[Report]:
         """What it reported of one kind."""
@@ -78,8 +78,14 @@ class Crew:
     ) -> None:
         self.close()
 
-    def start(self, names: Sequence[str], folder: Path, transport: str = "tcp") -> None:
-        """Start a peer for each name, with a folder of its own, and wait until all of them listen."""
+    def start(self, names: Sequence[str], folder: Path, *options: str) -> None:
+        """Start a peer for each name, with a folder of its own, and wait until all of them are ready.
+
+        Args:
+            names: of the peers.
+            folder: where to make their folders.
+            options: for each `demo_worker`, the transport first.
+        """
         # The peers must find the same crust as we did, wherever the demo was started from.
         root = str(Path(crust.__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -87,7 +93,7 @@ class Crew:
             into = folder / name
             into.mkdir()
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "crust.cli.demo_worker", str(into), transport],
+                [sys.executable, "-P", "-m", "crust.cli.demo_worker", str(into), *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -99,8 +105,7 @@ class Crew:
             self._threads.append(start_thread(f"demo-{name}", self._listen, member))
         self.until("started", lambda: [member.name for member in self.members if not member.log])
         for member in self.members:
-            ready = member.log[0]
-            member.id, member.place = ready["id"], ready["place"].removeprefix("tcp://")
+            member.id = member.log[0]["id"]
 
     def _listen(self, member: Member) -> None:
         assert member.process.stdout is not None
@@ -108,29 +113,49 @@ class Crew:
             self._inbox.put((member, json.loads(line)))
         self._inbox.put((member, {"is": "gone"}))
 
-    def until(self, what: str, missing: Callable[[], Iterable[str]], gone: Sequence[Member] = ()) -> None:
-        """Take reports until nothing is missing.
+    def until(
+        self,
+        what: str,
+        missing: Callable[[], Iterable[str]],
+        gone: Sequence[Member] = (),
+        patience: float | None = None,
+    ) -> bool:
+        """Take reports until nothing is missing, or patience is over.
 
         Args:
             what: what is waited for, for the message of an error.
             missing: what is still missing.
             gone: the peers that may end meanwhile.
+            patience: seconds; ``None`` for as long as the demo may take.
+
+        Returns:
+            whether nothing is missing.
 
         Raises:
-            DemoFailed: the time is up, or a peer ended.
+            DemoFailed: the time of the demo is up, or a peer ended.
         """
+        deadline = self._deadline if patience is None else self._deadline.earlier(patience)
         while left := list(missing()):
-            self._take(f"{what}: missing {', '.join(left)}", gone)
+            if not self._take(deadline, gone):
+                if self._deadline.expired:
+                    took = human_time(self._timeout)
+                    raise DemoFailed(f"{what}: missing {', '.join(left)}, after {took} in all")
+                return False
+        return True
 
-    def _take(self, what: str, gone: Sequence[Member]) -> None:
+    def _take(self, deadline: Deadline, gone: Sequence[Member]) -> bool:
+        """Wait for a report and deal with it; whether one came."""
         try:
-            member, report = self._inbox.get(timeout=self._deadline.remaining())
+            member, report = self._inbox.get(timeout=deadline.remaining())
         except queue.Empty:
-            raise DemoFailed(f"{what}, after {human_time(self._timeout)} in all") from None
+            return False
         member.log.append(report)
+        if report["is"] == "listening":
+            member.place = report["place"].removeprefix("tcp://")
         if report["is"] == "gone" and member not in gone:
             raise DemoFailed(f"{member.name} ended by itself, exit code {member.process.wait()}")
         self._on_report(member, report)
+        return True
 
     def wait_for_end(self, member: Member) -> int:
         """Take reports until a peer has ended; returns its exit code."""

@@ -1,9 +1,10 @@
 """One peer of ``crust demo``: a process that is told what to do in lines of JSON on its standard input, and reports
 everything that happens, and nothing else, in lines of JSON on its standard output.
 
-Told: ``{"do": "connect", "to": [endpoint, ...]}`` (each a peer of its own), ``say`` (``to``: ids, ``text``), ``send``
-(``to``: an id, ``path``), ``count`` and ``stop``. Reports have a key ``is``: ``ready``, ``new``, ``message``, ``lost``,
-``failed``, ``connections``, ``offered``, ``moved``, ``sent``, ``received``, ``stopped``.
+Told: ``{"do": "listen"}``, and look for the others where there is a beacon; ``connect`` (``to``: endpoints, each a peer
+of its own), ``say`` (``to``: ids, ``text``), ``send`` (``to``: an id, ``path``), ``count`` and ``stop``. Reports have a
+key ``is``: ``ready``, ``listening``, ``new``, ``message``, ``lost``, ``failed``, ``connections``, ``offered``,
+``moved``, ``sent``, ``received``, ``stopped``.
 
 The end of the input ends the process: no peer outlives the demo, however that ends.
 """
@@ -50,17 +51,11 @@ class Peer:
 
     Args:
         into: the folder for files that come.
-        transport: what to listen on, ``tcp`` or ``utp``.
+        config: of the node.
     """
 
-    def __init__(self, into: Path, transport: str) -> None:
+    def __init__(self, into: Path, config: Config) -> None:
         self._events: Channel[Any] = Channel()
-        tcp_port, utp_port = (None, 0) if transport == "utp" else (0, None)
-        config = Config(
-            listen_addresses=("127.0.0.1",), tcp_port=tcp_port, utp_port=utp_port, beacon_port=None, upnp=False
-        )
-        if transport == "utp":  # of a process that was killed TCP tells at once, UDP only when something is sent there
-            config = config.replace(keepalive_interval=UTP_KEEPALIVE)
         self._manager = ConnectionManager(self._events, config)
         self._folder = DiskFolder(into)
         self._finished = Finished()
@@ -69,10 +64,8 @@ class Peer:
         self._sending: tuple[Endpoint, SenderSession, DiskSource] | None = None
 
     def run(self) -> None:
-        """Listen, and do what is told until the end of the input."""
-        self._manager.start_listening()
-        (place,) = map(str, self._manager.get_own_endpoints())
-        report("ready", id=self._manager.identity.peer_id.hex(), place=place)
+        """Do what is told until the end of the input."""
+        report("ready", id=self._manager.identity.peer_id.hex())
         # Commands come through the same channel as events: one thread, one order.
         start_thread("demo-commands", self._read_commands)
         while True:
@@ -102,6 +95,8 @@ class Peer:
 
     def _do(self, command: dict[str, Any]) -> None:
         match command["do"]:
+            case "listen":
+                self._listen()
             case "connect":
                 for place in command["to"]:
                     self._manager.connect(Endpoint.parse(place))
@@ -117,6 +112,13 @@ class Peer:
             case unknown:
                 raise ValueError(f"told to {unknown!r}")
 
+    def _listen(self) -> None:
+        self._manager.start_listening()
+        (place,) = map(str, self._manager.get_own_endpoints())
+        report("listening", place=place)
+        if wanted := self._manager.config.target_connections:
+            self._manager.bootstrap(wanted)
+
     def _endpoint(self, peer: str) -> Endpoint:
         for endpoint, known in self._ids.items():
             if known == peer:
@@ -125,7 +127,7 @@ class Peer:
 
     def _on_event(self, event: Any) -> None:
         match event:
-            case Event.NewConnection(endpoint, peer_id):
+            case Event.NewConnection(endpoint, peer_id) | Event.NewBootstrapConnection(endpoint, peer_id):
                 self._ids[endpoint] = peer_id.hex()
                 report("new", id=peer_id.hex(), at=str(endpoint))
             case Event.NewMessage(endpoint, data) if wire.is_transfer(data):
@@ -181,16 +183,35 @@ class Peer:
             report("sent", ok=session.result.ok, text=session.result.text)
 
 
+def config_of(args: argparse.Namespace) -> Config:
+    """The settings of a peer that nobody but its crew can find."""
+    tcp_port, utp_port = (None, 0) if args.transport == "utp" else (0, None)
+    config = Config(
+        listen_addresses=("127.0.0.1",),
+        tcp_port=tcp_port,
+        utp_port=utp_port,
+        beacon_port=args.beacon,
+        network=args.network,
+        target_connections=args.wanted,
+        upnp=False,
+    )
+    # Of a process that was killed TCP tells at once, UDP only when something is sent there.
+    return config.replace(keepalive_interval=UTP_KEEPALIVE) if args.transport == "utp" else config
+
+
 def main() -> None:
-    """Run one peer; the arguments are the folder for files that come, and the transport."""
+    """Run one peer; the arguments are the folder for files that come, the transport, and how others are found."""
     parser = argparse.ArgumentParser(prog="crust demo (one peer)")
     parser.add_argument("into", type=Path)
     parser.add_argument("transport", choices=("tcp", "utp"))
+    parser.add_argument("--network", default="crust demo")
+    parser.add_argument("--beacon", type=int)
+    parser.add_argument("--wanted", type=int, default=0)
     args = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the demo, which then ends our input
     logging.basicConfig(level=logging.ERROR, format=f"%(levelname)s %(name)s [{os.getpid()}] %(message)s")
     try:
-        Peer(args.into, args.transport).run()
+        Peer(args.into, config_of(args)).run()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the demo has gone; nor is there a last word
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from crust import cli
@@ -14,13 +15,19 @@ from crust.cli.peer_prompt import open_lines
 from crust.cli.peer_session import Session
 
 if TYPE_CHECKING:
+    from crust.config import Config
     from crust.connection_manager import ConnectionManager
+    from crust.endpoint import Endpoint
 
 SCRIPT_WAIT: Final = 30.0
 """Seconds that a script waits for one of the peers given: two rounds of dialling."""
 
+PEERS_WANTED: Final = 8
+"""Connections that are made when no PEER is given: enough to hear of everybody, few enough to read."""
+
 DESCRIPTION = """\
 Listen for peers, connect to the PEERs given, and read commands: at a prompt, or line by line from a pipe or file.
+Without PEERs, look for some: on the local network, among those of earlier runs, and those whom peers know of.
 At the prompt, Tab completes, the arrow keys bring earlier lines back, and what happens is printed above the line.
 """
 
@@ -37,7 +44,8 @@ Ctrl-C, Ctrl-D, SIGTERM and the command stop all end in order: what is queued is
 (A signal that comes before a script is done: 130 or 143.)
 
 examples:
-  crust peer                                   listen on any free port, and print which
+  crust peer                                   listen on any free port, and find peers nearby
+  crust peer --alone                           listen, and leave it to others to connect
   crust peer 192.0.2.7:5483                    connect to a peer
   echo 'send-all good night' | crust peer 192.0.2.7:5483
   crust peer --tcp 5483 --stay </dev/null      a node without a terminal
@@ -49,6 +57,9 @@ def add_parser(subparsers: cli.Subparsers) -> None:
     commands = "\n".join(f"  {line}" for line in help_lines(None))
     parser = cli.add_command(subparsers, "peer", DESCRIPTION, EPILOG.format(commands=commands))
     parser.add_argument("peers", nargs="*", type=cli.endpoint, metavar="PEER", help="address of a peer, HOST:PORT")
+    parser.add_argument(
+        "--alone", action="store_true", help="look for nobody, and let nobody on the local network find this node"
+    )
     parser.add_argument("--stay", action="store_true", help="go on after the end of the input")
     parser.add_argument(
         "--wait",
@@ -64,21 +75,32 @@ def run(args: argparse.Namespace) -> int:
     """Be a peer until told to stop."""
     from crust.connection_manager import ConnectionManager
 
-    config = cli.config_from(args)
+    if args.alone and args.peers:
+        return console.fail("--alone and PEERs: one or the other", Exit.USAGE)
+    config = _config(args)
     scripted = sys.stdin is None or not sys.stdin.isatty()
     events: Channel[object] = Channel()
-    manager = ConnectionManager(events, config, fallback_endpoints=args.peers)
+    manager = ConnectionManager(events, config)
     on_terminal = sys.stdout.isatty()
     with (
         Interrupts() as interrupts,
         Session(manager, events, scripted=scripted, on_terminal=on_terminal, interrupts=interrupts) as session,
     ):
         _announce(manager, session)
-        wait = SCRIPT_WAIT if scripted and args.wait is None else args.wait
-        contacts = [*args.peers, *config.hard_coded_contacts]
-        if contacts and not _bootstrap(manager, session, contacts, wait):
-            return _unreachable(contacts, wait)
+        wait = SCRIPT_WAIT if scripted and args.wait is None and config.hard_coded_contacts else args.wait
+        if not args.alone and not _bootstrap(manager, session, bool(args.peers), wait):
+            return _unreachable(config.hard_coded_contacts, wait)
         return _follow(session, interrupts, stay=args.stay, scripted=scripted)
+
+
+def _config(args: argparse.Namespace) -> "Config":
+    if args.alone:
+        return cli.config_from(args, beacon_port=None, target_connections=0)
+    config = cli.config_from(args)
+    if args.peers:  # these are meant, and nobody who happens to be nearer
+        contacts = (*args.peers, *config.hard_coded_contacts)
+        config = config.replace(hard_coded_contacts=contacts, override_default_bootstrap=True)
+    return config
 
 
 def _announce(manager: "ConnectionManager", session: Session) -> None:
@@ -90,16 +112,21 @@ def _announce(manager: "ConnectionManager", session: Session) -> None:
     session.introduce()
 
 
-def _bootstrap(manager: "ConnectionManager", session: Session, contacts: list[object], wait: float | None) -> bool:
-    """Look for peers; whether to go on."""
-    say(f"Looking for {' and '.join(map(str, contacts))} ...", "note")
-    manager.bootstrap(len(contacts))
+def _bootstrap(manager: "ConnectionManager", session: Session, only: bool, wait: float | None) -> bool:
+    """Look for peers, ``only`` for those given; whether to go on."""
+    contacts = manager.config.hard_coded_contacts
+    if only:
+        say(f"Looking for {' and '.join(map(str, contacts))} ...", "note")
+        manager.bootstrap(len(contacts))
+    else:
+        say("Looking for peers ... (status shows how that goes)", "note")
+        manager.bootstrap(max(PEERS_WANTED, len(contacts)), keep_going=True)
     session.expect_peers()
     return wait is None or session.wait_for_peer((), wait)
 
 
-def _unreachable(contacts: list[object], wait: float | None) -> int:
-    tried = ", ".join(map(str, contacts))
+def _unreachable(contacts: "Sequence[Endpoint]", wait: float | None) -> int:
+    tried = ", ".join(map(str, contacts)) or "anybody"
     hint = "check the address, and that the peer runs and has the same network name and key (-v shows each attempt)"
     return console.fail(f"no connection to {tried} after {wait:g} s; {hint}", Exit.UNREACHABLE)
 

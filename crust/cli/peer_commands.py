@@ -53,6 +53,11 @@ class WhoAmI:
 
 
 @dataclass(frozen=True, slots=True)
+class Status:
+    """Show how the search for peers goes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """Switch the regular line about traffic on or off; ``None`` shows the totals once."""
 
@@ -71,7 +76,7 @@ class Stop:
     """Deliver what is queued, close every connection and end."""
 
 
-Command: TypeAlias = Connect | Send | SendAll | Drop | ListPeers | WhoAmI | Traffic | Help | Stop
+Command: TypeAlias = Connect | Send | SendAll | Drop | ListPeers | WhoAmI | Status | Traffic | Help | Stop
 
 
 def _connect(rest: str) -> Command:
@@ -143,6 +148,9 @@ SPECS: Final[dict[str, Spec]] = {
     "drop": Spec("drop PEER", "deliver what is queued for a peer, then close the connection", _drop),
     "list": Spec("list", "show the connected peers and the traffic with each", _alone(ListPeers(), "list")),
     "whoami": Spec("whoami", "show this node's id and the addresses where others reach it", _alone(WhoAmI(), "whoami")),
+    "status": Spec(
+        "status", "show how the search for peers goes: who was tried, and why not", _alone(Status(), "status")
+    ),
     "traffic": Spec("traffic [on|off]", "show what was received every 10 seconds; alone: the totals so far", _traffic),
     "help": Spec("help [COMMAND]", "show this list, or explain one command", _help),
     "stop": Spec("stop", "deliver what is queued, close every connection and end", _alone(Stop(), "stop")),

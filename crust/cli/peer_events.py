@@ -67,6 +67,9 @@ def describe(event: object, peers: PeerTable, most: int | None = None) -> list[L
             return [Line("Could not connect to that peer:", "warn"), *(Line(why, "warn") for why in whys)]
         case Event.ListenerFailed(port, reason):
             return [Line(f"No longer listening on {port}: {one_line(reason)}", "bad")]
+        case Event.OwnEndpointsChanged(endpoints):
+            where = ", ".join(map(str, endpoints))
+            return [Line(f"Reached at {where} now." if where else "Reached nowhere now.", "note")]
         case Event.Stopped():
             return [Line("Stopped.")]
         case _:

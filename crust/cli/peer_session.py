@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 from crust import clock
+from crust.bootstrap_status import BootstrapStatus
 from crust.channel import Channel
 from crust.cli import console
 from crust.cli.console import count_of
@@ -19,6 +20,7 @@ from crust.cli.peer_commands import (
     ListPeers,
     Send,
     SendAll,
+    Status,
     Stop,
     Traffic,
     WhoAmI,
@@ -26,6 +28,7 @@ from crust.cli.peer_commands import (
     parse,
 )
 from crust.cli.peer_events import Line
+from crust.cli.peer_status import HEADERS, status_view
 from crust.cli.peer_table import Peer, UnknownPeer
 from crust.cli.peer_view import View, peer_rows
 from crust.clock import Deadline
@@ -37,10 +40,8 @@ from crust.workers import start_thread
 ANSWER_TIMEOUT: Final = 30.0
 """Seconds for which a script waits for the outcome of a ``connect``: the dial's own deadline comes first."""
 
-
 ALIAS_LOOK: Final = 0.2
 """Seconds between two looks whether a ``connect`` led to a peer that was connected already: no event tells that."""
-
 
 SEND_SLICE: Final = 0.5
 """Seconds for which a script waits for room before it looks whether a signal came."""
@@ -55,6 +56,7 @@ class Manager(Protocol):
     def send(self, endpoint: Endpoint, data: bytes, *, timeout: float | None = ...) -> None: ...
     def drop_node(self, endpoint: Endpoint) -> None: ...
     def get_own_endpoints(self) -> list[Endpoint]: ...
+    def bootstrap_status(self) -> BootstrapStatus: ...
     def connections(self) -> Sequence[Any]: ...
     def peer_id(self, endpoint: Endpoint) -> PeerId: ...
     def stop(self) -> None: ...
@@ -74,6 +76,7 @@ class Session:
         on_terminal: people read the output: floods of messages and endless lines are cut short.
         interrupts: where signals are taken while the reading thread waits.
         say: prints a line with a style; called from two threads.
+        table: prints a table with these headers and rows.
     """
 
     def __init__(
@@ -85,12 +88,14 @@ class Session:
         on_terminal: bool,
         interrupts: Interrupts,
         say: Callable[[str, str | None], None] = console.say,
+        table: Callable[[Sequence[str], Iterable[Sequence[str]]], None] = console.table,
     ) -> None:
         self.failures = 0
         self._manager = manager
         self._events = events
         self._scripted = scripted
         self._say = say
+        self._table = table
         self._interrupts = interrupts
         self._lock = threading.Lock()  # guards everything below
         self._view = View(on_terminal)
@@ -138,6 +143,8 @@ class Session:
                     self._list()
                 case WhoAmI():
                     self.introduce()
+                case Status():
+                    self._status()
                 case Traffic(on):
                     self._switch_traffic(on)
                 case Help(topic):
@@ -265,6 +272,14 @@ class Session:
         rows = peer_rows(peers, self._manager.connections())
         header = ("#", "id", "address", "received", "sent", "round trip")
         self._say("\n".join(console.aligned(header, rows, {0, 3, 4, 5})), None)
+
+    def _status(self) -> None:
+        lines, rows, more = status_view(self._manager.bootstrap_status(), clock.wall_time())
+        self._say("\n".join(lines), None)
+        if rows:
+            self._table(HEADERS, rows)
+        if more:
+            self._say(more, "note")
 
     def introduce(self) -> None:
         """Say who we are and where others reach us."""

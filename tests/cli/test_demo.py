@@ -24,6 +24,7 @@ def test_it_works_and_says_so_in_json() -> None:
     assert document["problems"] == []
     assert [step["step"] for step in document["steps"]] == ["start", "connect", "chat", "file", "crash", "stop"]
     assert document["steps"][1]["connections"] == 10
+    assert document["steps"][1]["found"], "nobody was told an address"
     assert document["steps"][2]["messages"] == 60
     assert document["steps"][3]["bytes"] == 64 * 1024 * 1024
 
@@ -46,7 +47,8 @@ def test_it_tells_what_happens() -> None:
     text = "\n".join(lines)
     assert code == 0
     for sentence in (
-        "Everybody dials everybody at once: 6 dials for 3 pairs",
+        "They look for each other; nobody is given an address",
+        "Cleo  listens on 127.0.0.1:",
         "3 connections: exactly one between any two.",
         "hears Ada: Good morning!",
         "Ada sends 1.0 MiB of random bytes to Ben",
@@ -67,6 +69,40 @@ def test_quiet_is_quiet() -> None:
 
 def run(*words: str) -> int:
     return cli.main(["demo", "--quiet", "--peers", "3", "--size", "1", *words])
+
+
+def test_peers_that_do_not_hear_each_other_are_told_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on systems whose loopback interface carries no broadcasts."""
+    told: list[str] = []
+    monkeypatch.setattr(demo, "_beacon", list)
+    monkeypatch.setattr(demo, "BEACON_PATIENCE", 0.1)
+    introduce = demo.Show._introduce
+
+    def tell(self: demo.Show) -> None:
+        told.extend(member.name for member in self.crew.members)
+        introduce(self)
+
+    monkeypatch.setattr(demo.Show, "_introduce", tell)
+    assert run() == 0
+    assert told == ["Ada", "Ben", "Cleo"]
+
+
+def test_the_cache_the_settings_and_the_network_of_the_user_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "crust.crust.yaml").write_text("tcp_prot: 1\n")
+    places = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "CRUST_ISOLATED": "0"}
+    with Process(
+        "-m",
+        "crust",
+        "demo",
+        "--peers",
+        "3",
+        "--size",
+        "1",
+        env={**places, "CRUST_CONFIG": f"{tmp_path}/crust.crust.yaml"},
+    ) as process:
+        code, lines = process.end()
+    assert code == 0, lines
+    assert [file.name for file in tmp_path.iterdir()] == ["crust.crust.yaml"]
 
 
 def test_a_peer_that_ends_by_itself_is_a_failure(
@@ -168,7 +204,7 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, number: int, code: i
 @pytest.mark.skipif(os.name == "nt", reason="needs process groups")
 def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
     with Group(tmp_path) as demo_group:
-        demo_group.read_to("All of them listen")
+        demo_group.read_to("None of them knows of any other")
         demo_group.child.kill()
         # The end of standard error is when the last process that holds it has ended.
         demo_group.child.communicate(timeout=PATIENCE)

@@ -16,21 +16,29 @@ def unheard(member: Member, report: Report) -> None:
 @pytest.fixture
 def crew(tmp_path: Path) -> Iterator[Crew]:
     with Crew(30.0, unheard) as crew:
-        crew.start(["Ada", "Ben"], tmp_path)
+        crew.start(["Ada", "Ben"], tmp_path, "tcp")
         yield crew
     assert all(member.process.poll() is not None for member in crew.members)
 
 
-def test_all_of_them_listen(crew: Crew) -> None:
+def test_all_of_them_are_ready_and_listen_when_told(crew: Crew) -> None:
     assert [member.name for member in crew.members] == ["Ada", "Ben"]
     assert len({member.id for member in crew.members}) == 2
+    assert [member.place for member in crew.members] == ["", ""]
+    for member in crew.members:
+        member.tell("listen")
+    assert crew.until("listened", lambda: [member.name for member in crew.members if not member.place])
     assert all(member.place.startswith("127.0.0.1:") for member in crew.members)
+
+
+def test_patience_is_shorter_than_the_time_of_the_demo(crew: Crew) -> None:
+    assert not crew.until("waited", lambda: ["something"], patience=0.0)
 
 
 def test_reports_are_kept_and_heard(tmp_path: Path) -> None:
     heard: list[str] = []
     with Crew(30.0, lambda member, report: heard.append(report["is"])) as crew:
-        crew.start(["Ada"], tmp_path)
+        crew.start(["Ada"], tmp_path, "tcp")
         (ada,) = crew.members
         ada.tell("count")
         crew.until("counted", lambda: [] if ada.reports("connections") else ["Ada"])
@@ -55,7 +63,7 @@ def test_an_end_that_was_asked_for_is_none(crew: Crew) -> None:
 def test_what_does_not_come_in_time_is_named(tmp_path: Path) -> None:
     with Crew(0.0, unheard) as crew:
         with pytest.raises(DemoFailed, match=r"started: missing Ada, after .* in all"):
-            crew.start(["Ada"], tmp_path)
+            crew.start(["Ada"], tmp_path, "tcp")
     assert crew.members[0].process.poll() is not None
 
 
@@ -66,7 +74,7 @@ def test_it_works_from_a_folder_with_traps_in_it(tmp_path: Path, monkeypatch: py
     (tmp_path / "into").mkdir()
     monkeypatch.chdir(tmp_path)
     with Crew(30.0, unheard) as crew:
-        crew.start(["Ada"], tmp_path / "into")
+        crew.start(["Ada"], tmp_path / "into", "tcp")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signal there")
@@ -75,6 +83,6 @@ def test_one_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("crust.cli.demo_crew.GRACE", 0.2)
     with Crew(30.0, unheard) as crew:
-        crew.start(["Ada"], tmp_path)
+        crew.start(["Ada"], tmp_path, "tcp")
         crew.members[0].process.send_signal(signal.SIGSTOP)
     assert crew.members[0].process.returncode == -signal.SIGKILL

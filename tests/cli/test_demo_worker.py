@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from tests.discovery.beacon_loopback import free_port
 from tests.processes import Process
 
 
-def start(folder: Path, transport: str = "tcp") -> Process:
-    return Process("-m", "crust.cli.demo_worker", str(folder), transport)
+def start(folder: Path, *options: str) -> Process:
+    return Process("-m", "crust.cli.demo_worker", str(folder), *(options or ("tcp",)))
 
 
 def tell(peer: Process, do: str, **fields: Any) -> None:
@@ -29,8 +30,10 @@ def test_two_peers_do_as_they_are_told(tmp_path: Path, transport: str) -> None:
     (tmp_path / "file").write_bytes(b"x" * 3_000_000)
     with start(tmp_path, transport) as ada, start(tmp_path / "into", transport) as ben:
         ada_ready, ben_ready = report(ada, "ready"), report(ben, "ready")
-        assert ben_ready["place"].startswith(f"{transport}://127.0.0.1:")
-        tell(ada, "connect", to=[ben_ready["place"]])
+        tell(ben, "listen")
+        place = report(ben, "listening")["place"]
+        assert place.startswith(f"{transport}://127.0.0.1:")
+        tell(ada, "connect", to=[place])
         assert report(ada, "new")["id"] == ben_ready["id"]
         assert report(ben, "new")["id"] == ada_ready["id"]
         tell(ada, "count")
@@ -50,14 +53,24 @@ def test_two_peers_do_as_they_are_told(tmp_path: Path, transport: str) -> None:
     assert (tmp_path / "into" / "file").read_bytes() == b"x" * 3_000_000
 
 
+@pytest.mark.parametrize("transport", ["tcp", "utp"])
+def test_two_peers_find_each_other(tmp_path: Path, transport: str) -> None:
+    options = (transport, "--network", "a demo in a test", "--beacon", str(free_port()), "--wanted", "1")
+    with start(tmp_path, *options) as ada, start(tmp_path, *options) as ben:
+        ids = [report(peer, "ready")["id"] for peer in (ada, ben)]
+        for peer in (ada, ben):
+            tell(peer, "listen")
+        assert [report(peer, "new")["id"] for peer in (ben, ada)] == ids
+
+
 def test_a_file_that_exists_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "into").mkdir()
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "into" / "file").write_bytes(b"yy")
     with start(tmp_path) as ada, start(tmp_path / "into") as ben:
-        report(ada, "ready")
         ben_ready = report(ben, "ready")
-        tell(ada, "connect", to=[ben_ready["place"]])
+        tell(ben, "listen")
+        tell(ada, "connect", to=[report(ben, "listening")["place"]])
         report(ada, "new")
         tell(ada, "send", to=ben_ready["id"], path=str(tmp_path / "file"))
         assert report(ada, "sent")["ok"] is False

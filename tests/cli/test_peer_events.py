@@ -134,3 +134,10 @@ def test_without_a_rate_everything_is_shown() -> None:
     gate = Gate(rate=None)
     assert all(gate.lets_through(1, 0.0) for _ in range(1000))
     assert gate.due() is None
+
+
+def test_new_addresses_are_told() -> None:
+    (line,) = describe(Event.OwnEndpointsChanged((HERE, Endpoint.utp("[2001:db8::7]:1"))), PeerTable())
+    assert line.text == f"Reached at {HERE}, utp://[2001:db8::7]:1 now."
+    (line,) = describe(Event.OwnEndpointsChanged(()), PeerTable())
+    assert line.text == "Reached nowhere now."

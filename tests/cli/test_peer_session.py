@@ -1,12 +1,13 @@
 import os
 import queue
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from crust.bootstrap_status import BootstrapStatus, ContactStatus
 from crust.channel import Channel
 from crust.cli import Terminated, console
 from crust.cli.interrupts import Interrupts
@@ -30,6 +31,7 @@ class FakeManager:
         self.calls: list[tuple[Any, ...]] = []
         self.refuse: Exception | None = None
         self.answer: Callable[[tuple[Endpoint, ...]], None] = lambda endpoints: None
+        self.status = BootstrapStatus()
         self.aliases: dict[Endpoint, PeerId] = {}
         self._events = events
 
@@ -60,6 +62,9 @@ class FakeManager:
             )
         ]
 
+    def bootstrap_status(self) -> BootstrapStatus:
+        return self.status
+
     def stop(self) -> None:
         self.calls.append(("stop",))
         self._events.put(Event.Stopped())
@@ -70,6 +75,7 @@ class Rig:
         self.events: Channel[Any] = Channel()
         self.manager = FakeManager(self.events)
         self.said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.tables: list[list[Sequence[str]]] = []
         self.session = Session(
             self.manager,
             self.events,
@@ -77,6 +83,7 @@ class Rig:
             on_terminal=False,
             interrupts=interrupts,
             say=lambda text, style: self.said.put(text),
+            table=lambda headers, rows: self.tables.append(list(rows)),
         )
 
     def heard(self, start: str) -> str:
@@ -324,3 +331,15 @@ def test_completions_name_the_connected_peers(rig: Rig) -> None:
     assert rig.session.completions() == []
     rig.with_peers()
     assert rig.session.completions() == [("1", f"00010203 {HERE}"), ("2", f"01020304 {THERE}")]
+
+
+def test_status_shows_how_the_search_goes(rig: Rig) -> None:
+    rig.session.execute("status")
+    rig.heard("connections  0\nsearch       none\nbeacon       not started\n")
+    assert rig.tables == []
+    contacts = [ContactStatus((HERE,), ID, "beacon", 0, 0, None, "not tried yet")] * 31
+    rig.manager.status = BootstrapStatus(running=True, contacts=tuple(contacts))
+    rig.session.execute("status")
+    rig.heard("connections")
+    rig.heard("... and 1 contact more")
+    assert [row[0] for row in rig.tables[0]] == [str(HERE)] * 30
