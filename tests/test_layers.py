@@ -134,6 +134,8 @@ PURE_NAMES = (
     "nat.ssdp nat.paths nat.mapping_report nat.upnp_messages nat.gateway_answer nat.natpmp nat.pcp nat.lease_keeper "
     "nat.upnp_keeper nat.gateway_session "
     "nat.stun nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
+    "nat.ssdp nat.paths nat.mapping_report nat.upnp_messages nat.gateway_answer nat.natpmp nat.pcp nat.lease_keeper "
+    "nat.upnp_keeper nat.gateway_session "
     "transport.utp.connection transport.utp.multiplexer"
 )
 """Values and state machines: tested without sockets, threads or clocks, because they have none."""

@@ -19,6 +19,8 @@ ELSEWHERE = {
     "discovery": "test_layers.py",
     "manager_core": "manager/test_stop.py",
     "nat": "test_layers.py",
+    "nat.gateway_answer": "nat/test_pcp.py",
+    "nat.mapper_loop": "nat/test_port_mapper.py",
     "transport": "test_layers.py",
     "transport.utp": "transport/utp/test_utp_socket.py",
 }

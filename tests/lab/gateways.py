@@ -1,0 +1,90 @@
+"""A home router that lets ports be mapped: miniupnpd, with UPnP (IGD 1 or 2), NAT-PMP and PCP."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from tests.lab.namespaces import Node, Running
+
+DAEMON: Final = "miniupnpd"
+PACKAGE: Final = "miniupnpd-nftables"
+_UUID: Final = "00000000-0000-4000-8000-000000000001"
+
+# Where the daemon puts its rules; what it lets in is not dropped by the rules of the home router.
+_CHAINS = """
+table inet filter {
+  chain miniupnpd { }
+  chain forward {
+    type filter hook forward priority -1; policy accept;
+    jump miniupnpd
+  }
+  chain prerouting_miniupnpd { }
+  chain prerouting {
+    type nat hook prerouting priority dstnat; policy accept;
+    jump prerouting_miniupnpd
+  }
+  chain postrouting_miniupnpd { }
+  chain postrouting {
+    type nat hook postrouting priority 99; policy accept;
+    jump postrouting_miniupnpd
+  }
+}
+"""
+
+
+def missing() -> str | None:
+    """What is missing for such a router; None when all is there."""
+    return None if shutil.which(DAEMON) else f"this needs a UPnP router: apt-get install {PACKAGE}"
+
+
+class Gateway:
+    """miniupnpd on a router. It ends with the lab, or by `stop`.
+
+    Args:
+        router: has the interfaces ``wan`` and ``lan``, and the rules of a home router without its drop of what is new.
+        settings: lines of its configuration that replace the usual ones.
+    """
+
+    def __init__(self, router: Node, **settings: str) -> None:
+        self.router = router
+        self._settings = settings
+        self._running: Running | None = None
+        self._directory = tempfile.TemporaryDirectory(prefix="crust-gateway-")
+        router.lab.cleanup.callback(self._directory.cleanup)
+        router.rules(_CHAINS)
+        self.start()
+
+    def start(self) -> None:
+        """Start the daemon; it has forgotten all its mappings."""
+        directory = Path(self._directory.name)
+        usual = {
+            "ext_ifname": "wan",
+            "listening_ip": "lan",
+            "enable_natpmp": "yes",
+            "enable_upnp": "yes",
+            "secure_mode": "yes",
+            "system_uptime": "no",
+            "min_lifetime": "2",
+            "max_lifetime": "86400",
+            "uuid": _UUID,
+            "lease_file": str(directory / "leases"),
+            "notify_interval": "60",
+        }
+        config = directory / "miniupnpd.conf"
+        lines = [f"{key}={value}" for key, value in {**usual, **self._settings}.items() if value]
+        config.write_text(
+            "\n".join([*lines, "allow 1024-65535 0.0.0.0/0 1024-65535", "deny 0-65535 0.0.0.0/0 0-65535", ""])
+        )
+        self._running = self.router.start(DAEMON, "-d", "-f", str(config), "-P", str(directory / "pid"))
+
+    def stop(self) -> None:
+        """End the daemon as an orderly shutdown of the router does."""
+        if self._running is not None:
+            self._running.interrupt()
+            self._running.finish()
+            self._running = None
+
+    def rules(self) -> str:
+        """What it forwards, as the kernel has it."""
+        return self.router.run("nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd")

@@ -1,0 +1,176 @@
+"""`crust.nat.upnp`: miniupnpc in its own process, against gateways on loopback that are good, and that are not."""
+
+import socket
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from crust import clock
+from crust.endpoint import Port
+from crust.nat import upnp_child
+from crust.nat.upnp import UpnpCall, unavailable
+from crust.nat.upnp_messages import Answer, Call, Given, NoAnswer, Wish
+from tests.nat.igd_server import IgdServer
+
+TCP, UTP = Port.tcp(5483), Port.utp(5484)
+SOON = 1.0  # seconds in which a bad gateway is given up
+ENOUGH = 20.0  # seconds for what a good one does at once, on a busy machine
+
+
+def call(url: str, unwanted: tuple[Wish, ...] = (), *, local: str = "127.0.0.1") -> Call:
+    wanted = () if unwanted else (Wish(TCP, 5483), Wish(UTP, 6000))
+    return Call(url, local, wanted, unwanted, 3600)
+
+
+def test_ports_are_mapped_and_unmapped() -> None:
+    with IgdServer() as igd:
+        igd.table[5483, "TCP"] = "127.0.0.9", 1, 0
+        answer = UpnpCall(call(igd.url), ENOUGH).run()
+        assert answer == Answer("11.1.1.2", {TCP: Given(5484, 3600), UTP: Given(6000, 3600)}, {}, None)
+        assert igd.table[5484, "TCP"] == ("127.0.0.1", 5483, 3600)
+        assert igd.table[6000, "UDP"] == ("127.0.0.1", 5484, 3600)
+        UpnpCall(call(igd.url, (Wish(TCP, 5484), Wish(UTP, 6000))), ENOUGH).run()
+        assert igd.table == {(5483, "TCP"): ("127.0.0.9", 1, 0)}
+
+
+def nobody(sock: socket.socket, request: bytes) -> bool:
+    return True  # and the connection is closed
+
+
+def not_xml(sock: socket.socket, request: bytes) -> bool:
+    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + b"<root><device>" + b"<" * 8986)
+    return True
+
+
+def nested(sock: socket.socket, request: bytes) -> bool:
+    sock.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"<a>" * 1_000_000)
+    return True
+
+
+def negative(sock: socket.socket, request: bytes) -> bool:
+    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n" + b"<root>")
+    return True
+
+
+@pytest.mark.parametrize("manner", [nobody, not_xml, nested, negative])
+def test_nonsense_comes_to_nothing(manner: Callable[[socket.socket, bytes], bool]) -> None:
+    with IgdServer(manner) as igd, pytest.raises(NoAnswer):
+        UpnpCall(call(igd.url), ENOUGH).run()
+
+
+def endless(sock: socket.socket) -> None:
+    """As much as is taken, and for as long."""
+    block = b" " * 65_536
+    sock.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+    while True:
+        sock.sendall(block)
+
+
+def test_a_giant_answer_is_given_up() -> None:
+    def manner(sock: socket.socket, request: bytes) -> bool:
+        endless(sock)
+        return True
+
+    with IgdServer(manner) as igd, pytest.raises(NoAnswer):
+        UpnpCall(call(igd.url), ENOUGH).run()
+
+
+def test_a_drip_of_bytes_ends_at_the_deadline() -> None:
+    """One byte at a time would keep miniupnpc busy for ever."""
+    done = threading.Event()
+
+    def manner(sock: socket.socket, request: bytes) -> bool:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while not done.wait(0.05):
+            sock.sendall(b" ")
+        return True
+
+    with IgdServer(manner) as igd:
+        before = clock.now()
+        with pytest.raises(NoAnswer, match="within 1 s"):
+            UpnpCall(call(igd.url), SOON).run()
+        assert SOON <= clock.now() - before < SOON + 5
+        done.set()
+
+
+def test_silence_ends_when_it_is_cancelled() -> None:
+    asked, done = threading.Event(), threading.Event()
+
+    def manner(sock: socket.socket, request: bytes) -> bool:
+        asked.set()
+        return done.wait(ENOUGH)
+
+    with IgdServer(manner) as igd:
+        running = UpnpCall(call(igd.url), ENOUGH)
+
+        def cancel() -> None:
+            asked.wait(ENOUGH)
+            running.cancel()
+
+        thread = threading.Thread(target=cancel, name="test-cancel")
+        thread.start()
+        before = clock.now()
+        with pytest.raises(NoAnswer):
+            running.run()
+        assert clock.now() - before < ENOUGH / 2
+        thread.join()
+        done.set()
+
+
+def test_a_call_that_was_cancelled_before_does_not_begin() -> None:
+    running = UpnpCall(call("http://127.0.0.1:9/x"), ENOUGH)
+    running.cancel()
+    with pytest.raises(NoAnswer, match="stopping"):
+        running.run()
+
+
+def test_a_gateway_that_sends_us_elsewhere_is_not_followed() -> None:
+    with IgdServer() as igd:
+        igd.control = "http://127.0.0.2:9/ctl"
+        with pytest.raises(NoAnswer, match="another device"):
+            UpnpCall(call(igd.url), ENOUGH).run()
+
+
+def test_a_gateway_that_is_reached_from_another_address_is_left_to_that_one() -> None:
+    with IgdServer() as igd, pytest.raises(NoAnswer, match=r"reached from 127\.0\.0\.1"):
+        UpnpCall(call(igd.url, local="127.0.0.2"), ENOUGH).run()
+
+
+@pytest.mark.parametrize("external", ["", "nonsense", "999.1.1.1", "11.1.1.2" + " " * 200])
+def test_an_outside_address_that_is_none(external: str) -> None:
+    with IgdServer() as igd:
+        igd.external = external
+        try:
+            answer = UpnpCall(call(igd.url), ENOUGH).run()
+        except NoAnswer:
+            return
+        assert answer.external in (None, "11.1.1.2")
+
+
+@pytest.mark.parametrize("why", ["frozen", "no interpreter", "no file"])
+def test_programs_that_cannot_use_it_are_told(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    assert unavailable() is None
+    if why == "frozen":
+        monkeypatch.setattr(sys, "frozen", True, raising=False)
+    elif why == "no interpreter":
+        monkeypatch.setattr(sys, "executable", None)
+    else:
+        monkeypatch.setattr(upnp_child, "__file__", "/nowhere/archive.zip/upnp_child.py")
+    reason = unavailable()
+    assert reason is not None
+    with pytest.raises(NoAnswer, match=reason[:20]):
+        UpnpCall(call("http://127.0.0.1:9/x"), ENOUGH).run()
+
+
+def test_no_process_is_a_reason_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(NoAnswer, match="no process can be started"):
+        UpnpCall(call("http://127.0.0.1:9/x"), ENOUGH).run()
+
+
+def test_a_child_that_dies_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upnp_child, "__file__", __file__.replace("test_upnp.py", "__init__.py"))
+    with pytest.raises(NoAnswer, match="miniupnpc does not survive"):
+        UpnpCall(call("http://127.0.0.1:9/x"), ENOUGH).run()

@@ -1,0 +1,254 @@
+"""`crust.nat.upnp_keeper`: finding a UPnP gateway, and keeping ports mapped by it, in virtual time."""
+
+import ipaddress
+
+import pytest
+
+from crust.endpoint import Endpoint, Port
+from crust.nat import ssdp
+from crust.nat.lease_keeper import ERROR_PAUSE, LEASE, NEVER, Status
+from crust.nat.upnp_keeper import ROUTER_GRACE, SEARCH_TIME, UpnpKeeper
+from crust.nat.upnp_messages import Answer, Call, Given, Wish
+from tests.nat.test_ssdp import answer as ssdp_answer
+
+TCP, UTP = Port.tcp(5483), Port.utp(5484)
+ROUTER, OTHER = "192.168.1.1", "192.168.1.7"
+URL = f"http://{ROUTER}:5000/rootDesc.xml"
+OTHER_URL = f"http://{OTHER}:80/d.xml"
+NETWORK = ipaddress.ip_network("192.168.1.0/24")
+
+
+def keeper(*ports: Port, gateway: str | None = ROUTER) -> UpnpKeeper:
+    made = UpnpKeeper("192.168.1.2", gateway, NETWORK, 0.0)
+    made.want(ports or (TCP, UTP), 0.0)
+    return made
+
+
+def found(*ports: Port) -> UpnpKeeper:
+    """One that has found its router."""
+    made = keeper(*ports)
+    made.outgoing(0.0)
+    made.heard(ssdp_answer(URL), ROUTER, 0.1)
+    made.outgoing(0.1)
+    return made
+
+
+def granted(call: Call, lease: int = LEASE, external: str | None = "11.1.1.2") -> Answer:
+    return Answer(external, {wish.port: Given(wish.external, lease) for wish in call.wanted}, {}, None)
+
+
+def mapped(*ports: Port, lease: int = LEASE) -> UpnpKeeper:
+    """One whose ports are mapped at 0.1."""
+    made = found(*ports)
+    call = made.take_call(0.1)
+    assert call is not None
+    made.called(granted(call, lease), 0.1)
+    return made
+
+
+def test_it_searches_three_times_and_gives_up() -> None:
+    searching, times, now = keeper(), [], 0.0
+    while searching.status is Status.ASKING:
+        if datagrams := searching.outgoing(now):
+            assert datagrams == [ssdp.search(target) for target in ssdp.TARGETS]
+            times.append(now)
+        now = max(now, min(searching.next_deadline(), SEARCH_TIME))
+    assert times == [0.0, 0.5, 1.5]
+    assert now == SEARCH_TIME
+    assert searching.settled
+    assert not searching.searching
+    assert searching.next_deadline() == NEVER
+    assert searching.take_call(now) is None
+
+
+def test_the_router_is_asked_at_once() -> None:
+    call = found().take_call(0.1)
+    assert call == Call(URL, "192.168.1.2", (Wish(TCP, 5483), Wish(UTP, 5484)), (), LEASE)
+
+
+def test_another_device_waits_for_the_router() -> None:
+    searching = keeper()
+    searching.outgoing(0.0)
+    searching.heard(ssdp_answer(OTHER_URL), OTHER, 0.2)
+    searching.outgoing(0.2 + ROUTER_GRACE - 0.1)
+    assert searching.take_call(0.2 + ROUTER_GRACE - 0.1) is None
+    searching.outgoing(0.2 + ROUTER_GRACE)
+    call = searching.take_call(0.2 + ROUTER_GRACE)
+    assert call is not None
+    assert call.url == OTHER_URL
+
+
+def test_the_router_comes_before_other_devices() -> None:
+    searching = keeper()
+    searching.outgoing(0.0)
+    searching.heard(ssdp_answer(OTHER_URL), OTHER, 0.2)
+    searching.heard(ssdp_answer(URL), ROUTER, 0.3)
+    searching.outgoing(0.3)
+    call = searching.take_call(0.3)
+    assert call is not None
+    assert call.url == URL
+
+
+def test_a_device_that_is_no_gateway_after_all_leaves_the_turn_to_the_next() -> None:
+    searching = keeper(gateway=None)
+    searching.outgoing(0.0)
+    searching.heard(ssdp_answer(OTHER_URL), OTHER, 0.1)
+    searching.heard(ssdp_answer(URL), ROUTER, 0.1)
+    searching.outgoing(1.0)
+    first = searching.take_call(1.0)
+    searching.failed("its description names nothing", 1.1)
+    second = searching.take_call(1.1)
+    assert first is not None
+    assert second is not None
+    assert {first.url, second.url} == {URL, OTHER_URL}
+    searching.failed("its description names nothing", 1.2)
+    assert searching.status is Status.FAILED
+
+
+@pytest.mark.parametrize("sender", ["11.1.1.10", "10.0.0.1"])
+def test_who_is_elsewhere_is_not_listened_to(sender: str) -> None:
+    searching = keeper()
+    searching.heard(ssdp_answer(f"http://{sender}/x"), sender, 0.1)
+    searching.outgoing(SEARCH_TIME)
+    assert searching.status is Status.FAILED
+    assert searching.counters["malformed"] == 1
+
+
+def test_a_crowd_of_devices_is_not_remembered() -> None:
+    searching = keeper(gateway=None)
+    for number in range(3, 250):
+        searching.heard(ssdp_answer(f"http://192.168.1.{number}/x"), f"192.168.1.{number}", 0.1)
+    assert len(searching._urls) <= 8
+
+
+def test_what_was_given_is_reported() -> None:
+    working = mapped()
+    assert working.status is Status.WORKING
+    assert working.settled
+    assert [(each.port, each.external, each.lease) for each in working.mappings()] == [
+        (TCP, Endpoint.tcp("11.1.1.2:5483"), LEASE),
+        (UTP, Endpoint.utp("11.1.1.2:5484"), LEASE),
+    ]
+    assert working.warnings == []
+
+
+def test_nothing_is_reported_without_an_outside_address() -> None:
+    working = found()
+    call = working.take_call(0.1)
+    assert call is not None
+    working.called(Answer(None, {TCP: Given(5483, 60)}, {}, "does not tell its outside address"), 0.2)
+    assert working.mappings() == []
+    assert working.warnings == ["does not tell its outside address"]
+
+
+@pytest.mark.parametrize(("lease", "renewed"), [(LEASE, LEASE / 2), (600, 300), (10, 15), (0, LEASE / 2)])
+def test_all_are_renewed_in_one_call_without_a_search(lease: int, renewed: float) -> None:
+    working = mapped(lease=lease)
+    assert min(working.next_deadline(), renewed + 0.1) <= renewed + 0.1
+    assert working.take_call(renewed) is None
+    assert working.outgoing(renewed + 0.1) == []
+    call = working.take_call(renewed + 0.1)
+    assert call is not None
+    assert [wish.port for wish in call.wanted] == [TCP, UTP]
+    assert working.next_deadline() == NEVER  # until something comes of it
+
+
+def test_a_mapping_without_an_end_is_told_of() -> None:
+    working = mapped(lease=0)
+    assert [each.lease for each in working.mappings()] == [None, None]
+    assert "crash" in working.warnings[0]
+
+
+def test_what_is_not_renewed_is_not_reported() -> None:
+    working = mapped(lease=60)
+    working.outgoing(59.0)
+    assert working.mappings()
+    working.outgoing(60.2)
+    assert not working.mappings()
+
+
+def test_another_port_is_kept() -> None:
+    working = found(TCP)
+    assert working.take_call(0.1) is not None
+    working.called(Answer("11.1.1.2", {TCP: Given(7000, LEASE)}, {}, None), 0.2)
+    call = working.take_call(LEASE / 2 + 0.2)
+    assert call is not None
+    assert call.wanted == (Wish(TCP, 7000),)
+
+
+def test_a_refused_port_is_told_of_and_tried_again() -> None:
+    working = found()
+    assert working.take_call(0.1) is not None
+    working.called(Answer("11.1.1.2", {TCP: Given(5483, LEASE)}, {UTP: "did not map the port: X"}, None), 0.2)
+    assert working.warnings == ["did not map the port: X (utp:5484)"]
+    assert working.settled
+    call = working.take_call(0.2 + ERROR_PAUSE)
+    assert call is not None
+    assert call.wanted == (Wish(UTP, 5484),)
+    working.called(granted(call), 301.0)
+    assert working.warnings == []
+
+
+def test_a_device_that_maps_nothing_is_none_of_ours() -> None:
+    working = found()
+    assert working.take_call(0.1) is not None
+    working.called(Answer(None, {}, {TCP: "did not map the port: X", UTP: "no"}, "problem"), 0.2)
+    assert working.status is Status.FAILED
+    assert working.reason == "did not map the port: X"
+
+
+def test_what_is_not_wanted_any_more_ends() -> None:
+    working = mapped()
+    working.want((UTP,), 5.0)
+    assert not working.settled
+    call = working.take_call(5.0)
+    assert call is not None
+    assert (call.wanted, call.unwanted) == ((), (Wish(TCP, 5483),))
+    working.called(granted(call, external=None), 5.1)
+    assert working.settled
+    assert [mapping.external for mapping in working.mappings()] == [Endpoint.utp("11.1.1.2:5484")]
+    assert working.take_call(6.0) is None
+
+
+def test_stopping_during_a_call_ends_what_it_maps() -> None:
+    working = found(TCP)
+    assert working.take_call(0.1) is not None
+    working.want((), 0.2)
+    assert not working.settled
+    working.called(Answer("11.1.1.2", {TCP: Given(7000, LEASE)}, {}, None), 0.3)
+    call = working.take_call(0.3)
+    assert call is not None
+    assert call.unwanted == (Wish(TCP, 7000),)
+    working.called(granted(call), 0.4)
+    assert working.settled
+
+
+def test_a_call_that_fails_ends_it() -> None:
+    working = mapped()
+    working.forget(100.0)
+    assert working.take_call(100.0) is not None
+    working.failed("does not answer", 101.0)
+    assert working.status is Status.FAILED
+    assert working.reason == "does not answer"
+    assert working.mappings() == []
+
+
+def test_forged_announcements_cost_little() -> None:
+    working, calls = mapped(), 0
+    for step in range(1000):
+        now = 100 + step / 100
+        working.forget(now)
+        call = working.take_call(now)
+        if call is not None:
+            calls += 1
+            working.called(granted(call), now)
+    assert calls <= 3
+
+
+def test_answers_without_a_call_change_nothing() -> None:
+    working = mapped()
+    before = working.mappings()
+    working.called(Answer("11.1.1.9", {}, {}, None), 1.0)
+    working.failed("boom", 1.0)
+    assert working.mappings() == before
+    assert working.status is Status.WORKING

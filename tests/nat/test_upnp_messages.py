@@ -1,0 +1,88 @@
+"""`crust.nat.upnp_messages`: the answers of the other process, which has read what a gateway says."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crust.endpoint import Port
+from crust.errors import Malformed
+from crust.nat.upnp_messages import Answer, Call, Given, NoAnswer, Wish, encode, parse
+
+CALL = Call(
+    "http://192.168.1.1/x", "192.168.1.2", (Wish(Port.tcp(1), 2), Wish(Port.utp(3), 4)), (Wish(Port.tcp(5), 6),), 60
+)
+GOOD: dict[str, Any] = {"external": "11.1.1.2", "mapped": [["TCP", 1, 2, 60]], "failed": [["UDP", 3, "no"]]}
+
+
+def test_a_call() -> None:
+    assert json.loads(encode(CALL, 20.0)) == {
+        "url": "http://192.168.1.1/x",
+        "local": "192.168.1.2",
+        "lease": 60,
+        "seconds": 21.0,
+        "map": [["TCP", 1, 2], ["UDP", 3, 4]],
+        "unmap": [["TCP", 5, 6]],
+    }
+
+
+def test_an_answer() -> None:
+    expected = Answer("11.1.1.2", {Port.tcp(1): Given(2, 60)}, {Port.utp(3): "no"}, None)
+    assert parse(json.dumps(GOOD).encode(), CALL) == expected
+
+
+def test_what_is_wrong_besides() -> None:
+    said = {"external": None, "mapped": [], "failed": [["", 0, "does not tell"]]}
+    assert parse(json.dumps(said).encode(), CALL) == Answer(None, {}, {}, "does not tell")
+
+
+def test_an_error() -> None:
+    with pytest.raises(NoAnswer, match="no such device"):
+        parse(b'{"error": "no such device"}', CALL)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"external": "nonsense"},
+        {"external": "2a00::1"},
+        {"mapped": None},
+        {"mapped": {}},
+        {"mapped": [["TCP", 1, 2]]},
+        {"mapped": ["TCP"]},
+        {"mapped": [["TCP", 9, 2, 60]]},  # not asked for
+        {"mapped": [["UDP", 1, 2, 60]]},
+        {"mapped": [[["TCP"], 1, 2, 60]]},
+        {"mapped": [["TCP", 1, 0, 60]]},
+        {"mapped": [["TCP", 1, 65536, 60]]},
+        {"mapped": [["TCP", 1, True, 60]]},
+        {"mapped": [["TCP", 1, 2.5, 60]]},
+        {"mapped": [["TCP", 1, 2, -1]]},
+        {"mapped": [["TCP", 1, 2, 60]] * 100},
+        {"failed": [["TCP", 1, 7]]},
+        {"failed": [["TCP", 1, "a\nb"]]},
+        {"failed": [["TCP", 1, "a" * 1000]]},
+        {"error": 5},
+    ],
+)
+def test_nothing_is_taken_on_trust(change: dict[str, Any]) -> None:
+    with pytest.raises(Malformed):
+        parse(json.dumps({**GOOD, **change}).encode(), CALL)
+
+
+@pytest.mark.parametrize("output", [b"", b"[]", b"7", b"{", b"\xff", b"[" * 10_000, b" " * 100_000 + b"{}"])
+def test_what_is_no_answer(output: bytes) -> None:
+    with pytest.raises(Malformed):
+        parse(output, CALL)
+
+
+@given(st.binary(max_size=100) | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(
+    lambda value: json.dumps({"external": None, "mapped": value, "failed": value}).encode()
+))  # fmt: skip
+def test_nothing_else_escapes(output: bytes) -> None:
+    try:
+        parse(output, CALL)
+    except (Malformed, NoAnswer):
+        pass
