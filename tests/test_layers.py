@@ -75,7 +75,9 @@ LEVELS: list[tuple[str, str]] = [
     ("addresses: bytes of STUN, ranges (pure)", "nat.stun nat.ranges"),
     ("addresses: both sides of STUN, and what NATs do (pure)", "nat.stun_client nat.stun_server nat.behaviour"),
     ("addresses: what others see (pure)", "nat.observations nat.survey"),
-    ("addresses: in words (pure)", "nat.nat_report"),
+    ("addresses: in words, and in a line (pure)", "nat.nat_report nat.connection_info nat.tcp_punch"),
+    ("meeting: when, where, and what (pure)", "nat.meeting nat.punch_plan nat.punch_packet"),
+    ("meeting: the way through (pure)", "nat.punch nat.punch_gate"),
     ("routers: what is known of them (pure)", "nat.mapping_report nat.upnp_messages"),
     ("routers: calls over UPnP, and answers of the other protocols", "nat.upnp nat.gateway_answer"),
     ("routers: bytes of NAT-PMP and PCP (pure)", "nat.natpmp nat.pcp"),
@@ -133,9 +135,10 @@ PURE_NAMES = (
     "transport.utp.sender "
     "nat.ssdp nat.paths nat.mapping_report nat.upnp_messages nat.gateway_answer nat.natpmp nat.pcp nat.lease_keeper "
     "nat.upnp_keeper nat.gateway_session "
-    "nat.stun nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
     "nat.ssdp nat.paths nat.mapping_report nat.upnp_messages nat.gateway_answer nat.natpmp nat.pcp nat.lease_keeper "
     "nat.upnp_keeper nat.gateway_session "
+    "nat.stun nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
+    "nat.punch_plan nat.punch_packet nat.punch nat.punch_gate nat.connection_info nat.meeting nat.tcp_punch "
     "transport.utp.connection transport.utp.multiplexer"
 )
 """Values and state machines: tested without sockets, threads or clocks, because they have none."""

@@ -87,6 +87,10 @@ class Behaviour:
     """Whether the NAT has used several outer hosts for us (RFC 4787 section 4.1, "arbitrary pooling")."""
 
 
+UNKNOWN: Final = Behaviour()
+"""Nothing is known."""
+
+
 def network_of(host: str) -> str:
     """Who counts as one observer: an IPv4 network of 24 bits, an IPv6 network of 64."""
     address = ipaddress.ip_address(host.partition("%")[0])
