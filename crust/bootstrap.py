@@ -214,9 +214,10 @@ class Bootstrapper:
             self._finish(race)
             return
         if not len(self._book) and not self._around.hopeful():
-            log.warning(
+            log.log(
+                logging.WARNING if self.rounds == 1 else logging.DEBUG,
                 "bootstrap() knows nobody to try: give fallback_endpoints to the ConnectionManager or "
-                "hard_coded_contacts in the configuration, or let others connect to this node"
+                "hard_coded_contacts in the configuration, or let others connect to this node",
             )
             if not self.keep_going:
                 self._race = None

@@ -188,7 +188,7 @@ class Finder:
             self._bootstrapper.offer(self._book.add(contact, Promise.TOLD))
 
     def _on_cache_opened(self, notice: notices.CacheOpened) -> None:
-        self._cache.tell_late()
+        self._cache.taken()
         for contact, promise in notice.contacts:
             if self._wanted(contact):
                 self._bootstrapper.offer(self._book.add(contact, promise))

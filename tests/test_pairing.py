@@ -17,6 +17,7 @@ ELSEWHERE = {
     "connection_manager": "manager/test_events.py",
     "connections": "manager/test_one_connection.py",
     "discovery": "test_layers.py",
+    "finder": "manager/test_finding.py",
     "manager_core": "manager/test_stop.py",
     "nat": "test_layers.py",
     "nat.gateway_answer": "nat/test_pcp.py",

@@ -52,12 +52,13 @@ class CacheKeeper:
         self._path = ""
         self._untold: deque[Callable[[BootstrapCache], object]] = deque(maxlen=MAX_UNTOLD)
         self._begun = False
+        self._taken = False
         self._closed = False
 
     @property
     def opening(self) -> bool:
         """Whether its contacts are still to come."""
-        return self._begun and self._cache is None
+        return self._begun and not self._taken
 
     @property
     def state(self) -> str:
@@ -103,8 +104,12 @@ class CacheKeeper:
         self._cache = cache
         self._opened(_ranked(cache.contacts(), failed))
 
-    def tell_late(self) -> None:
-        """Pass on what was said before it was open."""
+    def taken(self) -> None:
+        """What it knows has been taken from `opened`; it may be told now what was said before it was open."""
+        self._taken = True
+        self._tell_late()
+
+    def _tell_late(self) -> None:
         while self._cache is not None and self._untold:
             self._untold.popleft()(self._cache)
 
@@ -125,14 +130,14 @@ class CacheKeeper:
     def _tell(self, change: Callable[[BootstrapCache], object]) -> None:
         if self._config.bootstrap_cache:
             self._untold.append(change)
-            self.tell_late()
+            self._tell_late()
 
     def close(self) -> None:
         """Save what is still to be saved; waits for that. Idempotent."""
         self._closed = True
         if self._thread is not None:
             self._thread.join()
-        self.tell_late()
+        self._tell_late()
         if self._cache is not None:
             self._cache.close()
 

@@ -28,7 +28,8 @@ def loopback_config(**settings: Any) -> Config:
     """Settings for a node that only this machine can reach; over TCP alone where they do not say."""
     settings.setdefault("listen_addresses", (LOOPBACK,))
     settings.setdefault("utp_port", None)
-    return Config(beacon_port=None, upnp=False, **settings)
+    settings.setdefault("beacon_port", None)
+    return Config(upnp=False, **settings)
 
 
 def only_over(transport: str) -> dict[str, Any]:
