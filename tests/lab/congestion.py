@@ -6,18 +6,21 @@ experiment builds its own lab, so that nothing is remembered from one to the nex
 goodput: payload that arrived.
 """
 
+import concurrent.futures
 import contextlib
 import statistics
 import threading
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
 
 from tests.lab.flows import Flow, Pings, Transport, percentile
 from tests.lab.namespaces import Lab, Node
 from tests.lab.shaping import bottleneck
 from tests.lab.tun_link import Conditions, connect
 from tests.lab.wiring import cable, forwards, route
+
+T = TypeVar("T")
 
 RATE = 20e6  # bits/s
 QUEUE = 0.2  # seconds
@@ -99,7 +102,7 @@ class Beside(NamedTuple):
     """A TCP flow, and how much of its rate it kept when another flow came."""
 
     transport: Transport
-    tcp_alone: float  # share of the link
+    tcp_alone: float  # share of the link; near 1, or this machine is too busy for such experiments
     tcp_beside: float
     other: float
 
@@ -110,15 +113,15 @@ class Beside(NamedTuple):
 
 
 def beside_tcp(
-    transport: Transport, tcp: Transport = Transport.CUBIC, before: float = 15.0, seconds: float = 25.0
+    transport: Transport, tcp: Transport = Transport.CUBIC, before: float = 12.0, seconds: float = 25.0
 ) -> Beside:
     """A TCP flow runs alone; then a flow of ``transport`` starts beside it."""
     with dumbbell() as link:
         first = link.flow(tcp, before + seconds)
         _sleep_until(first.start + before)
-        second = link.flow(transport, first.end - first.start - before - 1)
-        other, kept = second.finish(), first.finish()
-    both = second.start + SETTLE, second.end
+        second = link.flow(transport, seconds - 1)
+        kept, other = first.finish(), second.finish()
+    both = second.start + SETTLE, min(first.end, second.end)
     return Beside(
         transport,
         share_of_link(kept.rate(first.start + SETTLE, first.start + before)),
@@ -146,9 +149,9 @@ def shared(transport: Transport, later: float = 0.0, seconds: float = 40.0, sett
     with dumbbell() as link:
         first = link.flow(transport, later + seconds)
         _sleep_until(first.start + later)
-        second = link.flow(transport, first.end - first.start - later)
+        second = link.flow(transport, seconds)
         series = first.finish(), second.finish()
-    both = second.start + settle, first.end
+    both = second.start + settle, min(first.end, second.end)
     begun = [each.rate(second.start, second.start + SETTLE) for each in series]
     settled = [share_of_link(each.rate(*both)) for each in series]
     return Shared(transport, settled[0], settled[1], begun[1] / sum(begun))
@@ -171,6 +174,12 @@ def lossy(
         series = flow.finish()
     filled = share_of_link(series.rate(flow.start, flow.end))
     return Lossy(transport, filled, flow.statistics)
+
+
+def at_once(*experiments: Callable[[], T]) -> list[T]:
+    """Do several experiments at the same time, each in a lab of its own; their figures, in the same order."""
+    with concurrent.futures.ThreadPoolExecutor(len(experiments)) as pool:
+        return [each.result() for each in [pool.submit(experiment) for experiment in experiments]]
 
 
 def _sleep_until(moment: float) -> None:

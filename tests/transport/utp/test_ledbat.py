@@ -240,6 +240,48 @@ def test_after_a_slowdown_in_which_the_queue_stays_full_it_goes_on_with_half() -
     assert congestion.window == pytest.approx(50 * PACKET * 0.1 / 0.12)
 
 
+def growing(queueing: float) -> tuple[Ledbat, float]:
+    """One that has had its first slowdown, and after it this queue; and when half of the pause has passed."""
+    congestion, now = slowed_down()
+    congestion.on_ack(98 * PACKET, 99 * PACKET, 0.0, 0.04, now + 0.12)
+    congestion.on_ack(PACKET, 2 * PACKET, 0.0, 0.04, now + 0.2)
+    for _ in range(40):
+        ack_window(congestion, queueing, now + 0.3)
+    return congestion, now + 0.2 + 0.2 * SLOWDOWN_SHARE / 2
+
+
+def test_when_the_queue_falls_by_more_than_half_it_joins_the_slowdown_of_another() -> None:
+    congestion, half = growing(0.06)
+    congestion.on_ack(PACKET, int(congestion.window), 0.025, 0.065, half - 0.01)
+    assert congestion.window > LEAST, "its own was just now"
+    congestion.on_ack(PACKET, int(congestion.window), 0.04, 0.08, half + 0.01)
+    assert congestion.window > LEAST, "two thirds of the queue are still there"
+    congestion.on_ack(PACKET, int(congestion.window), 0.025, 0.065, half + 0.02)
+    assert congestion.window == LEAST
+
+
+def test_who_joins_gives_way_as_much_as_if_it_had_begun() -> None:
+    congestion, half = growing(0.06)
+    window, now = congestion.window, half + 0.01
+    congestion.on_ack(PACKET, int(window), 0.02, 0.06, now)
+    congestion.on_ack(int(window), int(window), 0.0, 0.04, now + 0.06)
+    congestion.on_ack(PACKET, LEAST, 0.0, 0.04, now + 0.2)
+    assert congestion.window == pytest.approx(window * 0.04 / 0.1, rel=0.02)
+
+
+def test_a_short_queue_that_vanishes_is_no_slowdown_of_another() -> None:
+    congestion, half = growing(SLOW_START_DELAY * 0.9)
+    congestion.on_ack(PACKET, int(congestion.window), 0.0, 0.04, half + 0.01)
+    assert congestion.window > LEAST
+
+
+def test_an_answer_that_the_peer_kept_back_is_not_taken_for_a_queue() -> None:
+    congestion, now = slowed_down()
+    congestion.on_ack(98 * PACKET, 99 * PACKET, 0.0, 0.06, now + 0.12)
+    congestion.on_ack(PACKET, 2 * PACKET, 0.0, 0.06, now + 0.2)
+    assert congestion.window == pytest.approx(100 * PACKET * 0.04 / 0.12), "0.08 s were queueing"
+
+
 def test_a_loss_in_a_slowdown_counts_for_what_comes_after_it() -> None:
     congestion, now = slowed_down()
     assert congestion.on_loss(now + 0.05, 0.12, 0.08)
@@ -317,6 +359,16 @@ def test_two_share_alike_however_late_the_second_one_comes(late: float, round_tr
     assert min(rates) > 0.4 * sum(rates)
     assert sum(rates) > 0.95 * 10 * MBIT
     assert network.mean_queueing(late + 5.0) < TARGET_DELAY
+
+
+@pytest.mark.parametrize("late", [0.5, 3.3, 8.0])
+def test_two_come_to_slow_down_together(late: float) -> None:
+    network = Network(5 * MBIT, MBIT, RTT)
+    flows = network.flow(), network.flow(late)
+    network.run(late + 25.0)
+    slow = [{round(when, 1) for when, window in flow.windows if window == LEAST and when > 20} for flow in flows]
+    assert slow[0]
+    assert slow[0] & slow[1], slow
 
 
 def test_without_slowdowns_the_late_comer_would_take_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
