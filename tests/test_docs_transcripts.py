@@ -1,9 +1,15 @@
-"""The two terminals of the README, played again on real ones."""
+"""The two terminals of the README, played again on real ones, and answers of the command that are easy to have."""
 
 import re
 import threading
+from pathlib import Path
 
-from tests.documents import blocks
+import platformdirs
+import pytest
+
+from crust import Config, cli
+from tests.discovery.beacon_loopback import free_port
+from tests.documents import blocks, text_of
 from tests.terminal import Terminal
 
 PROMPT = "crust> "
@@ -12,10 +18,12 @@ SETTINGS = ("$ ", "  reached at ")
 
 
 def pattern_of(line: str) -> str:
-    """A line as it may look another time: other ids and ports."""
+    """A line as it may look another time: other ids, addresses and ports, and who of both was faster to dial."""
     line = re.escape(line)
     line = re.sub(r"\b[0-9a-f]{64}\b", "[0-9a-f]{64}", line)
     line = re.sub(r"\b[0-9a-f]{8}\b", "[0-9a-f]{8}", line)
+    line = line.replace("192\\.0\\.2\\.2", "127.0.0.1").replace("tcp://", "(tcp|utp)://")
+    line = re.sub(r"^(Bootstrapped|Connected)", "(Bootstrapped|Connected)", line)
     return re.sub(r"(?<=:)\d+\b", r"\\d+", line)
 
 
@@ -35,6 +43,14 @@ def play(terminal: Terminal, lines: list[str], failures: list[BaseException]) ->
         failures.append(error)
 
 
+@pytest.fixture(autouse=True)
+def on_loopback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local network of this test only."""
+    file = tmp_path / "crust.yaml"
+    Config(listen_addresses=("127.0.0.1",), beacon_port=free_port(), network="readme").write(file)
+    monkeypatch.setenv("CRUST_CONFIG", str(file))
+
+
 def test_two_terminals_chat_as_the_readme_says() -> None:
     first, second = (
         [line for line in block.text.splitlines() if not line.startswith(SETTINGS)]
@@ -43,11 +59,40 @@ def test_two_terminals_chat_as_the_readme_says() -> None:
     )
     failures: list[BaseException] = []
     with Terminal("-m", "crust", "peer") as one:
-        port = one.expect(r"Listening for new connections on tcp:(\d+), utp:\d+\.")[1]
+        one.expect(r"Listening for new connections on tcp:\d+, utp:\d+\.")
         other_thread = threading.Thread(target=play, args=(one, first[1:], failures))
         other_thread.start()
-        with Terminal("-m", "crust", "peer", f"127.0.0.1:{port}") as other:
+        with Terminal("-m", "crust", "peer") as other:
             play(other, second, failures)
             other_thread.join()
             assert not failures, failures
             assert (one.end(), other.end()) == (0, 0)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of the Ada of the documentation."""
+    for name in ("config", "cache"):
+        (tmp_path / f".{name}" / "crust").mkdir(parents=True)
+        monkeypatch.setattr(platformdirs, f"user_{name}_path", lambda *_, n=name, **__: tmp_path / f".{n}" / "crust")
+    monkeypatch.delenv("CRUST_CONFIG")
+    monkeypatch.delenv("CRUST_NETWORK_KEY", raising=False)
+    return tmp_path
+
+
+def answer(command: str) -> str:
+    """What the documentation of the command says that it answers to ``command``."""
+    text = text_of("docs/cli.md").replace("\n    ", "\n")
+    found = re.search(rf"^\$ {re.escape(command)}\n(.+?)\n(?:\n|```)", text, re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_the_answers_of_cache_and_config_are_those_of_the_documentation(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["cache", "add", "192.0.2.7:5483"]) == 0
+    assert capsys.readouterr().out.strip() == answer("crust cache add 192.0.2.7:5483").replace("/home/ada", str(home))
+    (home / ".config/crust/crust.crust.yaml").write_text("\n\n\ntcp_prot: 7\n")
+    assert cli.main(["config", "check"]) == 2
+    assert capsys.readouterr().err.strip() == answer("crust config check").replace("/home/ada", str(home))

@@ -57,6 +57,9 @@ KEY_VARIABLE: Final = "CRUST_NETWORK_KEY"
 APP: Final = "crust"
 """The name in those of the command's own files, whatever the program is called."""
 
+TOLD_WHOM: Final[dict[str, Any]] = {"beacon_port": None, "target_connections": 0}
+"""Settings of nodes that are there for those who name each other: they look for nobody, and no LAN hears of them."""
+
 Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 _log = logging.getLogger("crust.cli")

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         return console.fail(
             "--trace is about uTP: measure over it with --transport utp, or utp://HOST:PORT", console.Exit.USAGE
         )
-    config = cli.config_from(args)
+    config = cli.config_from(args, **cli.TOLD_WHOM)
     too_large = [size for size in args.size if size > config.max_message_size]
     if too_large:
         most = size_name(config.max_message_size)
@@ -126,7 +126,7 @@ def _deliver(args: argparse.Namespace, report: "Report") -> None:
 def _serve(args: argparse.Namespace) -> int:
     from crust.cli.bench_serve import serve
 
-    config = cli.config_from(args)
+    config = cli.config_from(args, **cli.TOLD_WHOM)
     if args.own_peer:
         config = dataclasses.replace(config, listen_addresses=(LOOPBACK,))
     return serve(config, until_eof=args.own_peer)

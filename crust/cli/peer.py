@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> "Config":
     if args.alone:
-        return cli.config_from(args, beacon_port=None, target_connections=0)
+        return cli.config_from(args, **cli.TOLD_WHOM)
     config = cli.config_from(args)
     if args.peers:  # these are meant, and nobody who happens to be nearer
         contacts = (*args.peers, *config.hard_coded_contacts)

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     """Receive files until told to end."""
     from crust.connection_manager import ConnectionManager
 
-    config = cli.config_from(args)
+    config = cli.config_from(args, **cli.TOLD_WHOM)
     if config.tcp_port is None and config.utp_port is None:
         return console.fail("the configuration switches all ports off; give one with --tcp or --utp", Exit.USAGE)
     into = Path(args.into)

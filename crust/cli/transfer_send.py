@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     """Send the files."""
     from crust.connection_manager import ConnectionManager
 
-    config = cli.config_from(args)
+    config = cli.config_from(args, **cli.TOLD_WHOM)
     for path in args.files:
         if (reason := unsendable(path)) is not None:
             return console.fail(f"{path}: {reason}")

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from crust.cli.console import Exit
+from crust.config import Config
+from tests.discovery.beacon_loopback import free_port
 from tests.processes import Process
 
 
@@ -41,6 +43,58 @@ def test_two_peers_talk_by_number_id_and_address_and_stop() -> None:
         first.expect("^Lost connection to peer 1 at .* No connected peers.$")
         first.close_input()
         assert first.end()[0] == Exit.OK
+
+
+@pytest.fixture
+def loopback(tmp_path: Path) -> dict[str, str]:
+    """The environment for a local network of this test only."""
+    file = tmp_path / "crust.yaml"
+    Config(listen_addresses=("127.0.0.1",), beacon_port=free_port(), network="a test of peers").write(file)
+    return {"CRUST_CONFIG": str(file)}
+
+
+def test_peers_of_a_local_network_need_no_addresses(loopback: dict[str, str]) -> None:
+    with peer(env=loopback) as first, peer(env=loopback) as second:
+        first_id, second_id = id_of(first), id_of(second)
+        for one, other_id in ((first, second_id), (second, first_id)):
+            one.expect(r"^Looking for peers")
+            one.expect(rf"^(Bootstrapped|Connected) to peer 1 at .* \(id {other_id[:8]}\)\. 1 connected peer\.$")
+        first.type("status")
+        first.expect("^connections  1$")
+        first.expect(r"^beacon       hears others on UDP port \d+$")
+        first.expect(rf" {second_id[:8]}  beacon ")
+        second.type("stop")
+        first.expect("^Lost connection to peer 1 at ")
+        with peer(env=loopback) as third:
+            first.expect(rf" to peer 2 at .* \(id {id_of(third)[:8]}\)")
+
+
+def test_who_wants_to_be_alone_neither_looks_nor_is_found(loopback: dict[str, str]) -> None:
+    with peer("--alone", env=loopback) as hermit, peer("--wait", "1", env=loopback) as seeker:
+        port_of(hermit)
+        code, lines = seeker.end()
+        assert code == Exit.UNREACHABLE
+        assert any("no connection to anybody after 1 s" in line for line in lines)
+        hermit.type("status")
+        hermit.expect("^search       none$")
+        hermit.expect(r"^beacon       off \(beacon_port is null\)$")
+        hermit.close_input()
+        code, lines = hermit.end()
+        assert code == Exit.OK
+        assert not any("Looking" in line for line in lines)
+
+
+def test_with_addresses_nobody_else_is_looked_for(loopback: dict[str, str]) -> None:
+    with peer(env=loopback) as near, peer("--alone", env=loopback) as meant:
+        address = f"127.0.0.1:{port_of(meant)}"
+        port_of(near)
+        with peer(address, env=loopback) as visitor:
+            visitor.expect(rf"^Bootstrapped to peer \d at tcp://{address} ")  # near may have found it first
+            visitor.type("status")
+            visitor.expect("^search       none$")
+            visitor.expect(rf"^tcp://{address} .* config ")
+            visitor.close_input()
+            assert visitor.end()[0] == Exit.OK
 
 
 def test_a_script_delivers_before_it_ends() -> None:
@@ -154,3 +208,8 @@ def test_a_bad_configuration_is_one_line_and_exit_code_2(tmp_path: Path) -> None
     assert len(lines) == 1
     assert "bad.yaml, line 1" in lines[0]
     assert "tcp_port" in lines[0]
+
+
+def test_addresses_and_solitude_contradict_each_other() -> None:
+    with peer("--alone", "127.0.0.1:1") as node:
+        assert node.end() == (Exit.USAGE, ["error: --alone and PEERs: one or the other"])
