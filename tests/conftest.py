@@ -118,6 +118,7 @@ _SLOW_FILES = (
     "tests/cli/test_transfer_send.py",
     "tests/discovery/test_cache_killed.py",
     "tests/discovery/test_gossip_simulation.py",
+    "tests/interop/test_coturn.py",
     "tests/interop/test_libutp.py",
     "tests/manager/test_many_peers.py",
     "tests/manager/test_utp_mesh.py",

@@ -17,11 +17,12 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from crust.clock import Deadline
+from tests.fuzz.addresses import ADDRESSES
 from tests.fuzz.handshakes import HANDSHAKES
 from tests.fuzz.mutate import mutate
 from tests.fuzz.parsers import PARSERS, Parser
 
-ALL = [*PARSERS, *HANDSHAKES]
+ALL = [*PARSERS, *HANDSHAKES, *ADDRESSES]
 _TURN = 0.05  # seconds for one parser before the next one has its turn
 
 
