@@ -14,7 +14,7 @@ from tests.source_tree import crust_imports, modules, outside_imports, tree
 LEVELS: list[tuple[str, str]] = [
     (
         "leaves: nothing of crust",
-        "errors _version nat nat.routes nat.upnp_child discovery transport transport.utp.sequence transport.utp.constants",
+        "errors _version dissector pcapng nat nat.routes nat.upnp_child discovery transport transport.utp.sequence transport.utp.constants",
     ),
     (
         "numbers and small values",
@@ -25,7 +25,7 @@ LEVELS: list[tuple[str, str]] = [
         "tables and timeouts",
         "transport.utp.half_open transport.utp.schedule transport.utp.liveness transport.utp.handlers",
     ),
-    ("time, threads and timers", "clock workers timers"),
+    ("time, threads and timers", "clock workers timers waker"),
     ("routers: bytes of SSDP, and where routers are (pure)", "nat.ssdp nat.paths"),
     ("files that processes share", "discovery.file_lock"),
     ("where and who", "endpoint identity crowd replays"),
@@ -72,12 +72,13 @@ LEVELS: list[tuple[str, str]] = [
     ("the thread of a beacon", "discovery.beacon_loop"),
     ("the beacon", "discovery.beacon"),
     ("who is on the LAN", "discovery.scan"),
-    ("addresses: bytes of STUN, ranges (pure)", "nat.stun nat.ranges"),
+    ("addresses: bytes of STUN, ranges (pure)", "nat.stun nat.ranges nat.outgoing"),
     ("addresses: both sides of STUN, and what NATs do (pure)", "nat.stun_client nat.stun_server nat.behaviour"),
     ("addresses: what others see (pure)", "nat.observations nat.survey"),
     ("addresses: in words, and in a line (pure)", "nat.nat_report nat.connection_info nat.tcp_punch"),
     ("meeting: when, where, and what (pure)", "nat.meeting nat.punch_plan nat.punch_packet"),
     ("meeting: the way through (pure)", "nat.punch nat.punch_gate"),
+    ("meeting: threads and ports", "nat.errand nat.stun_responder"),
     ("routers: what is known of them (pure)", "nat.mapping_report nat.upnp_messages"),
     ("routers: calls over UPnP, and answers of the other protocols", "nat.upnp nat.gateway_answer"),
     ("routers: bytes of NAT-PMP and PCP (pure)", "nat.natpmp nat.pcp"),
@@ -94,7 +95,7 @@ LEVELS: list[tuple[str, str]] = [
     ("events out to the user", "outlet"),
     ("streams", "transport.base"),
     ("sockets", "transport.tcp transport.link nat.interfaces"),
-    ("frames in clear", "transport.tracer"),
+    ("frames in clear, and written down", "transport.tracer capture"),
     ("datagrams in bulk", "transport.utp.icmp transport.utp.udp_options"),
     ("the socket of uTP", "transport.utp.datagrams"),
     ("the blocking face of a uTP connection", "transport.utp.stream"),
@@ -138,7 +139,7 @@ PURE_NAMES = (
     "nat.ssdp nat.paths nat.mapping_report nat.upnp_messages nat.gateway_answer nat.natpmp nat.pcp nat.lease_keeper "
     "nat.upnp_keeper nat.gateway_session "
     "nat.stun nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
-    "nat.punch_plan nat.punch_packet nat.punch nat.punch_gate nat.connection_info nat.meeting nat.tcp_punch "
+    "nat.punch_plan nat.punch_packet nat.punch nat.punch_gate nat.connection_info nat.meeting nat.tcp_punch nat.outgoing "
     "transport.utp.connection transport.utp.multiplexer"
 )
 """Values and state machines: tested without sockets, threads or clocks, because they have none."""

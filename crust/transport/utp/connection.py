@@ -132,8 +132,10 @@ class UtpConnection:
         """Bytes that `write` would take now."""
         return max(self._settings.send_buffer - self._sender.buffer.waiting, 0)
 
-    def write(self, data: bytes, start: int = 0) -> int:
+    def write(self, data: bytes, start: int = 0, *, beyond: bool = False) -> int:
         """Queue the bytes from ``start`` on, as many as there is room for; how many that is. They are kept, not copied.
+
+        With ``beyond`` all are taken: the caller has seen to the room.
 
         Raises:
             ConnectionLost: the connection is over, or this side has ended its half.
@@ -142,7 +144,7 @@ class UtpConnection:
             raise self.error
         if self._finishing or (self.state not in MAY_SEND and self.established):
             raise ConnectionLost("this side of the connection was ended before")
-        size = min(len(data) - start, self.room())
+        size = len(data) - start if beyond else min(len(data) - start, self.room())
         self._sender.buffer.write(data, start, start + size)
         return size
 

@@ -5,10 +5,12 @@ On Linux a burst is one system call, and so is the receiving of what arrived in 
 
 import errno
 import logging
+import socket
 from collections import deque
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from crust.errors import DialFailed
 from crust.transport.utp import icmp
 from crust.transport.utp.burst import Address, Burst
 from crust.transport.utp.constants import BYTES_PER_CALL, SEGMENTS_PER_CALL
@@ -103,6 +105,15 @@ class Datagrams:
     def fileno(self) -> int:
         """For selectors; -1 once it is closed."""
         return self._sock.fileno()
+
+    def normal(self, address: tuple[str, int] | Address) -> Address:
+        """An address as the system names it when something comes from there; raises `DialFailed`."""
+        family = socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
+        try:
+            found = socket.getaddrinfo(address[0], address[1], family, socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+        except OSError as error:
+            raise DialFailed(f"{address[0]} is not an address of this socket's family: {error}") from error
+        return found[0][4]  # type: ignore[return-value]
 
     def close(self) -> None:
         """Free the port. Any number of times."""

@@ -100,11 +100,12 @@ class SendBuffer:
         data, _start, stop = self._pending[0]
         at = self._at
         left = stop - at
-        if left >= size or len(self._pending) == 1:
+        if len(self._pending) == 1 or left // size >= (most + 1) // 2:
             # The last packet may be short only where nothing follows in another piece.
             whole = left // size * size if len(self._pending) > 1 else left
             return OutRun(self.next_seq, data, at, at + min(whole, size * most), size)
-        gathered = self._gather(size)
+        # Copying costs less than another burst for the few packets up to the end of the piece, and one across it.
+        gathered = self._gather(size * most)
         return OutRun(self.next_seq, gathered, 0, len(gathered), size)
 
     def _gather(self, size: int) -> bytes:

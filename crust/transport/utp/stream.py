@@ -34,9 +34,17 @@ class UtpStream:
         self._changed = threading.Condition(owner.lock)
         self._deadline: Deadline | None = None
         self._wanted_room = 0  # bytes for which a sender waits
+        # Bytes in writes that were handed over without the lock, and of these what has arrived in the connection. Each
+        # is changed by one thread at a time: the sender, and who holds the lock.
+        self._staged = self._unstaged = 0
         self._readers = 0
         self._dialling = False
         self._closed = False
+
+    @property
+    def connection(self) -> UtpConnection:
+        """For the owner."""
+        return self._connection
 
     @property
     def initiator(self) -> bool:
@@ -135,15 +143,43 @@ class UtpStream:
         # What may change must be copied: it is kept until the peer has acknowledged it.
         kept = data if isinstance(data, bytes) else bytes(data)
         size, done = len(kept), 0
+        if self._stage(kept, size):
+            return
         with self._owner.lock:
+            self._owner.take_staged()
             while done < size:
                 done += self._write(kept, done)
                 if done < size:
                     self._wait_for_room(deadline)
 
+    def _stage(self, data: bytes, size: int) -> bool:
+        """Hand a write to the socket's thread without the lock, which that thread mostly has; whether it could be done.
+
+        What is read of the connection here may be in the middle of a change, so its buffer may exceed its size, by what
+        the thread moves at once.
+        """
+        connection = self._connection
+        if self._closed or connection.error is not None or connection.room() - self._staged + self._unstaged < size:
+            return False
+        self._staged += size
+        if self._owner.stage(self, data):
+            return True
+        self._staged -= size
+        return False
+
+    def take_staged(self, data: bytes) -> None:
+        """Take a write that was staged; the owner calls this with the lock held."""
+        self._unstaged += len(data)
+        if self._connection.error is None:
+            try:
+                self._connection.write(data, beyond=True)
+            except ConnectionLost:
+                pass  # our half was ended by another thread at the same time; a write that came later would raise
+
     def send_waiting(self, data: bytes | bytearray | memoryview) -> int:
         """See `Stream.send_waiting`."""
         with self._owner.lock:
+            self._owner.take_staged()
             if not isinstance(data, bytes):
                 data = bytes(memoryview(data).cast("B")[: self._connection.room()])
             return self._write(data, 0)
@@ -191,6 +227,7 @@ class UtpStream:
     def finish_sending(self) -> None:
         """See `Stream.finish_sending`."""
         with self._owner.lock:
+            self._owner.take_staged()
             if not self._connection.over:
                 self._connection.finish()
                 self._owner.pump(self._connection)
@@ -205,6 +242,7 @@ class UtpStream:
         """See `Stream.close`. What was sent is still delivered, as long as the `UtpSocket` lives."""
         with self._owner.lock:
             if not self._closed:
+                self._owner.take_staged()
                 self._closed = True
                 self._connection.close()
                 self._owner.pump(self._connection)

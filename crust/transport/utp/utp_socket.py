@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import selectors
-import socket
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from crust.transport.utp.handlers import Handler
 from crust.transport.utp.multiplexer import Multiplexer
 from crust.transport.utp.settings import UtpSettings
 from crust.transport.utp.stream import UtpStream
+from crust.waker import Waker
 from crust.workers import start_thread
 
 log = logging.getLogger("crust.utp")
@@ -29,6 +29,9 @@ _BATCHES: Final = 4
 """What is received before it is acknowledged, in system calls: a fraction of a window, so that the sender goes on."""
 
 _NOT_TAKEN: Final = ConnectionLost("nobody accepts connections any more")
+
+_MAX_STAGED: Final = 64
+"""Writes that wait for the thread without the lock: they are there for a moment, but each is an object."""
 
 LINGER: Final = 5.0
 """Seconds for which `UtpSocket.close` waits until what was sent has arrived."""
@@ -70,16 +73,14 @@ class UtpSocket:
         self._changed = threading.Condition(self.lock)  # for accept() and close()
         self._on_incoming: Callable[[], None] | None = None
         self._raw: deque[tuple[Address, bytes]] = deque()
+        self._staged: deque[tuple[UtpStream, bytes]] = deque()
         self._write_blocked = False
         self._asleep_until: float | None = None
-        self._woken = False
         self._closing = False
         self._stopped = False
         self._selector = selectors.DefaultSelector()
-        self._wake_read, self._wake_write = socket.socketpair()
-        self._wake_read.setblocking(False)
-        self._wake_write.setblocking(False)
-        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._waker = Waker()
+        self._selector.register(self._waker, selectors.EVENT_READ)
         self._events = selectors.EVENT_READ  # for which the thread waits; only it changes them
         self._selector.register(self._datagrams.fileno(), self._events)
         try:
@@ -110,7 +111,7 @@ class UtpSocket:
         """
         deadline = Deadline(timeout)
         remote = Endpoint.utp((address[0], address[1]))
-        known = self._normal(address)
+        known = self._datagrams.normal(address)
         with self.lock:
             if self._closing:
                 raise DialFailed("the socket was closed")
@@ -200,7 +201,7 @@ class UtpSocket:
     def send_datagram(self, data: bytes, address: Address) -> None:
         """Send a datagram that is not uTP from the same port; like any, it may be lost. For handlers as well."""
         self._raw.append((address, data))
-        self._wake()
+        self._waker.wake()
 
     def close(self, linger: float = LINGER) -> None:
         """End all connections, in order where that takes no longer than ``linger`` seconds, and free the port.
@@ -212,6 +213,7 @@ class UtpSocket:
             first = not self._closing
             self._closing = True
             self._multiplexer.accepting = False
+            self.take_staged()
             if first:
                 for connection in self._multiplexer.connections:
                     if connection.established:
@@ -229,7 +231,7 @@ class UtpSocket:
                 self._notify()
                 self._stopped = True
             self._changed.notify_all()
-        self._wake()
+        self._waker.wake()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -257,10 +259,20 @@ class UtpSocket:
         now = clock.now()
         self._multiplexer.wake(connection, now)
         if not self._write_blocked and self._flush(now):
-            self._wake()  # the thread must wait for something else now
+            self._waker.wake()  # the thread must wait for something else now
         deadline = self._multiplexer.next_deadline()
         if deadline is not None and self._asleep_until is not None and deadline < self._asleep_until:
-            self._wake()
+            self._waker.wake()
+
+    def _asleep(self) -> bool:
+        return self._asleep_until is not None
+
+    def take_staged(self) -> None:
+        """Give connections what `stage` took for them."""
+        while self._staged:
+            stream, data = self._staged.popleft()
+            stream.take_staged(data)
+            self._multiplexer.wake(stream.connection, clock.now())
 
     def forget(self, connection: UtpConnection) -> None:
         """Its stream is no longer interested."""
@@ -274,19 +286,21 @@ class UtpSocket:
                 self.pump(connection)
                 self._notify()
 
+    def stage(self, stream: UtpStream, data: bytes) -> bool:
+        """Take a write without the lock, if the thread is awake and so will come to it at once; whether it did."""
+        if self._asleep() or len(self._staged) >= _MAX_STAGED:
+            return False
+        self._staged.append((stream, data))
+        if self._asleep():  # If it fell asleep only now, it has seen the write: it looks after it has said so.
+            with self.lock:
+                self.take_staged()
+                self.pump(stream.connection)
+        return True
+
     def _stream(self, connection: UtpConnection, remote: Endpoint) -> UtpStream:
         local = Endpoint.utp((self.local_address[0], self.local_address[1]))
         stream = self._streams[connection] = UtpStream(self, connection, local, remote)
         return stream
-
-    def _normal(self, address: tuple[str, int] | Address) -> Address:
-        """The address as the system names it when something comes from there."""
-        family = socket.AF_INET6 if ":" in self.local_address[0] else socket.AF_INET
-        try:
-            found = socket.getaddrinfo(address[0], address[1], family, socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
-        except OSError as error:
-            raise DialFailed(f"{address[0]} is not an address of this socket's family: {error}") from error
-        return found[0][4]  # type: ignore[return-value]
 
     # --- the thread ---
     def _run(self) -> None:
@@ -313,8 +327,7 @@ class UtpSocket:
     def _free(self) -> None:
         self._selector.close()
         self._datagrams.close()
-        self._wake_read.close()
-        self._wake_write.close()
+        self._waker.close()
 
     def _sleep(self) -> None:
         with self.lock:
@@ -322,18 +335,15 @@ class UtpSocket:
             deadline = None if self._write_blocked else self._multiplexer.next_deadline()
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._write_blocked else 0)
             self._asleep_until = float("inf") if deadline is None else deadline
+            if self._staged:
+                deadline = 0.0
         if events != self._events:
             self._events = events
             self._selector.modify(self._datagrams.fileno(), events)
         timeout = None if deadline is None else max(deadline - clock.now(), 0.0)
         for key, _events in self._selector.select(timeout):
-            if key.fileobj is self._wake_read:
-                try:
-                    self._wake_read.recv(64)
-                except BlockingIOError:
-                    pass
-                # Only now: in the other order the byte of a wake-up in between is taken and the flag stays, for good.
-                self._woken = False
+            if key.fileobj is self._waker:
+                self._waker.clear()
 
     def _turn(self) -> bool:
         """Receive some, do what is due, send; whether more may be waiting to be received."""
@@ -350,6 +360,7 @@ class UtpSocket:
         if datagrams.errors_waiting:
             for error in datagrams.errors():
                 multiplexer.icmp(error.address, error.error, error.mtu, error.quoted, now)
+        self.take_staged()
         multiplexer.tick(now)
         self._flush(now)
         self._notify()
@@ -387,11 +398,3 @@ class UtpSocket:
             self._changed.notify_all()
             if self._on_incoming is not None and self._multiplexer.accepted:
                 self._on_incoming()
-
-    def _wake(self) -> None:
-        if not self._woken:
-            self._woken = True
-            try:
-                self._wake_write.send(b"w")
-            except OSError:
-                log.debug("the thread of %s has ended", self.local_address)

@@ -195,6 +195,18 @@ def test_written_bytes_are_kept_and_not_copied() -> None:
     assert buffer.peek_run(1000, 46).data is data
 
 
+def test_bursts_are_full_whatever_the_sizes_of_the_writes() -> None:
+    buffer = SendBuffer(10)
+    for _ in range(4):
+        buffer.write(bytes(65_536), 0, 65_536)
+    counts = []
+    while buffer.pending:
+        run = buffer.peek_run(1380, 46)
+        counts.append(run.count)
+        buffer.take_run(run, run.count, 1.0)
+    assert counts == [46, 46, 46, 46, 6]
+
+
 @pytest.mark.parametrize("size", [1, 10, SMALL])
 def test_small_writes_are_gathered(size: int) -> None:
     buffer = SendBuffer(0)
