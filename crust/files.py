@@ -1,5 +1,6 @@
 """Names of files, and writing them so that a reader, another process or a crash never meets half a file."""
 
+import errno
 import os
 import re
 import secrets
@@ -33,9 +34,11 @@ def write_whole(path: str | os.PathLike[str], text: str, *, mode: int = 0o666, r
 
     Raises:
         FileExistsError: it exists and is not to be replaced.
-        OSError: it cannot be written. An existing file is as it was.
+        OSError: it cannot be written, or is no regular file. An existing file is as it was.
     """
     file = Path(os.path.realpath(path))
+    if replace and file.exists() and not file.is_file():  # moving a file to /dev/null would take it from everybody
+        raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
     draft = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:

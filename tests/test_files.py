@@ -76,3 +76,13 @@ def test_the_mode_holds_from_the_first_byte(tmp_path: Path, monkeypatch: pytest.
     files.write_whole(tmp_path / "a", "secret", mode=0o600)
     assert seen == [0o600]
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes, which this system does not have")
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """It could be the null device, which others need."""
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(OSError, match="is not a regular file"):
+        files.write_whole(tmp_path / "a", "b")
+    assert stat.S_ISFIFO((tmp_path / "a").stat().st_mode)
+    assert os.listdir(tmp_path) == ["a"]

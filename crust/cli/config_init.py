@@ -61,7 +61,7 @@ def write(path: Path, config: Config, *, replace: bool) -> None:
     """
     mode = 0o600 if config.network_key else 0o666
     try:
-        if replace and os.path.lexists(path):
+        if replace and path.is_file():
             _keep(path)
             mode &= stat.S_IMODE(os.stat(path).st_mode)
         files.write_whole(path, template(config), mode=mode, replace=replace)

@@ -131,3 +131,13 @@ def test_a_directory_that_cannot_be_made_is_an_error(run: Run, tmp_path: Path) -
 def test_a_wrong_network_is_refused(run: Run, tmp_path: Path) -> None:
     assert run("init", tmp_path / "a.yaml", "--network", "\t")[0] == Exit.USAGE
     assert names(tmp_path) == set()
+
+
+def test_the_null_device_is_not_replaced(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests and services have it in the variable, and may run as root."""
+    replaced: list[object] = []
+    monkeypatch.setattr(os, "replace", lambda *names: replaced.append(names))
+    monkeypatch.setattr(os, "link", lambda *names: replaced.append(names))
+    monkeypatch.setenv("CRUST_CONFIG", os.devnull)
+    assert run("init", "--force")[0] == Exit.USAGE
+    assert replaced == []
