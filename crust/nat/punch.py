@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from crust.endpoint import Address
 from crust.errors import Malformed
 from crust.nat import punch_plan
+from crust.nat.outgoing import Outgoing
 from crust.nat.punch_packet import NO_TOKEN, TOKEN_SIZE, Probe, ProbeKind, PunchSeal
 from crust.nat.punch_plan import Method, Plan
 
@@ -29,17 +30,6 @@ CHOICES: Final = 8
 """How often the choice is told until it is agreed to."""
 MAX_NUMBERS: Final = 8192
 """Numbers of probes that are remembered, against those that somebody recorded; more than a peer's budget."""
-
-
-class Outgoing(NamedTuple):
-    """A datagram to be sent."""
-
-    data: bytes
-    to: Address
-    socket: int
-    """From which socket: 0 is that of the uTP port."""
-    ttl: int | None
-    """With which time to live; ``None`` for the usual one."""
 
 
 class Opened(NamedTuple):
@@ -102,8 +92,15 @@ class Punch:
         self._opened_sockets = 0  # in all rounds
         many = searching or plan.method is Method.OPEN_MANY
         self._next_many: float | None = start + (punch_plan.BIRTHDAY_START if searching else 0.0) if many else None
-        if not plan.targets and plan.method is not Method.PROBE:
+        if plan.method is Method.NONE and not plan.targets:
             self._fail()
+
+    @property
+    def over(self) -> bool:
+        """Whether both sides have the path, or have been told as often as is of use, or there is none."""
+        if self.opened is None:
+            return bool(self.failure)
+        return self.agreed or self._choices >= CHOICES
 
     # --- datagrams in ---
     def receive(self, data: bytes, source: Address, now: float, socket: int = 0) -> bool:

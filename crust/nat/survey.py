@@ -10,13 +10,14 @@
 import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from crust.discovery.contact import dialable
 from crust.endpoint import Address, Endpoint
 from crust.errors import EndpointError
 from crust.nat import stun
 from crust.nat.behaviour import Behaviour, Filtering, Sighting, classify
+from crust.nat.outgoing import Outgoing
 from crust.nat.ranges import is_local
 from crust.nat.stun_client import Reply, StunClient
 
@@ -26,13 +27,8 @@ SENDS: Final = 3
 """How often each request is sent: no answer is a result here, after 3.5 s."""
 
 
-class Outgoing(NamedTuple):
-    """A datagram to be sent."""
-
-    data: bytes
-    to: Address
-    spare: bool
-    """From a spare socket on any port instead of the one that the survey is about."""
+SPARE: Final = 1
+"""The number of the spare socket; 0 is the one that the survey is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +108,25 @@ class Survey:
             self._spare.ask(seen, now, tag="hairpin", sends=SENDS)
 
     # --- datagrams in ---
-    def receive(self, data: bytes, source: Address, now: float) -> bool:
-        """Whether a datagram that came to the socket is part of the survey.
+    @property
+    def over(self) -> bool:
+        """Whether there are findings."""
+        return self.findings is not None
+
+    def receive(self, data: bytes, source: Address, now: float, socket: int = 0) -> bool:
+        """Whether a datagram is part of the survey.
 
         Args:
             data: what came.
             source: where from.
             now: seconds.
+            socket: 0, or `SPARE`. A request that was turned around may be answered by the server on our own port.
         """
-        if self._spare.is_ours(data):
+        turned_around = self._spare.is_ours(data) if socket == 0 else self._spare.receive(data, source, now)
+        if turned_around:
             self._hairpin = True
             self._spare.cancel("hairpin")
-        elif not self._client.receive(data, source, now):
+        elif socket or not self._client.receive(data, source, now):
             return False
         self._go_on(now)
         return True
@@ -137,7 +140,7 @@ class Survey:
     def _go_on(self, now: float) -> None:
         for reply in self._client.replies():
             self._on_reply(reply)
-        self._spare.replies()
+        self._spare.replies()  # whatever they say
         while self.findings is None and self.next_deadline() is None:
             step = next(self._steps, None)
             if step is None:
@@ -179,8 +182,8 @@ class Survey:
     def outgoing(self) -> list[Outgoing]:
         """Take what is to be sent now."""
         return [
-            Outgoing(data, to, spare)
-            for client, spare in ((self._client, False), (self._spare, True))
+            Outgoing(data, to, number)
+            for number, client in ((0, self._client), (SPARE, self._spare))
             for data, to in client.outgoing()
         ]
 

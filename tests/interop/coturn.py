@@ -109,8 +109,8 @@ def survey(servers: Sequence[Address]) -> tuple[Findings, Address]:
         own: Address = main.getsockname()
         running = Survey(servers, {own[0]}, own[1], time.monotonic())
         while running.findings is None:
-            for data, to, from_spare in running.outgoing():
-                (spare if from_spare else main).sendto(data, to)
+            for data, to, number, _ in running.outgoing():
+                (spare if number else main).sendto(data, to)
             due = running.next_deadline()
             for key, _ in selector.select(max((due or 0.0) - time.monotonic(), 0.001)):
                 data, source = key.fileobj.recvfrom(2048)  # type: ignore[union-attr]

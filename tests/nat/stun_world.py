@@ -2,7 +2,7 @@
 
 from crust.endpoint import Address
 from crust.nat.stun_server import Corners, StunServer
-from crust.nat.survey import Findings, Survey
+from crust.nat.survey import SPARE, Findings, Survey
 from tests.nat.nats import Host, World
 
 PORT, SPARE_PORT = 5000, 5999
@@ -38,15 +38,15 @@ def plain_server(world: World, name: str, port: int = 3478) -> Address:
 
 def survey(world: World, host: Host, servers: list[Address]) -> Findings:
     """Let a host find out about its NAT."""
-    sources: dict[bool, Address] = {}
+    sources: dict[int, Address] = {}
 
     def receive(data: bytes, source: Address, to: Address) -> None:
         running.receive(data, source, world.now)
         go_on()
 
     def go_on() -> None:
-        for data, to, spare in running.outgoing():
-            host.send(sources[spare], to, data)
+        for data, to, number, _ in running.outgoing():
+            host.send(sources[number], to, data)
 
     def tick() -> None:
         running.tick(world.now)
@@ -55,8 +55,8 @@ def survey(world: World, host: Host, servers: list[Address]) -> Findings:
         if due is not None:
             world.after(max(due - world.now, 0.01), tick)
 
-    sources[False] = host.bind(PORT, receive)
-    sources[True] = host.bind(SPARE_PORT, lambda data, source, to: None)
+    sources[0] = host.bind(PORT, receive)
+    sources[SPARE] = host.bind(SPARE_PORT, lambda data, source, to: None)
     running = Survey(servers, set(host.hosts), PORT, world.now, world.rng.randbytes)
     tick()
     world.run(world.now + 60.0, lambda: running.findings is not None)

@@ -7,7 +7,8 @@ import pytest
 
 from crust.endpoint import Address
 from crust.nat import punch, punch_plan
-from crust.nat.punch import Opened, Outgoing, Punch
+from crust.nat.outgoing import Outgoing
+from crust.nat.punch import Opened, Punch
 from crust.nat.punch_packet import NO_TOKEN, Probe, ProbeKind, PunchSeal
 from crust.nat.punch_plan import Method, Plan, Target
 

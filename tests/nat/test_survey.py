@@ -4,7 +4,8 @@ import pytest
 
 from crust.nat import stun
 from crust.nat.behaviour import Allocation, Behaviour, Filtering, Mapping
-from crust.nat.survey import MAX_SERVERS, Survey
+from crust.nat.stun_server import StunServer
+from crust.nat.survey import MAX_SERVERS, SPARE, Survey
 from tests.nat import nats
 from tests.nat.nats import Filters, Host, Kind, Maps, Ports, World
 from tests.nat.stun_world import PORT, corner_server, plain_server, survey
@@ -105,7 +106,7 @@ def test_nobody_to_ask() -> None:
 
 def answer(running: Survey, *attributes: tuple[int, bytes], server: tuple[str, int] = (CORNERS[0], 3478)) -> None:
     """Answer the first request as a server that does not mean well."""
-    data = next(data for data, to, _ in running.outgoing() if to == server)
+    data = next(data for data, to, *_ in running.outgoing() if to == server)
     transaction = stun.parse(data).transaction
     seen = stun.Attribute.XOR_MAPPED_ADDRESS, stun.encode_xor_address(("203.0.113.9", 7), transaction)
     running.receive(stun.Message(stun.Kind.SUCCESS, transaction, (seen, *attributes)).encode(), server, 0.1)
@@ -126,14 +127,14 @@ def test_a_server_cannot_aim_us_at_others(other: tuple[str, int]) -> None:
     """At what is private, at itself alone, or nowhere: no test of filtering is made."""
     running = Survey([(CORNERS[0], 3478)], set(), PORT, 0.0)
     answer(running, (stun.Attribute.OTHER_ADDRESS, stun.encode_address(other)))
-    assert {to for _, to, _ in running.outgoing()} <= {("203.0.113.9", 7)}, "the test of hairpinning"
+    assert {to for _, to, *_ in running.outgoing()} <= {("203.0.113.9", 7)}, "the test of hairpinning"
 
 
 def test_a_server_that_helps_is_not_one_that_was_asked_already() -> None:
     """It could send to us for that alone."""
     running = Survey([(CORNERS[0], 3478), (CORNERS[1], 9)], set(), PORT, 0.0)
     answer(running, (stun.Attribute.OTHER_ADDRESS, stun.encode_address((CORNERS[1], 3479))))
-    assert all(stun.parse(data).get(stun.Attribute.CHANGE_REQUEST) is None for data, _, _ in running.outgoing())
+    assert all(stun.parse(data).get(stun.Attribute.CHANGE_REQUEST) is None for data, *_ in running.outgoing())
 
 
 def test_so_many_are_asked() -> None:
@@ -146,3 +147,18 @@ def test_nonsense_is_not_taken() -> None:
     assert not running.receive(b"nonsense", (CORNERS[0], 3478), 0.1)
     answer(running)
     assert running.next_deadline() is not None
+
+
+def test_what_our_own_server_answers_was_turned_around_too() -> None:
+    """On a port that answers STUN, the server may take the request before the survey sees it."""
+    running = Survey([(CORNERS[0], 3478)], set(), PORT, 0.0)
+    answer(running)
+    ((data, to, number, _),) = running.outgoing()
+    assert (to, number) == (("203.0.113.9", 7), SPARE)
+    reply = StunServer().answer(data, ("203.0.113.9", 8), 0.2)
+    assert reply is not None
+    assert not running.receive(reply.data, to, 0.2, 0)
+    assert running.receive(reply.data, to, 0.2, SPARE)
+    assert running.over
+    assert running.findings is not None
+    assert running.findings.behaviour.hairpin is True
