@@ -136,8 +136,6 @@ PURE_NAMES = (
     "transport.utp.sender "
     "nat.ssdp nat.paths nat.mapping_report nat.upnp_messages nat.gateway_answer nat.natpmp nat.pcp nat.lease_keeper "
     "nat.upnp_keeper nat.gateway_session "
-    "nat.ssdp nat.paths nat.mapping_report nat.upnp_messages nat.gateway_answer nat.natpmp nat.pcp nat.lease_keeper "
-    "nat.upnp_keeper nat.gateway_session "
     "nat.stun nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
     "nat.punch_plan nat.punch_packet nat.punch nat.punch_gate nat.connection_info nat.meeting nat.tcp_punch nat.outgoing "
     "transport.utp.connection transport.utp.multiplexer"

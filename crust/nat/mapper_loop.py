@@ -81,6 +81,7 @@ class MapperLoop:
         self._deaf_until: float | None = None
         self._rescans: list[float] = []
         self._told = MappingReport()
+        self._begun = False
         self._stopping: Deadline | None = None
         for end in (self._wake_read, self._wake_write):
             end.setblocking(False)
@@ -239,6 +240,7 @@ class MapperLoop:
         if self._watch is None and not self._rescans:
             self._rescans = [now + LOOK_INTERVAL]
         found = self._find_paths()
+        self._begun = True
         for path in [path for path in self._sites if path not in found]:
             self._sites.pop(path).close()
             if path in self._calls:
@@ -252,7 +254,7 @@ class MapperLoop:
             self._sites[path].session.want(ports, now)
 
     def _tell(self) -> None:
-        report = MappingReport(tuple(site.session.report() for site in self._sites.values()))
+        report = MappingReport(tuple(site.session.report() for site in self._sites.values()), self._begun)
         if report == self._told:
             return
         self._told = report

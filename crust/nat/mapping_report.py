@@ -64,14 +64,16 @@ class MappingReport:
 
     Attributes:
         gateways: a report of each.
+        begun: whether there was time to look for routers.
     """
 
     gateways: tuple[GatewayReport, ...] = ()
+    begun: bool = False
 
     @property
     def settled(self) -> bool:
         """Whether every router has answered or been given up."""
-        return all(gateway.settled for gateway in self.gateways)
+        return self.begun and all(gateway.settled for gateway in self.gateways)
 
     @property
     def endpoints(self) -> list[Endpoint]:

@@ -7,14 +7,20 @@ from dataclasses import dataclass, replace
 from crust.cli import bench_protocol, transfer_wire
 from crust.config import Config
 from crust.discovery import contact_record, gossip_messages
-from crust.endpoint import Endpoint
+from crust.endpoint import Endpoint, Port
 from crust.errors import ConfigError, EndpointError, Malformed
 from crust.identity import Identity, PeerId
+from crust.nat import ssdp, upnp_messages
+from crust.nat.gateway_answer import Dialect, Outcome
+from crust.nat.natpmp import NatPmp
+from crust.nat.pcp import Pcp
 from crust.transport import framing, records
 from crust.transport.aead import AEGIS256, CHACHA20
 from crust.transport.hello import Hello
 from crust.transport.masking import Unmasker, envelope, network_keys
 from crust.transport.utp import packet as utp
+from tests.nat.gateway_fakes import natpmp_address, natpmp_mapping, pcp_answer
+from tests.nat.test_ssdp import answer as ssdp_answer
 
 KEY = bytes(range(32))
 LIMIT = 200_000  # bytes of a message
@@ -314,6 +320,64 @@ _GOSSIP = [
     )
 ]
 
+# --- routers ----------------------------------------------------------------------------------------------------------
+
+
+def _dialect(dialect: Dialect) -> Callable[[bytes], None]:
+    """What is believed is in range."""
+
+    def check(data: bytes) -> None:
+        try:
+            answer = dialect.parse(data)
+        except Malformed:
+            return
+        assert 0 <= answer.external < 65536
+        assert 0 <= answer.lifetime < 2**32
+        if answer.outcome is Outcome.OK and answer.lifetime:
+            assert answer.external
+
+    return check
+
+
+def _ssdp(data: bytes) -> None:
+    try:
+        assert ssdp.parse(data, "192.168.1.1").startswith("http://192.168.1.1")
+    except Malformed:
+        pass
+
+
+_CALL = upnp_messages.Call("", "", (upnp_messages.Wish(Port.tcp(5483), 5483),), (), 3600)
+
+
+def _upnp(data: bytes) -> None:
+    try:
+        answer = upnp_messages.parse(data, _CALL)
+    except (Malformed, upnp_messages.NoAnswer):
+        return
+    assert set(answer.given) <= {Port.tcp(5483)}
+
+
+_NATPMP = [natpmp_address(), natpmp_mapping(), natpmp_mapping(transport=17, result=2)]
+_PCP = [
+    pcp_answer(),
+    pcp_answer(result=8),
+    pcp_answer(opcode=0),
+    pcp_answer(address="2a00::5"),
+    natpmp_mapping(result=1),
+]
+_SSDP = [ssdp_answer("http://192.168.1.1:5000/rootDesc.xml"), ssdp_answer("http://192.168.1.1/")]
+_UPNP = [
+    b'{"external": "11.1.1.2", "mapped": [["TCP", 5483, 5484, 3600]], "failed": []}',
+    b'{"external": null, "mapped": [], "failed": [["", 0, "x"], ["TCP", 5483, "no"]]}',
+    b'{"error": "no"}',
+]
+_ROUTERS = [
+    Parser("nat-pmp", _NATPMP, _dialect(NatPmp())),
+    Parser("pcp", _PCP, _dialect(Pcp("192.168.1.2"))),
+    Parser("ssdp", _SSDP, _ssdp),
+    Parser("upnp", _UPNP, _upnp),
+]
+
 PARSERS = [
     Parser("endpoint", [text.encode() for text in _ENDPOINTS], _endpoint),
     Parser("peer id", [KEY.hex().encode(), KEY.hex().upper().encode()], _peer_id),
@@ -328,4 +392,5 @@ PARSERS = [
     Parser("bench", _BENCH, _bench),
     Parser("contact record", [_CONTACT.raw], _contact_record),
     Parser("gossip", _GOSSIP, _gossip),
+    *_ROUTERS,
 ]

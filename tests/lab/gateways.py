@@ -2,13 +2,17 @@
 
 import shutil
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from crust.clock import Deadline
 from tests.lab.namespaces import Node, Running
 
 DAEMON: Final = "miniupnpd"
 PACKAGE: Final = "miniupnpd-nftables"
+LOOK: Final = 0.1  # seconds between looks at the kernel's rules, which nobody tells of
 _UUID: Final = "00000000-0000-4000-8000-000000000001"
 
 # Where the daemon puts its rules; what it lets in is not dropped by the rules of the home router.
@@ -48,11 +52,14 @@ class Gateway:
 
     def __init__(self, router: Node, **settings: str) -> None:
         self.router = router
+        self._pause = threading.Event()
         self._settings = settings
         self._running: Running | None = None
         self._directory = tempfile.TemporaryDirectory(prefix="crust-gateway-")
         router.lab.cleanup.callback(self._directory.cleanup)
         router.rules(_CHAINS)
+        # All chains have to let a packet pass: that of the home router drops what is new, unless it was mapped.
+        router.run("nft", "insert", "rule", "ip", "home", "forward", "ct", "status", "dnat", "accept")
         self.start()
 
     def start(self) -> None:
@@ -85,6 +92,29 @@ class Gateway:
             self._running.finish()
             self._running = None
 
-    def rules(self) -> str:
-        """What it forwards, as the kernel has it."""
-        return self.router.run("nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd")
+    def clear(self) -> None:
+        """Forget all mappings, as a router does that was switched off."""
+        for name in ("leases", "pid"):
+            (Path(self._directory.name) / name).unlink(missing_ok=True)
+        for chain in ("miniupnpd", "prerouting_miniupnpd", "postrouting_miniupnpd"):
+            self.router.run("nft", "flush", "chain", "inet", "filter", chain)
+
+    def mapped(self) -> int:
+        """How many ports it forwards now, as the kernel has it."""
+        return self.router.run("nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd").count("dnat")
+
+    def becomes_mapped(self, count: int, seconds: float) -> bool:
+        """Whether it forwards so many ports within that time."""
+        return self._watch(lambda: self.mapped() == count, seconds)
+
+    def let_pass(self, seconds: float) -> None:
+        """Let real time pass: leases are the daemon's, and so is its clock."""
+        self._pause.wait(seconds)
+
+    def _watch(self, condition: Callable[[], bool], seconds: float) -> bool:
+        deadline = Deadline(seconds)
+        while not condition():
+            if deadline.expired:
+                return False
+            self._pause.wait(LOOK)
+        return True

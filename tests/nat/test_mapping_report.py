@@ -42,6 +42,7 @@ def test_endpoints_are_public_and_told_once() -> None:
 
 
 def test_one_router_that_is_not_done_is_waited_for() -> None:
-    assert MappingReport().settled
-    assert MappingReport((report(),)).settled
-    assert not MappingReport((report(), report(settled=False))).settled
+    assert not MappingReport().settled
+    assert MappingReport(begun=True).settled
+    assert MappingReport((report(),), begun=True).settled
+    assert not MappingReport((report(), report(settled=False)), begun=True).settled
