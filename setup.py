@@ -40,7 +40,7 @@ setup(
     license_files=["COPYING"],
     python_requires=">=3.11",
     packages=find_packages(include=["crust", "crust.*"]),
-    package_data={"crust": ["py.typed"]},
+    package_data={"crust": ["py.typed"], "crust.dissector": ["*.lua"]},
     install_requires=["pynacl>=1.6", "pyyaml>=6.0.1", "miniupnpc>=2.3", "ifaddr>=0.2", "platformdirs>=4"],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["crust = crust.cli:main"]},

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Final, Self
 
-from crust import notices
+from crust import capture, notices
 from crust.blacklist import Blacklist, Entry
 from crust.bootstrap_status import BootstrapStatus
 from crust.clock import Deadline
@@ -116,6 +116,7 @@ class ConnectionManager:
                 session=os.urandom(SESSION_SIZE),
                 ciphers=supported_ciphers(),
                 is_replay=ReplayFilter(),
+                capture=capture.from_environment(),
             )
             self._core = ManagerCore(node, self._config, self._events, self._blacklist, self._fallback)
             _running.add(self._core)

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
+from crust.capture import Capture
 from crust.clock import Deadline, now
 from crust.endpoint import Protocol
 from crust.errors import ConnectionLost, HandshakeFailed, Malformed, RemoteError, TimedOut
@@ -91,7 +92,12 @@ class Node:
     ciphers: tuple[str, ...]
     is_replay: Callable[[bytes], bool]
     """Whether a first message was seen before. Any thread may call."""
+    capture: Capture | None = None
+    """Where everything is written down in clear, if anywhere."""
 
+
+_Initiating = Initiator | TracerInitiator
+_Responding = Responder | TracerResponder
 
 Ask = Callable[[Candidate], Verdict]
 """Puts a candidate to the manager and gives its verdict; blocks, and raises `CrustError` when there is none."""
@@ -143,7 +149,7 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
     if verdict in _REFUSALS:
         raise _refused_here(verdict, candidate)
     parting = handshake.finish(candidate.serial, candidate.alone)
-    link = _link(stream, handshake)
+    link = _link(stream, handshake, node)
     try:
         if verdict is Verdict.CHOOSE:
             # In one piece with the third message: the choice costs no round trip of its own.
@@ -186,7 +192,7 @@ def negotiate_incoming(
     candidate = Candidate(
         handshake.peer_id, stream.remote.host, hello.session, began, peer_serial=hello.serial, peer_alone=hello.alone
     )
-    link = _link(stream, handshake)
+    link = _link(stream, handshake, node)
     verdict = ask(candidate)
     if verdict in _REFUSALS:
         _say_no(link, verdict)
@@ -207,25 +213,30 @@ def _receive(stream: Stream) -> bytes:
     return bytes(buffer[:count])
 
 
-def _initiator(stream: Stream, node: Node) -> Initiator | TracerInitiator:
+def _initiator(stream: Stream, node: Node) -> _Initiating:
     if stream.remote.protocol is Protocol.TRACER:
         return TracerInitiator(node.identity, node.keys, node.session)
     return Initiator(node.identity, node.keys, node.session, node.ciphers)
 
 
-def _responder(stream: Stream, node: Node) -> Responder | TracerResponder:
+def _responder(stream: Stream, node: Node) -> _Responding:
     if stream.remote.protocol is Protocol.TRACER:
         return TracerResponder(node.identity, node.keys, node.session)
     return Responder(node.identity, node.keys, node.session, node.ciphers, is_replay=node.is_replay)
 
 
-def _link(stream: Stream, handshake: Initiator | Responder | TracerInitiator | TracerResponder) -> Link:
+def _link(stream: Stream, handshake: _Initiating | _Responding, node: Node) -> Link:
     if isinstance(handshake, TracerInitiator | TracerResponder):
-        return Link(stream, TracerReader(stream, handshake.unused), TracerWriter(stream))
-    keys = handshake.keys
-    opener = Opener(keys.receive_key, keys.cipher)
-    opener.feed(handshake.unused)
-    return Link(stream, RecordReader(stream, opener), RecordWriter(stream, Sealer(keys.send_key, keys.cipher)))
+        link = Link(stream, TracerReader(stream, handshake.unused), TracerWriter(stream))
+    else:
+        keys = handshake.keys
+        opener = Opener(keys.receive_key, keys.cipher)
+        opener.feed(handshake.unused)
+        link = Link(stream, RecordReader(stream, opener), RecordWriter(stream, Sealer(keys.send_key, keys.cipher)))
+    if node.capture is None:
+        return link
+    outgoing = isinstance(handshake, Initiator | TracerInitiator)
+    return node.capture.tap(link, node.identity.peer_id, handshake.peer_id, outgoing)
 
 
 def _refused_here(verdict: Verdict, candidate: Candidate) -> Refused:

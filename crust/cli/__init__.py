@@ -47,6 +47,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "scan": ("crust.cli.scan", "list the nodes that answer on the local network"),
     "cache": ("crust.cli.cache", "show, clear or add to the contacts remembered from earlier"),
     "config": ("crust.cli.config", "make, show or check the configuration file"),
+    "capture": ("crust.cli.capture", "write down what a program's nodes say, decrypted, for Wireshark"),
+    "dissector": ("crust.cli.dissector", "give out or install the Wireshark dissector"),
     "version": ("crust.cli.version", "print the versions of crust and of what it stands on"),
 }
 """Every subcommand: its module, and its line in ``crust --help``."""
@@ -132,6 +134,9 @@ def add_node_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("node")
     group.add_argument("--tcp", type=port, metavar="PORT", help="TCP port to listen on; 0 for any free port")
     group.add_argument("--utp", type=port, metavar="PORT", help="the same for uTP, on UDP")
+    group.add_argument(
+        "--tracer", type=port, metavar="PORT", help="the same for tracer connections: CLEAR TEXT, to watch"
+    )
     group.add_argument("--config", metavar="FILE", help="configuration file (YAML); options given here win over it")
     group.add_argument("--identity", metavar="FILE", help="keep this node's identity in FILE, made when missing")
     group.add_argument("--network", metavar="NAME", help="name of the network; only nodes of one network can talk")
@@ -162,6 +167,8 @@ def config_from(args: argparse.Namespace, **changes: Any) -> "Config":
     given = {
         "tcp_port": args.tcp,
         "utp_port": args.utp,
+        "tracer_port": args.tracer,
+        "allow_tracer": None if args.tracer is None else True,
         "identity_file": args.identity,
         "network": args.network,
         "network_key": key or None,

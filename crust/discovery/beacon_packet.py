@@ -116,6 +116,11 @@ def decode(body: bytes) -> Message:
     return Message(kind, guid, Announcement(PeerId(peer), tcp, utp), token, echo)
 
 
+def beacon_key(keys: NetworkKeys) -> bytes:
+    """The 32 secret bytes that seal the beacons of a network; the handshake's keys do not follow from them."""
+    return blake2b(b"", digest_size=32, key=keys.psk, person=_CONTEXT).digest()
+
+
 class Seal:
     """What only members of a network can make and open. Any thread may call.
 
@@ -125,7 +130,7 @@ class Seal:
     """
 
     def __init__(self, keys: NetworkKeys, random: Callable[[int], bytes] = os.urandom) -> None:
-        self._key = blake2b(b"", digest_size=32, key=keys.psk, person=_CONTEXT).digest()
+        self._key = beacon_key(keys)
         self._random = random
 
     def close(self, message: Message) -> bytes:

@@ -1,0 +1,114 @@
+-- Tracer connections on TCP: the magic, frames however segments cut them, and how Wireshark finds out that it is Crust.
+
+local f, e = crust.f, crust.e
+local proto = crust.proto
+
+local MAGIC = "CRUST TRACER\r\n\26\0"
+local MAGIC_BEGIN = 4 -- bytes; as the header of a frame they would be one of 5 MiB, which there is not
+local SURE = 5 -- bytes of the magic by which the first segment of a connection is recognised
+
+local function has_magic(tvb, at)
+  return tvb:len() - at >= MAGIC_BEGIN and tvb(at, MAGIC_BEGIN):raw() == MAGIC:sub(1, MAGIC_BEGIN)
+end
+
+local function size_of_next(tvb, pinfo, at)
+  local there = tvb:len() - at
+  if has_magic(tvb, at) then
+    return #MAGIC
+  elseif there < crust.HEADER_SIZE then
+    return tvb:reported_len() - at
+  end
+  local good, size = crust.frame_size(tvb(at, 1):uint(), tvb(at + 1, 3):le_uint())
+  return good and size or tvb:reported_len() - at
+end
+
+local function show_magic(tvb, pinfo, root)
+  local tree = root:add(proto, tvb(), "Crust tracer connection, in clear text")
+  tree:add(f.magic, tvb())
+  if tvb:len() < #MAGIC then
+    tree:add_proto_expert_info(e.cut, "the magic is cut off in the capture")
+  elseif tvb():raw() ~= MAGIC then
+    tree:add_proto_expert_info(e.malformed, "it begins like the magic of a tracer connection, and is not")
+  end
+  return "tracer begins", crust.remembered(tvb, pinfo, function() end)
+end
+
+local function show_garbage(tvb, pinfo, root)
+  local tree = root:add(proto, tvb(), string.format("Crust: %d bytes that are no frame", tvb:reported_len()))
+  if tvb:len() > 0 then
+    tree:add(f.garbage, tvb())
+  end
+  tree:add_proto_expert_info(
+    e.lost,
+    "no frame begins here: segments are missing or out of order (see the preferences of TCP), or a peer sent garbage"
+  )
+  return "no frame", crust.remembered(tvb, pinfo, function() end)
+end
+
+local function show_cut(tvb, pinfo, root)
+  local tree = root:add(proto, tvb(), "Crust frame")
+  tree:add_proto_expert_info(e.cut, "the header of a frame is cut off in the capture")
+  return "cut off", crust.remembered(tvb, pinfo, function() end)
+end
+
+local function dissect_next(tvb, pinfo, root)
+  local show = crust.dissect_frame
+  if has_magic(tvb, 0) then
+    show = show_magic
+  elseif tvb:len() < crust.HEADER_SIZE then
+    show = show_cut
+  elseif not crust.frame_size(tvb(0, 1):uint(), tvb(1, 3):le_uint()) then
+    show = show_garbage
+  end
+  local summary, known = show(tvb, pinfo, root)
+  pinfo.cols.protocol = "CRUST"
+  if known.first then
+    pinfo.cols.info:set(summary)
+    pinfo.cols.info:fence()
+  else
+    pinfo.cols.info:append(", " .. summary)
+    pinfo.cols.info:fence()
+  end
+  return tvb:len()
+end
+
+-- On a port of the preferences anything may be spoken: it is ours once something that fits has come.
+local function is_ours(tvb, pinfo)
+  local conversation = crust.conversation_of(pinfo)
+  local there = tvb:len()
+  if not conversation.ours and not pinfo.visited then
+    conversation.ours = has_magic(tvb, 0)
+      or there >= crust.HEADER_SIZE and crust.frame_size(tvb(0, 1):uint(), tvb(1, 3):le_uint())
+    conversation.since = conversation.ours and pinfo.number
+  end
+  return conversation.ours and pinfo.number >= conversation.since
+end
+
+local function may_become_ours(tvb)
+  local there = tvb:len()
+  return there < MAGIC_BEGIN and there == tvb:reported_len() and tvb():raw() == MAGIC:sub(1, there)
+end
+
+function proto.dissector(tvb, pinfo, root)
+  if not is_ours(tvb, pinfo) then
+    if not may_become_ours(tvb) then
+      return 0
+    end
+    pinfo.desegment_len, pinfo.desegment_offset = DESEGMENT_ONE_MORE_SEGMENT, 0
+    return tvb:len()
+  end
+  dissect_tcp_pdus(tvb, root, crust.HEADER_SIZE, size_of_next, dissect_next)
+  return tvb:len()
+end
+
+proto:register_heuristic("tcp", function(tvb, pinfo, root)
+  local there = math.min(tvb:len(), #MAGIC)
+  if there < SURE or tvb(0, there):raw() ~= MAGIC:sub(1, there) then
+    return false
+  end
+  local conversation = crust.conversation_of(pinfo)
+  conversation.ours, conversation.since = true, math.min(conversation.since or pinfo.number, pinfo.number)
+  pinfo.conversation = proto
+  proto.dissector(tvb, pinfo, root)
+  return true
+end)
