@@ -56,6 +56,8 @@ class Attempt:
         self.target = target
         self.began = now()
         """When it had a thread, as `crust.clock.now` counts."""
+        self.reached = False
+        """Whether somebody answers there, whoever it is. Written by its thread."""
         self._lock = threading.Lock()
         self._handle: Abortable | None = None
         self._aborted = False
@@ -97,6 +99,7 @@ class Attempt:
         else:
             stream = dial(self.target, deadline, self._hold)
         self._hold(stream)
+        self.reached = True
         try:
             established = negotiate_outgoing(
                 stream, node, deadline, lambda candidate: ask_manager(inbox, question, candidate, deadline)

@@ -19,10 +19,11 @@ from crust.timers import Timer, Timers
 log = logging.getLogger("crust.bootstrap")
 
 _JITTER: Final = 0.25  # of a pause, each way: nodes that were cut off together must not come back together
-LOOKS: Final = (0.5, 1.5)
+LOOKS: Final = (0.4, 1.5)
 """Seconds that a contact gets in its first and second try of a round while others wait. One that does not answer may be
 dead, which takes ``dial_timeout`` to find out; so it stands back until all others had their turn, and then is tried
-with more patience. An answer takes three round trips of the network."""
+with more patience. An answer takes one round trip of the network, after which a handshake takes two: where somebody
+answers, the second of these times counts at least."""
 RESTART_DELAY: Final = (0.1, 0.5)
 """Seconds, by chance, until the search begins again after the last connection is lost."""
 
@@ -275,15 +276,18 @@ class Bootstrapper:
         waiting = self._look_waiting()
         if waiting is None or waiting >= len(LOOKS):  # the last try has all the time that a dial takes
             return False
-        silent = [trial for trial in self._running if not _is_answering(trial)]
-        oldest = min(silent, key=lambda trial: trial.began, default=None)
-        if oldest is None:
+        overdue, when = None, float("inf")
+        for trial in self._running:
+            patience = LOOKS[1 if _is_reached(trial) else waiting]
+            if not _is_answering(trial) and trial.began + patience < when:
+                overdue, when = trial, trial.began + patience
+        if overdue is None:
             return False
-        if oldest.began + LOOKS[waiting] > now():
-            self._next_look = self._timers.at(oldest.began + LOOKS[waiting], self._fill)
+        if when > now():
+            self._next_look = self._timers.at(when, self._fill)
             return False
-        oldest.look = max(oldest.look, waiting)
-        self._stand_back(oldest)
+        overdue.look = max(overdue.look, waiting)
+        self._stand_back(overdue)
         return True
 
     def _stand_back(self, trial: _Trial) -> None:
@@ -331,3 +335,8 @@ def _is_answering(trial: _Trial) -> bool:
         return True
     asking = job.race.running | {attempt for attempt, _ in job.race.waiting}
     return not asking.isdisjoint(job.running)
+
+
+def _is_reached(trial: _Trial) -> bool:
+    """Whether somebody answers at one of its addresses."""
+    return trial.job is not None and any(attempt.reached for attempt in trial.job.running)

@@ -372,7 +372,7 @@ def test_a_hundred_dead_contacts_do_not_delay_a_good_one(world: World) -> None:
 
 def test_who_is_slow_to_answer_gets_more_time_when_all_had_their_turn(world: World) -> None:
     world.start(contacts(BOOTSTRAP_PARALLEL + 1), 1)
-    assert world.pause() == LOOKS[0]
+    assert world.pause() == pytest.approx(LOOKS[0])
     (slow,) = world.dialer.given_up
     assert len(set(world.dialer.tried)) == BOOTSTRAP_PARALLEL + 1
     assert world.dialer.tried.count(slow) == 1, "it waits for a place"
@@ -400,6 +400,20 @@ def test_who_is_answering_does_not_have_to_stand_back(world: World) -> None:
     world.pass_time(60.0)
     assert answering in world.dialer.running
     assert set(contacts(BOOTSTRAP_PARALLEL + 5)) == set(world.dialer.tried)
+
+
+def test_where_somebody_answers_there_is_more_time_but_not_without_end(world: World) -> None:
+    """A contact that accepts and says nothing is as bad as a dead one."""
+    world.start(contacts(2 * BOOTSTRAP_PARALLEL), 1)
+    deaf = world.dialer.running[0]
+    attempt = Attempt(deaf, deaf.endpoints[0], deaf.endpoints[0])
+    attempt.reached = True
+    deaf.running.add(attempt)
+    world.pass_time(LOOKS[0])
+    assert len(world.dialer.given_up) == BOOTSTRAP_PARALLEL - 1
+    assert deaf in world.dialer.running
+    world.pass_time(LOOKS[1] - LOOKS[0])
+    assert deaf not in world.dialer.running
 
 
 def test_all_dead_contacts_are_found_out_in_the_end(world: World) -> None:

@@ -137,7 +137,8 @@ class ContactBook:
         """It is being tried."""
         entry.tries += 1
         entry.tried_at = wall
-        entry.result = "being tried"
+        if entry.tries == 1:  # later, what came of the last try says more
+            entry.result = "being tried"
 
     def connected(self, entry: Entry, text: str = "connected") -> None:
         """It answered, or is connected anyway."""

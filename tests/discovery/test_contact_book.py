@@ -182,7 +182,8 @@ def test_what_came_of_it_is_remembered(book: ContactBook) -> None:
     book.trying(entry, 1e9)
     assert (entry.tries, entry.tried_at, entry.result) == (1, 1e9, "being tried")
     book.failed(entry, "Connection refused", 5.0)
-    assert entry.result == "Connection refused"
+    book.trying(entry, 1e9 + 1)
+    assert (entry.tries, entry.tried_at, entry.result) == (2, 1e9 + 1, "Connection refused")
     book.connected(entry)
     assert entry.result == "connected"
     assert str(entry) == str(A)

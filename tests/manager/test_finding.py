@@ -151,7 +151,7 @@ def test_who_failed_goes_behind_others(nodes: Nodes, tmp_path: Path) -> None:
     node.expect(Event.NewBootstrapConnection)
     wait_until(lambda: not node.manager.bootstrap_status().running)
     status = contact(node.manager.bootstrap_status(), gone_from)
-    assert status.failures == 1
+    assert status.failures >= 1
     assert "refused" in status.result
     node.stop()
     assert cached(tmp_path / "cache") == [peer.endpoint, gone_from]
