@@ -15,13 +15,14 @@ PACKAGE: Final = "miniupnpd-nftables"
 LOOK: Final = 0.1  # seconds between looks at the kernel's rules, which nobody tells of
 _UUID: Final = "00000000-0000-4000-8000-000000000001"
 
-# Where the daemon puts its rules; what it lets in is not dropped by the rules of the home router.
+# Where the daemon puts its rules. What it lets in over IPv6 passes before everything else from outside is dropped.
 _CHAINS = """
 table inet filter {
   chain miniupnpd { }
   chain forward {
     type filter hook forward priority -1; policy accept;
     jump miniupnpd
+    meta nfproto ipv6 iifname wan ct state new drop
   }
   chain prerouting_miniupnpd { }
   chain prerouting {

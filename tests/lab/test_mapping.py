@@ -9,7 +9,7 @@ from tests.lab.mapper_program import PATIENCE, Remote
 from tests.lab.namespaces import Lab, Node
 from tests.lab.routers import Nat, home
 from tests.lab.udp_program import SILENCE, Udp
-from tests.lab.wiring import plug, route, switch
+from tests.lab.wiring import Interface, plug, route, switch
 
 pytestmark = pytest.mark.lab
 
@@ -152,6 +152,28 @@ def test_an_outside_address_that_changes_is_noticed(lab: Lab) -> None:
     assert gateway.becomes_mapped(2 * len(mappers), PATIENCE)
     for port, mapper in enumerate(mappers, PORT):
         assert mapper.ask("reached", f"tcp://11.1.1.77:{port}", PATIENCE) == "yes"
+
+
+def test_over_ipv6_the_firewall_of_the_router_gets_a_hole(lab: Lab) -> None:
+    world = World(lab)
+    host, server = world.hosts[0], lab.nodes["server"]
+    for node, interface, address in (
+        (world.router, "lan", "2a00:1::1/64"),
+        (world.router, "wan", "2a00:2::1/64"),
+        (host, "eth0", "2a00:1::2/64"),
+        (server, "eth0", "2a00:2::10/64"),
+    ):
+        Interface(node, interface).address(address)
+    host.run("ip", "-6", "route", "add", "default", "via", "2a00:1::1")
+    server.run("ip", "-6", "route", "add", "default", "via", "2a00:2::1")
+    Gateway(world.router)
+    stranger = world.strangers[0]
+    assert stranger.dial("2a00:1::2", PORT, SILENCE) == "silence"
+    mapper = Remote(host, Method.PCP)
+    assert {f"tcp://[2a00:1::2]:{PORT}", f"utp://[2a00:1::2]:{PORT}"} <= set(mapper.mapped(4)["endpoints"])
+    assert stranger.dial("2a00:1::2", PORT, PATIENCE) == "connected"
+    mapper.ask("stop", PATIENCE)
+    assert stranger.dial("2a00:1::2", PORT, SILENCE) == "silence"
 
 
 def test_a_router_behind_a_carriers_nat_is_told_of(lab: Lab) -> None:
