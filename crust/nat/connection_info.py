@@ -35,7 +35,7 @@ from crust.identity import PeerId
 from crust.nat.behaviour import MAX_DELTA, UNKNOWN, Allocation, Behaviour, Filtering, Mapping
 
 INFO_VERSION: Final = 1
-MAX_CANDIDATES: Final = 16
+INFO_CANDIDATES: Final = 16
 """Of one info: two transports, four addresses of the host, two of the router, IPv4 and IPv6."""
 NONCE_SIZE: Final = 16  # bytes
 PREFIX: Final = "crust-info:"
@@ -45,7 +45,7 @@ _PORT: Final = struct.Struct(">H")
 _SIZES: Final = {4: 7, 6: 19}  # of a candidate, by IP version
 _PROTOCOLS: Final = (Protocol.TCP, Protocol.UTP)
 _CHECKSUM_SIZE: Final = 4
-MAX_INFO_SIZE: Final = _HEAD.size + MAX_CANDIDATES * _SIZES[6] + _CHECKSUM_SIZE
+MAX_INFO_SIZE: Final = _HEAD.size + INFO_CANDIDATES * _SIZES[6] + _CHECKSUM_SIZE
 """Bytes before they become text."""
 MAX_INFO_TEXT: Final = len(PREFIX) + -(-MAX_INFO_SIZE * 8 // 6)
 """Characters of the longest line."""
@@ -90,8 +90,8 @@ class ConnectionInfo:
 
     def __post_init__(self) -> None:
         endpoints = [candidate.endpoint for candidate in self.candidates]
-        if len(endpoints) > MAX_CANDIDATES or len(set(endpoints)) < len(endpoints) or len(self.nonce) != NONCE_SIZE:
-            raise Malformed(f"a connection info has at most {MAX_CANDIDATES} candidates, none of them twice")
+        if len(endpoints) > INFO_CANDIDATES or len(set(endpoints)) < len(endpoints) or len(self.nonce) != NONCE_SIZE:
+            raise Malformed(f"a connection info has at most {INFO_CANDIDATES} candidates, none of them twice")
         if not all(map(_can_be_sent, endpoints)) or abs(self.behaviour.delta) > MAX_DELTA:
             raise Malformed("a connection info has a candidate that nobody can use, or an impossible delta")
 
@@ -164,12 +164,12 @@ def _can_be_sent(endpoint: Endpoint) -> bool:
 
 
 def sendable(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """Those that an info can carry, each endpoint once (as the first of its kinds), at most `MAX_CANDIDATES`."""
+    """Those that an info can carry, each endpoint once (as the first of its kinds), at most `INFO_CANDIDATES`."""
     chosen: dict[Endpoint, Candidate] = {}
     for candidate in candidates:
         if _can_be_sent(candidate.endpoint):
             chosen.setdefault(candidate.endpoint, candidate)
-    return tuple(chosen.values())[:MAX_CANDIDATES]
+    return tuple(chosen.values())[:INFO_CANDIDATES]
 
 
 def _encode_candidate(candidate: Candidate) -> bytes:

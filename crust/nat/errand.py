@@ -20,7 +20,7 @@ from crust.workers import start_thread
 
 log = logging.getLogger("crust.nat")
 
-LINGER: Final = 3.0
+ERRAND_LINGER: Final = 3.0
 """Seconds for which late datagrams are still taken, so that nobody else has to make sense of them."""
 _MAX_DATAGRAM: Final = 2048
 _RECEIVED_AT_ONCE: Final = 64  # datagrams of one socket, before the others have their turn
@@ -53,7 +53,7 @@ class Errand:
     """
 
     def __init__(
-        self, ports: Mapping[int, Port], machine: Machine, done: Callable[[], None], linger: float = LINGER
+        self, ports: Mapping[int, Port], machine: Machine, done: Callable[[], None], linger: float = ERRAND_LINGER
     ) -> None:
         self._ports = dict(ports)
         self._machine = machine

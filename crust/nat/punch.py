@@ -19,7 +19,7 @@ from crust.nat.outgoing import Outgoing
 from crust.nat.punch_packet import NO_TOKEN, TOKEN_SIZE, Probe, ProbeKind, PunchSeal
 from crust.nat.punch_plan import Method, Plan
 
-MAX_PATHS: Final = 16
+PUNCH_PATHS: Final = 16
 """Addresses that sealed probes came from and that are answered; a peer has few, and each costs us a few probes."""
 ANSWERS: Final = 8
 """Answers to probes from one address."""
@@ -131,7 +131,7 @@ class Punch:
         key = source, socket
         path = self._paths.get(key)
         if path is None:
-            if len(self._paths) >= MAX_PATHS:
+            if len(self._paths) >= PUNCH_PATHS:
                 self.counters["too_many_paths"] += 1
                 return
             path = self._paths[key] = _Path()

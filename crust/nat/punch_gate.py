@@ -12,14 +12,14 @@ REQUESTER_INTERVAL: Final = 20.0
 RELAY_BURST: Final = 16
 RELAY_INTERVAL: Final = 2.0
 """Meetings that one peer may arrange for others: it is no better than who asks it."""
-TOTAL_BURST: Final = 32
-TOTAL_INTERVAL: Final = 1.0
+MEETINGS_BURST: Final = 32
+MEETINGS_INTERVAL: Final = 1.0
 """Meetings in all that others ask for."""
 MAX_MEETINGS: Final = 16
 """Meetings under way; a plain one sends some hundred probes in 8 s."""
-BIRTHDAY_INTERVAL: Final = 60.0
+BIRTHDAY_PAUSE: Final = 60.0
 """Seconds for each further meeting by the birthday method, with its thousand probes, whoever asks."""
-MAX_KNOWN: Final = 1024
+KNOWN_REQUESTERS: Final = 1024
 """Peers whose allowance is remembered."""
 
 
@@ -27,10 +27,10 @@ class PunchGate:
     """See the module's text. Belongs to one thread; all times are seconds on one clock."""
 
     def __init__(self) -> None:
-        self._requesters = Allowances(MAX_KNOWN, REQUESTER_BURST, 1 / REQUESTER_INTERVAL)
-        self._relays = Allowances(MAX_KNOWN, RELAY_BURST, 1 / RELAY_INTERVAL)
-        self._total = Allowance(TOTAL_BURST, 1 / TOTAL_INTERVAL)
-        self._birthdays = Allowance(1, 1 / BIRTHDAY_INTERVAL)
+        self._requesters = Allowances(KNOWN_REQUESTERS, REQUESTER_BURST, 1 / REQUESTER_INTERVAL)
+        self._relays = Allowances(KNOWN_REQUESTERS, RELAY_BURST, 1 / RELAY_INTERVAL)
+        self._total = Allowance(MEETINGS_BURST, 1 / MEETINGS_INTERVAL)
+        self._birthdays = Allowance(1, 1 / BIRTHDAY_PAUSE)
         self._birthday_until = 0.0
         self._under_way = 0
 
@@ -52,7 +52,7 @@ class PunchGate:
         if not self._relays.take(relay, now) or not self._total.take(now):
             return "too many requests; try again in some seconds"
         if method in (Method.OPEN_MANY, Method.SEARCH) and not self.admit_birthday(now):
-            return f"the birthday method was used just now; try again in {BIRTHDAY_INTERVAL:.0f} seconds"
+            return f"the birthday method was used just now; try again in {BIRTHDAY_PAUSE:.0f} seconds"
         self._under_way += 1
         return ""
 

@@ -17,9 +17,9 @@ from crust.nat.behaviour import Allocation, Behaviour, Filtering, Mapping, predi
 from crust.nat.connection_info import Candidate, CandidateKind, ConnectionInfo
 from crust.nat.ranges import is_local
 
-PREDICTED: Final = 16
+PREDICTED_PORTS: Final = 16
 """Ports that are tried where they are counted up: the NAT's other customers get some in the meantime."""
-MAX_HOSTS: Final = 4
+PEER_HOSTS: Final = 4
 """Public hosts of a peer that are probed."""
 MAX_TARGETS: Final = 32
 """Addresses of a peer that are probed, the predicted ones included."""
@@ -164,7 +164,7 @@ def _with_predictions(
     predicted = [
         Target((host, each), limits[(host, port)])
         for host, port in outer
-        for each in predicted_ports(port, theirs.delta, PREDICTED)
+        for each in predicted_ports(port, theirs.delta, PREDICTED_PORTS)
         if theirs.mapping.dependent
     ]
     if not ours.mapping.dependent:
@@ -210,7 +210,7 @@ def allowed_addresses(
         if is_local(host):
             if not same_network or not _is_in(host, own_networks):
                 continue
-        elif host not in hosts and len(hosts) >= MAX_HOSTS:
+        elif host not in hosts and len(hosts) >= PEER_HOSTS:
             continue
         else:
             hosts.add(host)

@@ -15,13 +15,13 @@ from crust.errors import Malformed
 from crust.nat import stun
 from crust.nat.stun import Attribute, Kind, Message
 
-HOST_BURST: Final = 20
-HOST_PER_SECOND: Final = 2.0
+STUN_HOST_BURST: Final = 20
+STUN_HOST_PER_SECOND: Final = 2.0
 """Answers to one IPv4 address or IPv6 network of 64 bits. Finding out all about a NAT takes a dozen, within seconds."""
-TOTAL_BURST: Final = 400
-TOTAL_PER_SECOND: Final = 200.0
+STUN_BURST: Final = 400
+STUN_PER_SECOND: Final = 200.0
 """Answers in all: some 20 kB/s, and a hundredth of one processor."""
-MAX_HOSTS: Final = 4096
+KNOWN_HOSTS: Final = 4096
 """Addresses whose allowance is remembered; when they are forgotten too soon the total still bounds."""
 
 _UNDERSTOOD: Final = (
@@ -76,8 +76,8 @@ class StunServer:
         self.counters: Counter[str] = Counter()
         self._bare = bare
         self._corners = corners
-        self._hosts = Allowances(MAX_HOSTS, HOST_BURST, HOST_PER_SECOND)
-        self._total = Allowance(TOTAL_BURST, TOTAL_PER_SECOND)
+        self._hosts = Allowances(KNOWN_HOSTS, STUN_HOST_BURST, STUN_HOST_PER_SECOND)
+        self._total = Allowance(STUN_BURST, STUN_PER_SECOND)
 
     def answer(self, data: bytes, source: Address, now: float, at: Address | None = None) -> Answer | None:
         """The answer to a datagram; ``None`` if there is none, for whatever reason (see `counters`).

@@ -21,9 +21,9 @@ from crust.nat.outgoing import Outgoing
 from crust.nat.ranges import is_local
 from crust.nat.stun_client import Reply, StunClient
 
-MAX_SERVERS: Final = 8
+SURVEY_SERVERS: Final = 8
 """Asked in one survey: enough to outvote a liar."""
-SENDS: Final = 3
+SURVEY_SENDS: Final = 3
 """How often each request is sent: no answer is a result here, after 3.5 s."""
 
 
@@ -45,7 +45,7 @@ class Survey:
     """See the module's text. Belongs to one thread; all times are seconds on one clock.
 
     Args:
-        servers: IP addresses and ports of one family; the first `MAX_SERVERS` count.
+        servers: IP addresses and ports of one family; the first `SURVEY_SERVERS` count.
         own_hosts: the addresses of this machine.
         local_port: of the socket.
         now: seconds.
@@ -72,14 +72,14 @@ class Survey:
         self._filtering = Filtering.UNKNOWN
         self._hairpin: bool | None = None
         self._steps = iter((self._test_filtering, self._test_mapping, self._test_hairpin))
-        for server in list(dict.fromkeys(servers))[:MAX_SERVERS]:
+        for server in list(dict.fromkeys(servers))[:SURVEY_SERVERS]:
             self._ask_who_sees(server, now)
         self._go_on(now)
 
     def _ask_who_sees(self, server: Address, now: float) -> None:
         if server not in self._asked:
             self._asked.append(server)
-            self._client.ask(server, now, tag="seen", sends=SENDS)
+            self._client.ask(server, now, tag="seen", sends=SURVEY_SENDS)
 
     # --- the tests ---
     def _test_filtering(self, now: float) -> None:
@@ -87,9 +87,11 @@ class Survey:
             return
         server, other = self._helper
         everything = stun.CHANGE_HOST | stun.CHANGE_PORT
-        self._client.ask(server, now, tag="from anywhere", change=everything, answers_from=other, sends=SENDS)
+        self._client.ask(server, now, tag="from anywhere", change=everything, answers_from=other, sends=SURVEY_SENDS)
         other_port = server[0], other[1]
-        self._client.ask(server, now, tag="from host", change=stun.CHANGE_PORT, answers_from=other_port, sends=SENDS)
+        self._client.ask(
+            server, now, tag="from host", change=stun.CHANGE_PORT, answers_from=other_port, sends=SURVEY_SENDS
+        )
         self._filtering = Filtering.ADDRESS_AND_PORT_DEPENDENT  # unless something comes
 
     def _test_mapping(self, now: float) -> None:
@@ -105,7 +107,7 @@ class Survey:
         seen = self._in_order()[0].seen
         if seen[0] not in self._own_hosts:
             self._hairpin = False  # unless something comes
-            self._spare.ask(seen, now, tag="hairpin", sends=SENDS)
+            self._spare.ask(seen, now, tag="hairpin", sends=SURVEY_SENDS)
 
     # --- datagrams in ---
     @property

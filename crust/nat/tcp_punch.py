@@ -16,13 +16,13 @@ from crust.nat.behaviour import Allocation, Behaviour, predicted_ports
 
 TCP_PUNCH_SECONDS: Final = 8.0
 """For which it is tried; the kernel's SYNs leave after 0, 1, 3 and 7 s."""
-RETRY_INTERVAL: Final = 0.1
+TCP_RETRY_INTERVAL: Final = 0.1
 """Seconds after a refusal until the next attempt: routers that answer RST do so at once. Maidsafe's was the same."""
-MAX_SOCKETS: Final = 8
+TCP_SOCKETS: Final = 8
 """Attempts under way at any time."""
-MAX_ATTEMPTS: Final = 80
-"""Attempts in all: one address that refuses, every `RETRY_INTERVAL`, for as long as it is tried."""
-PREDICTED: Final = 4
+TCP_ATTEMPTS: Final = 80
+"""Attempts in all: one address that refuses, every `TCP_RETRY_INTERVAL`, for as long as it is tried."""
+TCP_PREDICTED_PORTS: Final = 4
 """Ports that are tried where they are counted up; each costs a socket."""
 
 
@@ -56,7 +56,7 @@ class TcpPunch:
     who is there, and the choice between duplicates leaves one. Whoever has that one calls `stop`.
 
     Args:
-        targets: addresses of the peer, the best first; the first `MAX_SOCKETS` count.
+        targets: addresses of the peer, the best first; the first `TCP_SOCKETS` count.
         start: when to begin; both sides at the same time, as well as that can be had.
     """
 
@@ -64,7 +64,7 @@ class TcpPunch:
         self.failure = ""
         """Why there is no connection, once that is clear."""
         self.attempts = 0
-        self._targets = [_Target(address, start) for address in list(dict.fromkeys(targets))[:MAX_SOCKETS]]
+        self._targets = [_Target(address, start) for address in list(dict.fromkeys(targets))[:TCP_SOCKETS]]
         self._end = start + TCP_PUNCH_SECONDS
         self._stopped = False
         self._refused = 0
@@ -81,7 +81,7 @@ class TcpPunch:
             return []
         dials = []
         for target in self._targets:
-            if target.due is not None and target.due <= now and self.attempts < MAX_ATTEMPTS:
+            if target.due is not None and target.due <= now and self.attempts < TCP_ATTEMPTS:
                 target.due, target.number = None, self.attempts
                 dials.append(Dial(self.attempts, target.address))
                 self.attempts += 1
@@ -103,7 +103,7 @@ class TcpPunch:
                 target.number = None
                 if outcome is Outcome.REFUSED:
                     self._refused += 1
-                    target.due = now + RETRY_INTERVAL if self.attempts < MAX_ATTEMPTS else None
+                    target.due = now + TCP_RETRY_INTERVAL if self.attempts < TCP_ATTEMPTS else None
 
     def stop(self) -> list[int]:
         """One connection was chosen, or nobody wants one any more: the attempts to abandon. Idempotent."""
@@ -131,7 +131,7 @@ def tcp_targets(allowed: Sequence[Address], outer: Collection[Address], theirs: 
     found: list[Address] = []
     for address in allowed:
         if address in outer and theirs.mapping.dependent and theirs.allocation is Allocation.SEQUENTIAL:
-            found += [(address[0], port) for port in predicted_ports(address[1], theirs.delta, PREDICTED)]
+            found += [(address[0], port) for port in predicted_ports(address[1], theirs.delta, TCP_PREDICTED_PORTS)]
         else:
             found.append(address)
-    return found[:MAX_SOCKETS]
+    return found[:TCP_SOCKETS]

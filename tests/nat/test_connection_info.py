@@ -10,7 +10,7 @@ from crust.identity import Identity, PeerId
 from crust.nat import connection_info
 from crust.nat.behaviour import Allocation, Behaviour, Filtering, Mapping
 from crust.nat.connection_info import (
-    MAX_CANDIDATES,
+    INFO_CANDIDATES,
     MAX_INFO_TEXT,
     PREFIX,
     Candidate,
@@ -18,6 +18,7 @@ from crust.nat.connection_info import (
     ConnectionInfo,
     sendable,
 )
+from tests.documents import blocks
 
 PEER = Identity(bytes(32)).peer_id
 NONCE = bytes(range(16))
@@ -41,6 +42,11 @@ def test_one_line_there_and_back() -> None:
     assert ConnectionInfo(PEER).nonce != empty.nonce
 
 
+def test_the_example_of_the_documentation() -> None:
+    (block,) = [block for block in blocks("docs/nat.md") if block.text.startswith(PREFIX)]
+    assert block.text == INFO.encode() + "\n"
+
+
 def test_broken_lines_of_mail_are_mended() -> None:
     line = INFO.encode()
     assert ConnectionInfo.parse(f"\n  {line[:30]}\r\n {line[30:]} \n") == INFO
@@ -52,7 +58,7 @@ def test_the_longest() -> None:
     )
     line = ConnectionInfo(PEER, candidates).encode()
     assert len(line) == MAX_INFO_TEXT < 512
-    assert len(ConnectionInfo.parse(line).candidates) == MAX_CANDIDATES
+    assert len(ConnectionInfo.parse(line).candidates) == INFO_CANDIDATES
 
 
 def test_every_slip_in_copying_is_noticed() -> None:

@@ -160,8 +160,8 @@ def test_what_a_peer_can_make_us_send_is_bounded(monkeypatch: pytest.MonkeyPatch
         for _ in range(2 * (number < 5)):
             meeting.say(ProbeKind.PROBE, source=("198.51.0.1", 53))
     others = [each for _, each in meeting.run(8.0) if each.to != THERE]
-    assert len({each.to for each in others}) == punch.MAX_PATHS
-    assert len(others) <= punch.MAX_PATHS * (1 + punch.COURTESY) + punch.ANSWERS
+    assert len({each.to for each in others}) == punch.PUNCH_PATHS
+    assert len(others) <= punch.PUNCH_PATHS * (1 + punch.COURTESY) + punch.ANSWERS
     assert len(meeting.punch._seen) == 1000
 
 

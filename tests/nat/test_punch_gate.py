@@ -28,7 +28,7 @@ def test_identities_are_free_so_who_brings_them_counts_too() -> None:
     assert given.count(True) == punch_gate.RELAY_BURST
     gate = PunchGate()
     given = [admitted(gate, number, number, 0.0) for number in range(100)]
-    assert given.count(True) == punch_gate.TOTAL_BURST
+    assert given.count(True) == punch_gate.MEETINGS_BURST
 
 
 def test_so_many_at_once() -> None:
@@ -46,15 +46,15 @@ def test_one_birthday_at_a_time() -> None:
     assert not admitted(gate, 2, 2, 0.0, Method.OPEN_MANY)
     assert not admitted(gate, 3, 3, 39.0, Method.SEARCH)
     assert admitted(gate, 4, 4, 39.0, Method.PROBE)
-    assert admitted(gate, 5, 5, punch_gate.BIRTHDAY_INTERVAL, Method.SEARCH)
-    assert not gate.admit_birthday(punch_gate.BIRTHDAY_INTERVAL)
+    assert admitted(gate, 5, 5, punch_gate.BIRTHDAY_PAUSE, Method.SEARCH)
+    assert not gate.admit_birthday(punch_gate.BIRTHDAY_PAUSE)
 
 
 def test_what_is_remembered_is_bounded() -> None:
     gate = PunchGate()
-    for number in range(punch_gate.MAX_KNOWN * 2):
+    for number in range(punch_gate.KNOWN_REQUESTERS * 2):
         admitted(gate, number, number, number * 1.0)
-    assert len(gate._requesters) == len(gate._relays) == punch_gate.MAX_KNOWN
+    assert len(gate._requesters) == len(gate._relays) == punch_gate.KNOWN_REQUESTERS
 
 
 def test_an_end_too_many_makes_no_room() -> None:

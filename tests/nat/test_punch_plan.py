@@ -110,7 +110,7 @@ def test_on_one_machine_loopback_will_do() -> None:
 
 def test_there_are_few_hosts() -> None:
     theirs = info(outer=[(f"203.0.113.{number}", 1) for number in range(1, 17)])
-    assert len(make_plan(US, theirs).targets) == punch_plan.MAX_HOSTS
+    assert len(make_plan(US, theirs).targets) == punch_plan.PEER_HOSTS
     many_ports = info(outer=[("203.0.113.1", port) for port in range(1, 17)])
     assert len(make_plan(US, many_ports).targets) == 16
 

@@ -100,18 +100,18 @@ def test_nonsense_gets_no_answer() -> None:
 
 def test_no_address_gets_more_than_its_share() -> None:
     server, data = StunServer(), request()
-    for _ in range(stun_server.HOST_BURST):
+    for _ in range(stun_server.STUN_HOST_BURST):
         assert server.answer(data, (HERE[0], 1), 0.0)
     assert server.answer(data, (HERE[0], 2), 0.0) is None
     assert server.answer(data, ("198.51.100.8", 1), 0.0) is not None
-    assert server.answer(data, HERE, 1 / stun_server.HOST_PER_SECOND) is not None
+    assert server.answer(data, HERE, 1 / stun_server.STUN_HOST_PER_SECOND) is not None
     assert server.counters["refused"] == 1
 
 
 def test_a_network_of_ipv6_is_one_address() -> None:
     server, data = StunServer(), request()
     answers = [server.answer(data, (f"2001:db8::{number:x}", 1), 0.0) for number in range(100)]
-    assert len(answers) - answers.count(None) == stun_server.HOST_BURST
+    assert len(answers) - answers.count(None) == stun_server.STUN_HOST_BURST
     assert server.answer(data, ("2001:db8:0:1::1", 1), 0.0) is not None
 
 
@@ -119,11 +119,11 @@ def test_there_are_so_many_answers_in_all() -> None:
     """Whoever forges the senders gets no more out of it; and what is remembered of them is bounded."""
     server, data = StunServer(), request()
     count = 0
-    for number in range(stun_server.MAX_HOSTS * 2):
+    for number in range(stun_server.KNOWN_HOSTS * 2):
         count += server.answer(data, (f"10.{number >> 8}.{number & 255}.1", 1), number / 10_000) is not None
-    most = stun_server.TOTAL_BURST + stun_server.TOTAL_PER_SECOND * number / 10_000
+    most = stun_server.STUN_BURST + stun_server.STUN_PER_SECOND * number / 10_000
     assert most - 2 <= count <= most
-    assert len(server._hosts) <= stun_server.MAX_HOSTS
+    assert len(server._hosts) <= stun_server.KNOWN_HOSTS
 
 
 def test_a_server_with_two_addresses_answers_from_where_it_is_asked_to() -> None:

@@ -5,7 +5,7 @@ import pytest
 from crust.nat import stun
 from crust.nat.behaviour import Allocation, Behaviour, Filtering, Mapping
 from crust.nat.stun_server import StunServer
-from crust.nat.survey import MAX_SERVERS, SPARE, Survey
+from crust.nat.survey import SPARE, SURVEY_SERVERS, Survey
 from tests.nat import nats
 from tests.nat.nats import Filters, Host, Kind, Maps, Ports, World
 from tests.nat.stun_world import PORT, corner_server, plain_server, survey
@@ -139,7 +139,7 @@ def test_a_server_that_helps_is_not_one_that_was_asked_already() -> None:
 
 def test_so_many_are_asked() -> None:
     running = Survey([("198.51.100.1", port) for port in range(1, 100)], set(), PORT, 0.0)
-    assert len(running.outgoing()) == MAX_SERVERS
+    assert len(running.outgoing()) == SURVEY_SERVERS
 
 
 def test_nonsense_is_not_taken() -> None:

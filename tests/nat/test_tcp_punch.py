@@ -39,10 +39,10 @@ def test_a_refusal_is_followed_by_a_fresh_socket() -> None:
 def test_attempts_are_bounded() -> None:
     punch = TcpPunch([THERE], 0.0)
     times = refuse_all(punch, 60.0)
-    assert len(times) == tcp_punch.MAX_ATTEMPTS
+    assert len(times) == tcp_punch.TCP_ATTEMPTS
     assert punch.failure == "80 attempts at 1 addresses, 80 of them refused; nobody came through"
     punch = TcpPunch([(f"203.0.113.{number}", 1) for number in range(1, 100)], 0.0)
-    assert len(punch.tick(0.0)) == tcp_punch.MAX_SOCKETS
+    assert len(punch.tick(0.0)) == tcp_punch.TCP_SOCKETS
 
 
 def test_it_ends() -> None:
@@ -87,4 +87,4 @@ def test_predicted_ports() -> None:
     assert tcp_targets([ELSEWHERE, THERE], [THERE], counted) == expected
     assert tcp_targets([ELSEWHERE, THERE], [THERE], Behaviour()) == [ELSEWHERE, THERE]
     seen = [(THERE[0], 40000), (THERE[0], 50000), (THERE[0], 60000)]
-    assert len(tcp_targets(seen, seen, counted)) == tcp_punch.MAX_SOCKETS
+    assert len(tcp_targets(seen, seen, counted)) == tcp_punch.TCP_SOCKETS
