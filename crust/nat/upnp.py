@@ -55,7 +55,7 @@ class UpnpCall:
         child = self._start()
         with child:
             try:
-                output, _ = child.communicate(encode(self._call, self._timeout), timeout=deadline.remaining())
+                output, _ = child.communicate(encode(self._call, self._timeout, sys.path), timeout=deadline.remaining())
             except subprocess.TimeoutExpired:
                 raise NoAnswer(f"did not do what was asked over UPnP within {self._timeout:g} s") from None
             finally:
@@ -75,15 +75,13 @@ class UpnpCall:
                 self._child.kill()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        # Where this interpreter finds miniupnpc, the other one shall too, however it was installed.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         with self._lock:
             if self._cancelled:
                 raise NoAnswer("was not asked: this node is stopping")
             try:
                 self._child = subprocess.Popen(
-                    [sys.executable, "-S", "-P", upnp_child.__file__],
-                    env=environment,
+                    # Isolated: what the user has set for their own interpreters is none of its business.
+                    [sys.executable, "-I", "-S", upnp_child.__file__],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,

@@ -5,9 +5,10 @@ network says. So `crust.nat.upnp` runs it here, where it can be ended at a deadl
 crust is imported: starting must take no time.
 
 In: ``url`` of the gateway's description, ``local`` address, ``lease`` in seconds, ``map`` and ``unmap``: lists of
-``[protocol, internal port, external port]``; ``seconds`` after which it ends itself. Out: ``error``; or ``external``
-(an address or null), ``mapped``: lists of ``[protocol, internal port, external port, lease in seconds]``, 0 for no
-end, and ``failed``: lists of ``[protocol, internal port, why]``, about the address if there is no protocol.
+``[protocol, internal port, external port]``; ``seconds`` after which it ends itself; ``path``, more places to import
+from. Out: ``error``; or ``external`` (an address or null), ``mapped``: lists of ``[protocol, internal port, external
+port, lease in seconds]``, 0 for no end, and ``failed``: lists of ``[protocol, internal port, why]``, about the
+address if there is no protocol.
 """
 
 import faulthandler
@@ -164,6 +165,7 @@ def main() -> None:
     # Should the one who started us be gone by then, nobody else would end this process.
     faulthandler.dump_traceback_later(request["seconds"], exit=True, file=open(os.devnull, "w"))  # noqa: SIM115
     _limit_memory()
+    sys.path += request["path"]
     try:
         import miniupnpc
     except ImportError as error:

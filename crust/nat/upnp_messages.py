@@ -70,13 +70,20 @@ class Answer:
     problem: str | None
 
 
-def encode(call: Call, seconds: float) -> bytes:
-    """A call, for the other process, which ends itself a second after these ``seconds``."""
+def encode(call: Call, seconds: float, path: list[str]) -> bytes:
+    """A call, for the other process.
+
+    Args:
+        call: what to ask.
+        seconds: how long it is waited for; a second later the process ends itself.
+        path: where miniupnpc is looked for: where this interpreter finds it, however it was installed.
+    """
     request = {
         "url": call.url,
         "local": call.local,
         "lease": call.lease,
         "seconds": seconds + 1,
+        "path": path,
         "map": [[*_name(wish.port), wish.external] for wish in call.wanted],
         "unmap": [[*_name(wish.port), wish.external] for wish in call.unwanted],
     }

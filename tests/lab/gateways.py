@@ -104,6 +104,11 @@ class Gateway:
         """How many ports it forwards now, as the kernel has it."""
         return self.router.run("nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd").count("dnat")
 
+    def maps_to(self, address: str, seconds: float) -> bool:
+        """Whether it forwards a port to that address within that time."""
+        chain = ["nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd"]
+        return self._watch(lambda: f"dnat ip to {address}:" in self.router.run(*chain), seconds)
+
     def becomes_mapped(self, count: int, seconds: float) -> bool:
         """Whether it forwards so many ports within that time."""
         return self._watch(lambda: self.mapped() == count, seconds)

@@ -154,6 +154,20 @@ def test_an_outside_address_that_changes_is_noticed(lab: Lab) -> None:
         assert mapper.ask("reached", f"tcp://11.1.1.77:{port}", PATIENCE) == "yes"
 
 
+def test_another_address_of_this_machine_is_noticed(lab: Lab) -> None:
+    """As when a laptop comes into another network: address and route go, and others come."""
+    world = World(lab)
+    gateway, host = Gateway(world.router), world.hosts[0]
+    host.run("ip", "address", "flush", "dev", "eth0")
+    mapper = Remote(host)
+    assert mapper.mapped(0)["warnings"] == []
+    for address in ("192.168.1.55", "192.168.1.66"):
+        host.run("ip", "address", "flush", "dev", "eth0")
+        Interface(host, "eth0").address(f"{address}/24")
+        route(host, "192.168.1.1")
+        assert gateway.maps_to(address, PATIENCE)
+
+
 def test_over_ipv6_the_firewall_of_the_router_gets_a_hole(lab: Lab) -> None:
     world = World(lab)
     host, server = world.hosts[0], lab.nodes["server"]

@@ -1,6 +1,10 @@
 """`crust.nat.gateway_session`: which method is used, with routers of all kinds, in virtual time."""
 
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crust.endpoint import Endpoint, Port
 from crust.nat.gateway_session import GATEWAY_RETRY, RESTART_PAUSE, GatewaySession, Way
@@ -249,3 +253,63 @@ def test_an_hour_of_idling_costs_no_more_than_keeping_the_mappings() -> None:
         world.run(3600.0)
         assert len(world.sent) - before[0] <= most
         assert len(world.calls) - before[1] <= (0 if speaks else 2)
+
+
+@st.composite
+def happenings(draw: st.DrawFn) -> list[tuple[str, Any]]:
+    """What may happen to a session."""
+    byte = st.binary(max_size=70)
+    one = st.one_of(
+        st.tuples(st.just("time"), st.floats(0, 10_000)),
+        st.tuples(st.just("moment"), st.floats(0, 3)),
+        st.tuples(st.just("garbage"), byte),
+        st.tuples(st.just("search garbage"), byte),
+        st.tuples(st.just("speaks"), st.sets(st.sampled_from([0, 2]))),
+        st.tuples(st.just("upnp"), st.booleans()),
+        st.tuples(st.just("result"), st.integers(0, 14)),
+        st.tuples(st.just("lease"), st.integers(0, 2**32 - 1)),
+        st.tuples(st.just("closed"), st.booleans()),
+        st.tuples(st.just("ports"), st.lists(st.sampled_from([*PORTS, Port.tcp(9), Port.tcp(0)]))),
+        st.tuples(st.sampled_from(["restart", "refresh", "announced", "unreachable"]), st.none()),
+    )
+    return draw(st.lists(one, max_size=30))
+
+
+def happen(world: World, what: str, value: Any) -> None:
+    match what:
+        case "garbage":
+            world.session.received(value, world.now)
+        case "search garbage":
+            world.session.heard(value, "192.168.1.1", world.now)
+        case "speaks" | "result" | "lease":
+            setattr(world.router, what, value)
+        case "upnp" | "closed":
+            setattr(world, what, value)
+        case "ports":
+            world.session.want(value, world.now)
+        case "restart":
+            world.router.restart(world.now)
+        case "unreachable" | "refresh" | "announced":
+            getattr(world.session, what)(world.now)
+
+
+@given(happenings())
+def test_whatever_happens_it_neither_breaks_nor_spins_nor_forgets(happened: list[tuple[str, Any]]) -> None:
+    """After each turn there is nothing left to do now, no more is sent than a few datagrams a second, and a router that
+    is well again gets all ports mapped."""
+    world = World(2, upnp=True)
+    for what, value in happened:
+        if what in ("time", "moment"):
+            sent, before = len(world.sent) + len(world.calls), world.now
+            world.run(value)
+            assert len(world.sent) + len(world.calls) - sent <= 60 + (world.now - before)
+        else:
+            happen(world, what, value)
+            world.turn()
+        assert world.session.next_deadline() > world.now
+        world.session.report()
+    world.router.speaks, world.router.result, world.router.lease, world.closed, world.upnp = {2}, 0, LEASE, False, True
+    world.session.want(PORTS, world.now)
+    world.session.refresh(world.now)
+    world.run(2 * LEASE)
+    assert len(world.session.report().mappings) == len(PORTS)

@@ -35,6 +35,13 @@ def test_ports_are_mapped_and_unmapped() -> None:
         assert igd.table == {(5483, "TCP"): ("127.0.0.9", 1, 0)}
 
 
+def test_settings_of_the_users_interpreters_do_not_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("PYTHONHOME", "/nowhere"), ("PYTHONPATH", "/nowhere"), ("PYTHONSTARTUP", "/nowhere")):
+        monkeypatch.setenv(name, value)
+    with IgdServer() as igd:
+        assert UpnpCall(call(igd.url), ENOUGH).run().external == "11.1.1.2"
+
+
 def nobody(sock: socket.socket, request: bytes) -> bool:
     return True  # and the connection is closed
 
