@@ -94,6 +94,7 @@ class Bootstrapper:
         self._pause: Timer | None = None
         self._next_look: Timer | None = None
         self._restart: Timer | None = None
+        self._complained = False
         self.keep_going = False
         """Whether to begin again when all connections are lost."""
         self.rounds = 0
@@ -151,6 +152,13 @@ class Bootstrapper:
         if self._pause is not None:
             self._begin_round()
 
+    def expect_no_more(self) -> None:
+        """What was on its way has come: nobody has to wait for contacts, if there are none."""
+        if self._race is not None and self._pause is not None and not len(self._book) and not self._around.hopeful():
+            self._pause.cancel()
+            self._pause = None
+            self._end_round(self._race)
+
     def lost_one(self) -> None:
         """A connection is gone; look for others if it was the last, in a moment (another may take its place)."""
         if self.keep_going and self._race is None and (self._restart is None or not self._restart.pending):
@@ -181,6 +189,7 @@ class Bootstrapper:
 
     def _begin(self) -> None:
         self._race = Race(self._places)
+        self._complained = False
         self.rounds = 0
         self._begin_round()
 
@@ -216,10 +225,11 @@ class Bootstrapper:
             return
         if not len(self._book) and not self._around.hopeful():
             log.log(
-                logging.WARNING if self.rounds == 1 else logging.DEBUG,
+                logging.DEBUG if self._complained else logging.WARNING,
                 "bootstrap() knows nobody to try: give fallback_endpoints to the ConnectionManager or "
                 "hard_coded_contacts in the configuration, or let others connect to this node",
             )
+            self._complained = True
             if not self.keep_going:
                 self._race = None
                 return

@@ -192,6 +192,7 @@ class Finder:
         for contact, promise in notice.contacts:
             if self._wanted(contact):
                 self._bootstrapper.offer(self._book.add(contact, promise))
+        self._bootstrapper.expect_no_more()
         self._gossiping.news()
 
     def _on_lan_news(self, _: notices.LanNews) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benches import compare, first_data, hostile, many, micro, one_message, report
+from benches import compare, first_connection, first_data, hostile, many, micro, one_message, report
 from benches.attacks import ATTACKS
 from benches.child import ChildFailed
 from benches.delay import DelayLine, Schedule
@@ -191,6 +191,10 @@ def test_the_first_data_cannot_come_before_the_handshake_is_done(greater: bool) 
     assert times.at_connector >= 6 * delay
     trips = first_data.in_round_trips([times], delay)
     assert trips.at_acceptor == pytest.approx(times.at_acceptor / (2 * delay))
+
+
+def test_the_first_connection_among_dead_contacts() -> None:
+    assert 0 < first_connection.measure(refused=3, silent=2) < first_connection.PATIENCE
 
 
 def test_many_connections_are_held() -> None:

@@ -485,6 +485,24 @@ def test_nobody_is_known_but_somebody_may_turn_up(world: World, caplog: pytest.L
     assert world.over
 
 
+def test_nobody_was_on_the_way_after_all(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """An empty cache is no reason to wait; and it is said once."""
+    world.hopeful = True
+    world.start((), 1, keep_going=True)
+    world.bootstrapper.expect_no_more()
+    assert not caplog.records
+    world.hopeful = False
+    world.bootstrapper.expect_no_more()
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    for _ in range(3):
+        world.pause()
+    assert len(caplog.records) == 1
+    world.bootstrapper.stop()
+    caplog.clear()
+    world.start((), 1)
+    assert (len(caplog.records), world.over) == (1, True)
+
+
 def test_each_round_gathers_contacts_anew(world: World) -> None:
     world.start(contacts(1), 1)
     for number in range(1, 4):
