@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # crust, also w
 
 import back_pressure
 import connection_life
+import dissected
 import overview
 import threads
 import utp_packet
@@ -20,6 +21,7 @@ PICTURES: Final[dict[str, Callable[[], str]]] = {
     "threads.svg": threads.draw,
     "back_pressure.svg": back_pressure.draw,
     "connection_life.svg": connection_life.draw,
+    "dissected.svg": dissected.draw,
     "utp_states.svg": utp_states.draw,
     "utp_packet.svg": utp_packet.draw,
     "utp_run.svg": utp_run.draw,

@@ -21,7 +21,7 @@ DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)}
 CONFIGURATION = "docs/configuration.md"
 UTP = "docs/utp.md"
 IDLE = "Accepted, but without effect in this version"
-ENVIRONMENT = {"NO_COLOR", "CRUST_NETWORK_KEY", "CRUST_ISOLATED", "CRUST_CONFIG"}
+ENVIRONMENT = {"NO_COLOR", "CRUST_NETWORK_KEY", "CRUST_ISOLATED", "CRUST_CONFIG", "CRUST_CAPTURE"}
 LIMITS = section("docs/protocol.md", "6 Timeouts and limits")
 
 

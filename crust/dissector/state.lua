@@ -3,9 +3,10 @@
 
 local conversations -- by number of the TCP stream
 local frames -- what was found out about a frame, by packet and place
+local decisions -- whether a packet is ours
 
 function crust.proto.init()
-  conversations, frames = {}, {}
+  conversations, frames, decisions = {}, {}, {}
   crust.latest_packet = 0
   crust.forget_statistics()
 end
@@ -38,6 +39,12 @@ function crust.conversation_of(pinfo)
     end
   end
   return conversation, own, other
+end
+
+-- Whether a packet is ours; with an answer, remember that.
+function crust.decided(number, ours)
+  decisions[number] = decisions[number] or ours
+  return decisions[number]
 end
 
 -- What is known of the frame that begins at tvb; `make` finds it out the first time.

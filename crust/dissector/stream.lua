@@ -74,14 +74,15 @@ end
 
 -- On a port of the preferences anything may be spoken: it is ours once something that fits has come.
 local function is_ours(tvb, pinfo)
+  if pinfo.visited then
+    return crust.decided(pinfo.number)
+  end
   local conversation = crust.conversation_of(pinfo)
   local there = tvb:len()
-  if not conversation.ours and not pinfo.visited then
-    conversation.ours = has_magic(tvb, 0)
-      or there >= crust.HEADER_SIZE and crust.frame_size(tvb(0, 1):uint(), tvb(1, 3):le_uint())
-    conversation.since = conversation.ours and pinfo.number
-  end
-  return conversation.ours and pinfo.number >= conversation.since
+  conversation.ours = conversation.ours
+    or has_magic(tvb, 0)
+    or there >= crust.HEADER_SIZE and crust.frame_size(tvb(0, 1):uint(), tvb(1, 3):le_uint())
+  return crust.decided(pinfo.number, conversation.ours)
 end
 
 local function may_become_ours(tvb)
@@ -89,7 +90,7 @@ local function may_become_ours(tvb)
   return there < MAGIC_BEGIN and there == tvb:reported_len() and tvb():raw() == MAGIC:sub(1, there)
 end
 
-function proto.dissector(tvb, pinfo, root)
+local function dissect_stream(tvb, pinfo, root)
   if not is_ours(tvb, pinfo) then
     if not may_become_ours(tvb) then
       return 0
@@ -101,14 +102,18 @@ function proto.dissector(tvb, pinfo, root)
   return tvb:len()
 end
 
+function proto.dissector(tvb, pinfo, root)
+  return dissect_stream(tvb, pinfo, root)
+end
+
 proto:register_heuristic("tcp", function(tvb, pinfo, root)
   local there = math.min(tvb:len(), #MAGIC)
   if there < SURE or tvb(0, there):raw() ~= MAGIC:sub(1, there) then
     return false
   end
-  local conversation = crust.conversation_of(pinfo)
-  conversation.ours, conversation.since = true, math.min(conversation.since or pinfo.number, pinfo.number)
+  crust.conversation_of(pinfo).ours = true
+  crust.decided(pinfo.number, true)
   pinfo.conversation = proto
-  proto.dissector(tvb, pinfo, root)
+  dissect_stream(tvb, pinfo, root) -- not by way of proto: a dissector of a dissector could not ask for more segments
   return true
 end)

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from crust.cli import bench_protocol, transfer_wire
 from crust.config import Config
 from crust.discovery import contact_record, gossip_messages
 from crust.endpoint import Endpoint, Port
-from crust.errors import ConfigError, EndpointError, Malformed
+from crust.errors import ConfigError, EndpointError, HandshakeFailed, Malformed
 from crust.identity import Identity, PeerId
 from crust.nat import ssdp, upnp_messages
 from crust.nat.gateway_answer import Dialect, Outcome
@@ -18,6 +19,8 @@ from crust.transport import framing, records
 from crust.transport.aead import AEGIS256, CHACHA20
 from crust.transport.hello import Hello
 from crust.transport.masking import Unmasker, envelope, network_keys
+from crust.transport.tracer import TracerReader
+from crust.transport.tracer_hello import MAGIC, TracerHello, TracerInitiator, TracerResponder
 from crust.transport.utp import packet as utp
 from tests.nat.gateway_fakes import natpmp_address, natpmp_mapping, pcp_answer
 from tests.nat.test_ssdp import answer as ssdp_answer
@@ -194,6 +197,57 @@ def _hello(data: bytes) -> None:
         return
     assert Hello.parse(again) == replace(found, agent=found.agent or None)
 
+
+def _tracer_hello(data: bytes) -> None:
+    try:
+        found = TracerHello.parse(data)
+    except Malformed:
+        return
+    if found.version == 1:
+        again = replace(found, agent=found.agent or None)
+        assert TracerHello.parse(again.encode()[framing.HEADER.size :]) == again
+
+
+def _tracer_beginning(data: bytes) -> None:
+    """In one piece or byte by byte: the same comes of it."""
+
+    def outcome(parts: list[bytes]) -> tuple[bytes, str, bool]:
+        side, said = TracerResponder(Identity(KEY), network_keys("crust", None), b"session!"), b""
+        try:
+            for part in parts:
+                said += side.receive(part)
+                if side.failure is not None:
+                    return said, str(side.failure), False
+        except HandshakeFailed:
+            return said, "failed", False
+        return said, "", side.done
+
+    whole, cut = outcome([data]), outcome(pieces(data))
+    assert whole[1:] == cut[1:]
+    assert cut[0] in (whole[0], b"") or whole[1]
+
+
+def _tracer_reader(data: bytes) -> None:
+    """Whole frames come out; together they are what went in."""
+    reader = TracerReader(_Nothing(), data)
+    found = b""
+    try:
+        while (frame := reader.next()) is not None:
+            found += frame
+    except Malformed:
+        pass
+    assert data.startswith(found)
+
+
+class _Nothing:
+    """A stream that has ended."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: 0
+
+
+_TRACER = TracerInitiator(Identity(KEY), network_keys("crust", None), b"sessions")
+_TRACER_HELLO = _TRACER.start()[len(MAGIC) :]
 
 HELLOS = [
     Hello().encode(9),
@@ -387,6 +441,9 @@ PARSERS = [
     *(Parser(f"records {cipher}", _record_seeds(cipher), _opener(cipher)) for cipher in (AEGIS256, CHACHA20)),
     Parser("unmasker", _ENVELOPES, _unmasker),
     Parser("hello", HELLOS, _hello),
+    Parser("tracer hello", [_TRACER_HELLO[framing.HEADER.size :]], _tracer_hello),
+    Parser("tracer beginning", [MAGIC + _TRACER_HELLO + _TRACER.finish(1, True) + b"rest"], _tracer_beginning),
+    Parser("tracer frames", _frame_seeds(), _tracer_reader),
     Parser("utp packet", [utp.encode(packet) for packet in _UTP], _utp_packet),
     Parser("transfer", _TRANSFER, _transfer),
     Parser("bench", _BENCH, _bench),

@@ -154,6 +154,7 @@ def test_another_network_or_no_crust_at_all(nodes: Nodes) -> None:
     stranger.connect(node)
     stranger.expect(Event.ConnectionFailed)
     secure = nodes.make()
+    node = nodes.make(dial_timeout=0.3, **TRACER)
     node.connect(Endpoint.tracer(secure.endpoint.address))
     assert node.expect(Event.ConnectionFailed)
     assert not node.manager.connections()
