@@ -38,7 +38,7 @@ def test_two_nodes_on_a_network(tshark: Tshark) -> None:
         2,
     ]
     answers, questions = tshark.values(REAL, "crust.pong_in"), tshark.values(REAL, "crust.ping_in")
-    assert (answers, questions) == (["27", "25"], ["24", "23"])
+    assert (answers, questions) == (["25", "27"], ["23", "24"])
 
 
 def test_the_picture_shows_what_tshark_says(tshark: Tshark) -> None:
@@ -50,15 +50,15 @@ def test_the_picture_shows_what_tshark_says(tshark: Tshark) -> None:
 def test_what_a_process_writes_of_itself(
     tshark: Tshark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
-    """Both ends are in this process, so everything is in the file twice."""
+    """Of two nodes, one is told to."""
     file = tmp_path / "talk.pcapng"
-    monkeypatch.setenv(VARIABLE, str(file))
     ports = {f"{name}_port": 0 if name == scheme else None for name in ("tcp", "utp", "tracer")}
     config = Config(listen_addresses=("127.0.0.1",), beacon_port=None, upnp=False, allow_tracer=True, **ports)  # type: ignore[arg-type]
     here, there = crust.channel(), crust.channel()
     large = bytes(range(256)) * 400
     with ConnectionManager(here, config) as server, ConnectionManager(there, config) as client:
         (port,) = server.start_listening()
+        monkeypatch.setenv(VARIABLE, str(file))
         client.connect(Endpoint(port.protocol, "127.0.0.1", port.port))
         connected = there.get(timeout=PATIENCE)
         client.send(connected.endpoint, b"for the file")
@@ -67,10 +67,10 @@ def test_what_a_process_writes_of_itself(
         got = [here.get(timeout=PATIENCE).data for _ in range(2)]
         assert got == [b"for the file", large]
     assert tshark.complaints(file) == []
-    assert tshark.values(file, "crust.message.text") == ["for the file"] * 2
-    assert tshark.values(file, "crust.reassembled.length") == [str(len(large))] * 2
+    assert tshark.values(file, "crust.message.text") == ["for the file"]
+    assert tshark.values(file, "crust.reassembled.length") == [str(len(large))]
     ids = {server.identity.peer_id.hex(), client.identity.peer_id.hex()}
     assert set(tshark.values(file, "crust.peer")) == ids
     types = tshark.values(file, "crust.type")
-    assert types.count("0x12") == types.count("0x13") == 2
-    assert {"0x14"} <= set(types)
+    assert types.count("0x12") == types.count("0x13") == 1
+    assert "0x14" in types
