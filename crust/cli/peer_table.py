@@ -108,7 +108,8 @@ class PeerTable:
     def _of_id(self, digits: str) -> Peer:
         if len(digits) < MIN_ID_DIGITS:
             raise UnknownPeer(f"there is no peer {digits}; list shows the peers")
-        found = [peer for peer in self if peer.peer_id.hex().startswith(digits)]
+        # Not who only claims an id: what is meant for somebody must not go to whoever says to be them.
+        found = [peer for peer in self if peer.peer_id.proven and peer.peer_id.hex().startswith(digits)]
         if len(found) > 1:
             raise UnknownPeer(f"{digits} could be any of {', '.join(map(str, found))}; give more digits or the number")
         if not found:

@@ -3,7 +3,7 @@ import pytest
 from crust.cli import peer_table
 from crust.cli.peer_table import PeerTable, UnknownPeer
 from crust.endpoint import Endpoint
-from crust.identity import PeerId
+from crust.identity import PeerId, UnprovenPeerId
 
 
 def peer_id(start: str) -> PeerId:
@@ -94,3 +94,15 @@ def test_strangers_that_come_and_go_do_not_fill_the_memory(monkeypatch: pytest.M
         table.select("23")
     with pytest.raises(UnknownPeer, match="there is no peer 10"):
         table.select("10")
+
+
+def test_who_only_claims_an_id_is_not_found_by_it() -> None:
+    """By number and address it is; and the same id, proven, is another peer."""
+    peers = PeerTable()
+    at = Endpoint.tracer("192.0.2.66:5484")
+    impostor = peers.connected(at, UnprovenPeerId(bytes(32)))
+    with pytest.raises(UnknownPeer, match="no connected peer has an id"):
+        peers.select("00000000")
+    assert peers.select("1") is peers.select(str(at)) is impostor
+    genuine = peers.connected(Endpoint.tcp("192.0.2.7:5483"), PeerId(bytes(32)))
+    assert peers.select("00000000") is genuine is not impostor
