@@ -57,7 +57,7 @@ class BootstrapStatus:
         lines = [self._summary(), f"beacon: {self.beacon}", f"cache: {self.cache}"]
         lines.append(f"gossip: {self.known_by_gossip} nodes known")
         lines += [
-            f"{' '.join(map(str, each.endpoints))} ({each.source}, tried {each.tries} times): {each.result}"
+            f"{' '.join(map(str, each.endpoints))} ({each.source}, tries: {each.tries}): {each.result}"
             for each in self.contacts
         ]
         return "\n".join(lines)

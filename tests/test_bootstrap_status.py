@@ -18,7 +18,7 @@ def test_before_anything() -> None:
 
 
 def test_each_contact_with_what_came_of_it() -> None:
-    assert "tcp://192.0.2.7:1 (cache, tried 3 times): Connection refused" in str(BootstrapStatus(contacts=(CONTACT,)))
+    assert "tcp://192.0.2.7:1 (cache, tries: 3): Connection refused" in str(BootstrapStatus(contacts=(CONTACT,)))
 
 
 def test_what_it_is_doing() -> None:

@@ -442,6 +442,7 @@ def test_written_and_loaded(tmp_path: Path) -> None:
 
 
 def test_an_existing_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    """And whole: TRAPS T-40, where new text was appended to the old."""
     file = tmp_path / "app.yaml"
     Config(tcp_port=1).write(file)
     with pytest.raises(ConfigError, match=r"app\.yaml: exists already and is left as it is"):
@@ -452,6 +453,7 @@ def test_an_existing_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_understood_is_never_overwritten(tmp_path: Path) -> None:
+    """TRAPS T-39: a comma too many cost people their contacts."""
     file = tmp_path / "app.yaml"
     file.write_text("hard_coded_contacts: [tcp://192.0.2.7:5483,\ntcp_port 7")
     before = file.read_bytes()

@@ -218,6 +218,7 @@ def test_silence_of_the_one_who_dialed(pair: Pair) -> None:
 
 @pytest.mark.parametrize("side", ["Initiator", "Responder"])
 def test_another_version_is_explained_on_both_sides(pair: Pair, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRAPS T-37: versions that do not understand each other do not connect."""
     newer: Any = partial({"Initiator": Initiator, "Responder": Responder}[side], version=2)
     monkeypatch.setattr(negotiate, side, newer)
     responding = start(negotiate_incoming, pair.stream(pair.theirs), node())

@@ -97,6 +97,7 @@ def test_a_whole_cache_that_fails_is_kept_since_it_may_be_us_who_is_offline() ->
 
 
 def test_a_full_cache_takes_a_new_contact_and_evicts_the_least_useful() -> None:
+    """TRAPS T-41: one that never evicts."""
     table = filled(20, capacity=20)
     for _ in range(8):
         table.failed(at(15), NO_TAG, NOW)

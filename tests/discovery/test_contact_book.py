@@ -8,9 +8,9 @@ import pytest
 
 from crust.discovery.contact import Contact, Source
 from crust.discovery.contact_book import (
-    LONGER_PAUSES,
     BOOK_CAPACITY,
     BOOK_ENDPOINTS,
+    LONGER_PAUSES,
     ContactBook,
     Entry,
     Promise,

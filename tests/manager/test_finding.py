@@ -1,6 +1,7 @@
 """How managers find each other: beacon, cache, gossip, and nobody whom they should not (TRAPS 4.5 and 4.6)."""
 
 import logging
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from crust.transport.framing import CONTACTS, control_frame
 from crust.transport.masking import network_keys
 from tests.discovery.beacon_loopback import free_port
 from tests.manager.conftest import both_transports
-from tests.manager.helpers import Node, Nodes, loopback_config, wait_until
+from tests.manager.helpers import LOOPBACK, Node, Nodes, loopback_config, wait_until
 from tests.manager.test_bootstrapping import PATIENT_OF_NOBODY, closed
 from tests.manager.wire import WirePeer
 
@@ -251,6 +252,22 @@ def test_override_uses_the_configured_contacts_only(nodes: Nodes, tmp_path: Path
     assert not neighbour.count["NewConnection"]
 
 
+def test_a_udp_port_that_never_answers_does_not_hold_it_up(nodes: Nodes) -> None:
+    """T-31: a read without a timeout."""
+    peer = nodes.make()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind((LOOPBACK, 0))
+        deaf = Endpoint.utp(silent.getsockname())
+        node = nodes.make(listen=False, fallback=[deaf], **PATIENT_OF_NOBODY)
+        node.manager.bootstrap()
+        wait_until(lambda: node.manager.bootstrap_status().round > 2)
+        assert contact(node.manager.bootstrap_status(), deaf).failures >= 2
+        node.manager.stop()
+        other = nodes.make(listen=False, fallback=[deaf, peer.endpoint])
+        other.manager.bootstrap()
+        assert other.expect(Event.NewBootstrapConnection).peer_id == peer.id
+
+
 # --- keeping going ----------------------------------------------------------------------------------------------------
 
 
@@ -315,7 +332,7 @@ def test_the_status_before_during_and_after(nodes: Nodes) -> None:
         assert failed.failures >= 2
         assert failed.tried_at is not None
         assert "Connection refused" in failed.result
-        assert f"{nobody} (fallback, tried " in str(status)
+        assert f"{nobody} (fallback, tries: " in str(status)
     node.connect(peer)
     node.link(peer)
     wait_until(lambda: node.manager.bootstrap_status().connected == 1)
