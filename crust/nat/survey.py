@@ -2,14 +2,17 @@
 
 1. All servers are asked where we are (test I).
 2. One that has a second address is asked to answer from there, and from its other port: what of it comes tells who can
-   send to us (section 4.4). This comes first, because:
-3. it is then asked at its other addresses: whether they see the same tells how we are mapped (section 4.3).
-4. A spare socket sends to the address that was seen: what comes back was turned around by the NAT (section 4.5).
+   send to us (section 4.4). A spare socket asks: there are routers (Linux ones with an open INPUT chain) that give a
+   port away when something comes to it unasked, and show us at another one from then on.
+3. At the same time the spare socket sends to the address that was seen: what comes back was turned around by the NAT
+   (section 4.5).
+4. The server is asked at its other addresses: whether they see the same tells how we are mapped (section 4.3). This is
+   last because the port that is seen last is the one that a NAT counts on from.
 """
 
 import os
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from crust.discovery.contact import dialable
@@ -71,7 +74,7 @@ class Survey:
         self._helper: tuple[Address, Address] | None = None  # a server and its other address
         self._filtering = Filtering.UNKNOWN
         self._hairpin: bool | None = None
-        self._steps = iter((self._test_filtering, self._test_mapping, self._test_hairpin))
+        self._steps = iter((self._test_with_spare, self._test_mapping))
         for server in list(dict.fromkeys(servers))[:SURVEY_SERVERS]:
             self._ask_who_sees(server, now)
         self._go_on(now)
@@ -82,14 +85,15 @@ class Survey:
             self._client.ask(server, now, tag="seen", sends=SURVEY_SENDS)
 
     # --- the tests ---
-    def _test_filtering(self, now: float) -> None:
+    def _test_with_spare(self, now: float) -> None:
+        self._test_hairpin(now)
         if self._helper is None:
             return
         server, other = self._helper
         everything = stun.CHANGE_HOST | stun.CHANGE_PORT
-        self._client.ask(server, now, tag="from anywhere", change=everything, answers_from=other, sends=SURVEY_SENDS)
+        self._spare.ask(server, now, tag="from anywhere", change=everything, answers_from=other, sends=SURVEY_SENDS)
         other_port = server[0], other[1]
-        self._client.ask(
+        self._spare.ask(
             server, now, tag="from host", change=stun.CHANGE_PORT, answers_from=other_port, sends=SURVEY_SENDS
         )
         self._filtering = Filtering.ADDRESS_AND_PORT_DEPENDENT  # unless something comes
@@ -102,10 +106,7 @@ class Survey:
         self._ask_who_sees(other, now)
 
     def _test_hairpin(self, now: float) -> None:
-        if not self._sightings or self._behaviour().mapping.dependent:
-            return  # an address that only its observer can use
-        seen = self._in_order()[0].seen
-        if seen[0] not in self._own_hosts:
+        if self._sightings and (seen := self._in_order()[0].seen)[0] not in self._own_hosts:
             self._hairpin = False  # unless something comes
             self._spare.ask(seen, now, tag="hairpin", sends=SURVEY_SENDS)
 
@@ -124,11 +125,10 @@ class Survey:
             now: seconds.
             socket: 0, or `SPARE`. A request that was turned around may be answered by the server on our own port.
         """
-        turned_around = self._spare.is_ours(data) if socket == 0 else self._spare.receive(data, source, now)
-        if turned_around:
+        if socket == 0 and self._spare.is_ours(data):
             self._hairpin = True
             self._spare.cancel("hairpin")
-        elif socket or not self._client.receive(data, source, now):
+        elif not (self._spare if socket else self._client).receive(data, source, now):
             return False
         self._go_on(now)
         return True
@@ -140,9 +140,8 @@ class Survey:
         self._go_on(now)
 
     def _go_on(self, now: float) -> None:
-        for reply in self._client.replies():
+        for reply in (*self._client.replies(), *self._spare.replies()):
             self._on_reply(reply)
-        self._spare.replies()  # whatever they say
         while self.findings is None and self.next_deadline() is None:
             step = next(self._steps, None)
             if step is None:
@@ -152,6 +151,9 @@ class Survey:
                 step(now)
 
     def _on_reply(self, reply: Reply) -> None:
+        if reply.tag == "hairpin":
+            self._hairpin = self._hairpin or reply.seen is not None
+            return
         if reply.tag != "seen":
             if reply.seen is not None:
                 found = Filtering.ENDPOINT_INDEPENDENT if reply.tag == "from anywhere" else Filtering.ADDRESS_DEPENDENT
@@ -161,19 +163,16 @@ class Survey:
             self._failures[reply.server] = reply.error or "the server told an address that cannot be"
             return
         self._sightings[reply.server] = Sighting(reply.server, reply.seen)
-        if self._helper is None and reply.other is not None and self._can_help(reply.server, reply.other):
+        if self._helper is None and reply.other is not None and _can_help(reply.server, reply.other):
             self._helper = reply.server, reply.other
-
-    def _can_help(self, server: Address, other: Address) -> bool:
-        """Whether a server's other address is one that we may send to, and have not sent to: it could send to us."""
-        known = {asked[0] for asked in self._asked}
-        return other[0] not in known and other[1] != server[1] and _may_point(server, other)
 
     def _in_order(self) -> list[Sighting]:
         return [self._sightings[server] for server in self._asked if server in self._sightings]
 
     def _behaviour(self) -> Behaviour:
-        return classify(self._in_order(), self._own_hosts, self._local_port, self._filtering, self._hairpin)
+        found = classify(self._in_order(), self._own_hosts, self._local_port, self._filtering, self._hairpin)
+        # Where each sees another address, what is sent to one of them by somebody else shows nothing.
+        return replace(found, hairpin=None) if found.mapping.dependent else found
 
     # --- what comes out ---
     def next_deadline(self) -> float | None:
@@ -201,6 +200,8 @@ def _same_kind(one: Address, other: Address) -> bool:
     return (":" in one[0]) == (":" in other[0])
 
 
-def _may_point(server: Address, other: Address) -> bool:
-    """A public server cannot aim us at a private address."""
+def _can_help(server: Address, other: Address) -> bool:
+    """Whether a server's other address is one that we may send to: a public server cannot aim us at a private one."""
+    if other[0] == server[0] or other[1] == server[1]:
+        return False
     return _plausible(other, server) and (is_local(server[0]) or not is_local(other[0]))

@@ -15,7 +15,7 @@ import pytest
 from crust.endpoint import Address
 from crust.nat.stun_client import Reply, StunClient
 from crust.nat.stun_server import Corners, StunServer
-from crust.nat.survey import Findings, Survey
+from crust.nat.survey import SPARE, Findings, Survey
 
 PATIENCE = 20.0  # seconds; a loaded machine is slow, what hangs never gets there
 HOSTS = ("127.0.0.2", "127.0.0.3")
@@ -114,8 +114,7 @@ def survey(servers: Sequence[Address]) -> tuple[Findings, Address]:
             due = running.next_deadline()
             for key, _ in selector.select(max((due or 0.0) - time.monotonic(), 0.001)):
                 data, source = key.fileobj.recvfrom(2048)  # type: ignore[union-attr]
-                if key.fileobj is main:
-                    running.receive(data, source, time.monotonic())
+                running.receive(data, source, time.monotonic(), SPARE if key.fileobj is spare else 0)
             running.tick(time.monotonic())
         return running.findings, own
 

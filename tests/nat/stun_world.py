@@ -41,7 +41,7 @@ def survey(world: World, host: Host, servers: list[Address]) -> Findings:
     sources: dict[int, Address] = {}
 
     def receive(data: bytes, source: Address, to: Address) -> None:
-        running.receive(data, source, world.now)
+        running.receive(data, source, world.now, SPARE if to[1] == SPARE_PORT else 0)
         go_on()
 
     def go_on() -> None:
@@ -56,7 +56,7 @@ def survey(world: World, host: Host, servers: list[Address]) -> Findings:
             world.after(max(due - world.now, 0.01), tick)
 
     sources[0] = host.bind(PORT, receive)
-    sources[SPARE] = host.bind(SPARE_PORT, lambda data, source, to: None)
+    sources[SPARE] = host.bind(SPARE_PORT, receive)
     running = Survey(servers, set(host.hosts), PORT, world.now, world.rng.randbytes)
     tick()
     world.run(world.now + 60.0, lambda: running.findings is not None)

@@ -130,11 +130,13 @@ def test_a_server_cannot_aim_us_at_others(other: tuple[str, int]) -> None:
     assert {to for _, to, *_ in running.outgoing()} <= {("203.0.113.9", 7)}, "the test of hairpinning"
 
 
-def test_a_server_that_helps_is_not_one_that_was_asked_already() -> None:
-    """It could send to us for that alone."""
-    running = Survey([(CORNERS[0], 3478), (CORNERS[1], 9)], set(), PORT, 0.0)
+def test_the_port_of_utp_gets_nothing_unasked() -> None:
+    """Routers may give it away if it does: the spare socket asks for what comes from elsewhere."""
+    running = Survey([(CORNERS[0], 3478)], set(), PORT, 0.0)
     answer(running, (stun.Attribute.OTHER_ADDRESS, stun.encode_address((CORNERS[1], 3479))))
-    assert all(stun.parse(data).get(stun.Attribute.CHANGE_REQUEST) is None for data, *_ in running.outgoing())
+    asked = [each for each in running.outgoing() if each.to[0] in CORNERS]
+    changes = [(stun.parse(data).get(stun.Attribute.CHANGE_REQUEST), number) for data, _, number, _ in asked]
+    assert changes == [(stun.encode_change(6), SPARE), (stun.encode_change(2), SPARE)]
 
 
 def test_so_many_are_asked() -> None:
