@@ -124,6 +124,7 @@ _SLOW_FILES = (
     "tests/manager/test_finding_many.py",
     "tests/manager/test_many_peers.py",
     "tests/manager/test_utp_mesh.py",
+    "tests/nat/test_upnp.py",
     "tests/transport/utp/test_ledbat.py",
     "tests/transport/utp/simulation/test_churn.py",
     "tests/transport/utp/simulation/test_mesh.py",

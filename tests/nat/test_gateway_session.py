@@ -195,6 +195,17 @@ def test_another_router_in_its_place_is_found() -> None:
     assert world.method is Method.UPNP
 
 
+def test_the_method_that_worked_is_tried_first_when_the_router_is_well_again() -> None:
+    world = World(2)
+    world.run(100.0)
+    world.router.silent = True
+    world.run(LEASE / 2 - 100 + 128)
+    assert world.method is None
+    world.router.silent = False
+    world.run(RESTART_PAUSE)
+    assert world.method is Method.PCP
+
+
 def test_a_method_that_comes_back_is_found() -> None:
     world = World(upnp=True)
     world.run(10.0)
@@ -272,7 +283,7 @@ def happenings(draw: st.DrawFn) -> list[tuple[str, Any]]:
         st.tuples(st.just("ports"), st.lists(st.sampled_from([*PORTS, Port.tcp(9), Port.tcp(0)]))),
         st.tuples(st.sampled_from(["restart", "refresh", "announced", "unreachable"]), st.none()),
     )
-    return draw(st.lists(one, max_size=30))
+    return draw(st.lists(one, max_size=15))
 
 
 def happen(world: World, what: str, value: Any) -> None:

@@ -247,6 +247,19 @@ def test_a_restart_between_two_renewals(dialect: Dialect) -> None:
 
 
 @both
+def test_an_outside_address_that_changed_with_a_restart_is_noticed(dialect: Dialect) -> None:
+    """Whatever answer shows the restart."""
+    world = World(dialect)
+    world.keeper.want(PORTS[:1], world.now)
+    world.run(600)
+    world.router.restart(world.now)
+    world.router.outside = "11.1.1.77"
+    world.keeper.want(PORTS, world.now)
+    world.run(0)
+    assert world.externals() == [Endpoint.tcp("11.1.1.77:5483"), Endpoint.utp("11.1.1.77:5484")]
+
+
+@both
 def test_a_new_outside_address_is_noticed(dialect: Dialect) -> None:
     world = World(dialect)
     world.keeper.want(PORTS, world.now)

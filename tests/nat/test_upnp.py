@@ -1,6 +1,7 @@
 """`crust.nat.upnp`: miniupnpc in its own process, against gateways on loopback that are good, and that are not."""
 
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from crust import clock
 from crust.endpoint import Port
 from crust.nat import upnp_child
 from crust.nat.upnp import UpnpCall, unavailable
-from crust.nat.upnp_messages import Answer, Call, Given, NoAnswer, Wish
+from crust.nat.upnp_messages import Answer, Call, Given, NoAnswer, Wish, encode
 from tests.nat.igd_server import IgdServer
 
 TCP, UTP = Port.tcp(5483), Port.utp(5484)
@@ -75,13 +76,15 @@ def endless(sock: socket.socket) -> None:
         sock.sendall(block)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only the deadline limits it")
 def test_a_giant_answer_is_given_up() -> None:
     def manner(sock: socket.socket, request: bytes) -> bool:
         endless(sock)
         return True
 
-    with IgdServer(manner) as igd, pytest.raises(NoAnswer):
-        UpnpCall(call(igd.url), ENOUGH).run()
+    # What ends it is the limit of memory, not the deadline.
+    with IgdServer(manner) as igd, pytest.raises(NoAnswer, match="cannot be read"):
+        UpnpCall(call(igd.url), 3 * ENOUGH).run()
 
 
 def test_a_drip_of_bytes_ends_at_the_deadline() -> None:
@@ -100,6 +103,19 @@ def test_a_drip_of_bytes_ends_at_the_deadline() -> None:
             UpnpCall(call(igd.url), SOON).run()
         assert SOON <= clock.now() - before < SOON + 5
         done.set()
+
+
+def test_a_process_that_nobody_waits_for_any_more_ends_by_itself() -> None:
+    done = threading.Event()
+
+    def manner(sock: socket.socket, request: bytes) -> bool:
+        return done.wait(ENOUGH)
+
+    with IgdServer(manner) as igd:
+        request = encode(call(igd.url), SOON - 1, sys.path)
+        child = subprocess.run([sys.executable, upnp_child.__file__], input=request, timeout=ENOUGH, check=False)
+        done.set()
+    assert child.returncode == 1
 
 
 def test_silence_ends_when_it_is_cancelled() -> None:
