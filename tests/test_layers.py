@@ -18,7 +18,7 @@ LEVELS: list[tuple[str, str]] = [
     ),
     (
         "numbers and small values",
-        "limits files discovery.allowance discovery.beacon_links discovery.link_watch "
+        "limits files networks discovery.allowance discovery.beacon_links discovery.link_watch "
         "transport.utp.burst transport.utp.settings transport.utp.states",
     ),
     (
@@ -90,7 +90,7 @@ LEVELS: list[tuple[str, str]] = [
     ("routers: the port mapper", "nat.port_mapper"),
     ("the handshake, secure and in clear (pure)", "transport.handshake transport.tracer_hello"),
     ("who is connected (pure)", "peers blacklist"),
-    ("who is connected, and who only says so (pure)", "claims"),
+    ("who is connected, and who only says so (pure); who is unwelcome, in a file", "claims blacklist_file"),
     ("queues", "channel outbox"),
     ("events out to the user", "outlet"),
     ("streams", "transport.base"),
@@ -124,7 +124,7 @@ PURE_NAMES = (
     "discovery.contact_record discovery.record_store "
     "discovery.gossip_messages discovery.exchange discovery.intake discovery.gossip "
     "discovery.cache_slots discovery.allowance discovery.beacon_packet "
-    "discovery.beacon_census discovery.beacon_core event config_checks config_yaml peers claims blacklist "
+    "discovery.beacon_census discovery.beacon_core event config_checks config_yaml peers claims networks "
     "transport.framing transport.aead transport.hello transport.noise transport.masking transport.records "
     "transport.handshake transport.tracer_hello transport.utp.sequence transport.utp.packet "
     "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu "
