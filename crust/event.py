@@ -63,7 +63,7 @@ class NewConnection(NamedTuple):
     endpoint: Endpoint
     """Where the peer is; the name of this connection in every call and event."""
     peer_id: PeerId
-    """The identity that the peer proved."""
+    """The identity that the peer proved; on a tracer connection only claims, and `PeerId.proven` is false."""
 
 
 @_variant

@@ -268,10 +268,10 @@ function crust.dissect_frame(tvb, pinfo, root)
   tree:add(f.type, tvb(0, 1)):append_text(" (" .. name .. ")")
   tree:add_le(f.length, tvb(1, 3))
   local control = kind >= FIRST_CONTROL and kind <= LAST_CONTROL
-  if tvb:len() < tvb:reported_len() then
+  if tvb:len() < HEADER_SIZE + length then
     tree:add_proto_expert_info(e.cut, "this frame is cut off in the capture")
   end
-  local body = crust.part(tvb, HEADER_SIZE, tvb:reported_len() - HEADER_SIZE)
+  local body = crust.part(tvb, HEADER_SIZE, length)
   local known = crust.remembered(tvb, pinfo, function(known)
     local _, own, other = crust.conversation_of(pinfo)
     own.frames = own.frames + 1
@@ -280,7 +280,7 @@ function crust.dissect_frame(tvb, pinfo, root)
     elseif LEARN[kind] then
       LEARN[kind](own, known, body, pinfo)
     end
-    crust.count(name, tvb:reported_len(), own.name)
+    crust.count(name, HEADER_SIZE + length, own.name)
   end)
   local summary
   if control then

@@ -172,10 +172,31 @@ function value(text, at, depth)
   return number_value(text, at)
 end
 
+-- Where a text is not UTF-8 (RFC 3629), from 1; nil if it is.
+local function not_utf8(text)
+  local at = 1
+  while at <= #text do
+    local first, second = text:byte(at, at + 1)
+    local more = first < 0x80 and 0 or first < 0xC2 and -1 or first < 0xE0 and 1 or first < 0xF0 and 2 or first < 0xF5 and 3 or -1
+    if more < 0 or not text:find("^" .. ("[\128-\191]"):rep(more), at + 1) then
+      return at
+    end
+    local too_long = first == 0xE0 and second < 0xA0 or first == 0xF0 and second < 0x90
+    if too_long or first == 0xED and second > 0x9F or first == 0xF4 and second > 0x8F then
+      return at
+    end
+    at = at + 1 + more
+  end
+end
+
 -- The members of a JSON object: a list of {key, value, kind, from, stop}, also by key; positions from 1, stop after the
 -- last character. Or nil, what is wrong, and where.
 function crust.read_object(text)
   local good, found, stop = pcall(function()
+    local broken = not_utf8(text)
+    if broken then
+      fail(broken, "not UTF-8")
+    end
     local at = space(text, 1)
     if text:sub(at, at) ~= "{" then
       fail(at, "not a JSON object")

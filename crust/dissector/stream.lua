@@ -16,7 +16,7 @@ local function size_of_next(tvb, pinfo, at)
   if has_magic(tvb, at) then
     return #MAGIC
   elseif there < crust.HEADER_SIZE then
-    return tvb:reported_len() - at
+    return math.max(tvb:reported_len() - at, crust.HEADER_SIZE) -- less would be an error of Wireshark's
   end
   local good, size = crust.frame_size(tvb(at, 1):uint(), tvb(at + 1, 3):le_uint())
   return good and size or tvb:reported_len() - at
@@ -72,6 +72,16 @@ local function dissect_next(tvb, pinfo, root)
   return tvb:len()
 end
 
+-- What is there of a segment that is cut off in the capture: dissect_tcp_pdus fails where that is a whole frame.
+local function dissect_cut(tvb, pinfo, root)
+  local at = 0
+  while at < tvb:len() do
+    local size = math.min(size_of_next(tvb, pinfo, at), tvb:len() - at)
+    dissect_next(tvb(at, size):tvb(), pinfo, root)
+    at = at + size
+  end
+end
+
 -- On a port of the preferences anything may be spoken: it is ours once something that fits has come.
 local function is_ours(tvb, pinfo)
   if pinfo.visited then
@@ -98,7 +108,11 @@ local function dissect_stream(tvb, pinfo, root)
     pinfo.desegment_len, pinfo.desegment_offset = DESEGMENT_ONE_MORE_SEGMENT, 0
     return tvb:len()
   end
-  dissect_tcp_pdus(tvb, root, crust.HEADER_SIZE, size_of_next, dissect_next)
+  if tvb:len() < tvb:reported_len() then
+    dissect_cut(tvb, pinfo, root)
+  else
+    dissect_tcp_pdus(tvb, root, crust.HEADER_SIZE, size_of_next, dissect_next)
+  end
   return tvb:len()
 end
 
