@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from crust.endpoint import Address
 
+REFUSAL = b"RST"
 MAPPING_LIFETIME = 30.0  # seconds without a packet; what Linux keeps an unanswered UDP flow for
 
 
@@ -47,6 +48,8 @@ class Kind(NamedTuple):
     ports: Ports
     hairpin: bool = False
     step: int = 1
+    answers: bool = False
+    """Whether it refuses what comes unasked (`REFUSAL`) instead of dropping it."""
 
 
 FULL_CONE = Kind(Maps.INDEPENDENT, Filters.NONE, Ports.RANDOM)
@@ -161,6 +164,9 @@ class Nat(Place):
         mapped = self.by_port.get(to[1])
         if mapped is None or self.expired(mapped) or not self.lets_in(mapped, source):
             self.world.dropped[self.hosts[0]] += 1
+            if self.kind.answers and data != REFUSAL:
+                assert self.outside is not None
+                self.outside.emit(to, source, REFUSAL, 64)
             return
         inner = mapped.inner
         target = self.inside.get(inner[0])

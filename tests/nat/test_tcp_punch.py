@@ -1,9 +1,15 @@
 """`crust.nat.tcp_punch`: the attempts, one clock, and no sockets; and in a model of TCP behind NATs."""
 
+import itertools
+
+import pytest
+
 from crust.endpoint import Address
 from crust.nat import tcp_punch
 from crust.nat.behaviour import Allocation, Behaviour, Mapping
 from crust.nat.tcp_punch import Dial, Outcome, TcpPunch, tcp_targets
+from tests.nat import nats
+from tests.nat.tcp_world import Dialler, outer
 
 THERE, ELSEWHERE = ("203.0.113.9", 40000), ("203.0.113.9", 5483)
 
@@ -88,3 +94,52 @@ def test_predicted_ports() -> None:
     assert tcp_targets([ELSEWHERE, THERE], [THERE], Behaviour()) == [ELSEWHERE, THERE]
     seen = [(THERE[0], 40000), (THERE[0], 50000), (THERE[0], 60000)]
     assert len(tcp_targets(seen, seen, counted)) == tcp_punch.TCP_SOCKETS
+
+
+# --- through NATs -----------------------------------------------------------------------------------------------------
+
+ANSWERING = nats.PORT_RESTRICTED._replace(answers=True)
+COUNTED = Behaviour(Mapping.ENDPOINT_DEPENDENT, allocation=Allocation.SEQUENTIAL, delta=1)
+
+
+def meet(
+    one: nats.Kind, other: nats.Kind, late: float = 0.0, behaviours: tuple[Behaviour, Behaviour] = (Behaviour(),) * 2
+) -> tuple[Dialler, Dialler]:
+    """Two hosts behind NATs dial each other; the second ``late`` seconds after the first."""
+    world = nats.World(1, delay=0.04)
+    server = nats.Host(world, world.internet, "198.51.100.1")
+    hosts = [
+        world.home(kind, f"203.0.113.{number}", f"192.168.{number}.2")[1] for number, kind in ((7, one), (8, other))
+    ]
+    seen = [outer(world, host, server) for host in hosts]
+    targets = [tcp_targets([each], [each], behaviour) for each, behaviour in zip(seen, behaviours, strict=True)]
+    start = world.now + 0.1
+    first = Dialler(world, hosts[0], targets[1], start)
+    second = Dialler(world, hosts[1], targets[0], start + late)
+    world.run(start + 10.0)
+    return first, second
+
+
+@pytest.mark.parametrize("late", [0.0, 0.02, 0.3, 2.0])
+@pytest.mark.parametrize("kinds", list(itertools.combinations_with_replacement([nats.PORT_RESTRICTED, ANSWERING], 2)))
+def test_cone_nats_are_passed(kinds: tuple[nats.Kind, nats.Kind], late: float) -> None:
+    """Those that drop what comes early, and those that refuse it: within three seconds of the later start."""
+    first, second = meet(*kinds, late)
+    assert first.connected is not None
+    assert second.connected is not None
+    assert max(first.connected_at, second.connected_at) < 1_002.1 + late + 3.0
+    assert max(first.most, second.most) <= tcp_punch.TCP_SOCKETS
+    assert max(first.punch.attempts, second.punch.attempts) <= 2 + late / tcp_punch.TCP_RETRY_INTERVAL
+
+
+def test_ports_that_are_counted_up_are_predicted() -> None:
+    first, second = meet(nats.SEQUENTIAL, nats.PORT_RESTRICTED, behaviours=(COUNTED, Behaviour()))
+    assert first.connected is not None
+    assert second.connected is not None
+
+
+def test_random_ports_are_given_up() -> None:
+    first, second = meet(nats.RANDOM, nats.PORT_RESTRICTED)
+    assert first.connected is second.connected is None
+    assert "nobody came through" in first.punch.failure
+    assert "nobody came through" in second.punch.failure
