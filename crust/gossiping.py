@@ -129,10 +129,13 @@ class Gossiping:
     # --- gossip ---------------------------------------------------------------------------------------
 
     def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         due = None if self._stopped else self._gossip.next_timer()
-        self._timer = None if due is None else self._timers.at(due, self._on_timer)
+        timer = self._timer
+        if due is None or (timer is not None and timer.pending and timer.when <= due):
+            return  # too early does no harm, and a new timer for each message would fill the heap
+        if timer is not None:
+            timer.cancel()
+        self._timer = self._timers.at(due, self._on_timer)
 
     def _on_timer(self) -> None:
         self._carry_out(self._gossip.handle_timer(now(), wall_time()))

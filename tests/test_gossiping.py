@@ -245,6 +245,16 @@ def test_misbehaviour_is_logged_once(world: World, caplog: pytest.LogCaptureFixt
     assert wire.sent == [], "it is told nothing either"
 
 
+def test_a_flood_of_messages_leaves_no_flood_of_timers(world: World) -> None:
+    first, second = world.make(), world.make()
+    world.join(first, second)
+    world.run(200.0)
+    for number in range(1000):
+        first.gossiping.said(Gossiped(first.live[0], {"x": number, "sums": "AAAAAAAA"}))  # type: ignore[arg-type]
+        world.time += 0.1
+    assert len(first.timers._heap) < 20
+
+
 def test_after_stop_nothing_is_said(world: World) -> None:
     first, second = world.make(target=5), world.make()
     first.gossiping.look()

@@ -19,6 +19,7 @@ from tests.discovery.beacon_loopback import free_port
 from tests.manager.conftest import both_transports
 from tests.manager.helpers import LOOPBACK, Node, Nodes, loopback_config, wait_until
 from tests.manager.test_bootstrapping import PATIENT_OF_NOBODY, closed
+from tests.manager.test_stop import black_hole
 from tests.manager.wire import WirePeer
 
 QUICK = {"bootstrap_backoff_min": 0.05, "bootstrap_backoff_max": 0.2}
@@ -156,6 +157,26 @@ def test_who_failed_goes_behind_others(nodes: Nodes, tmp_path: Path) -> None:
     assert "refused" in status.result
     node.stop()
     assert cached(tmp_path / "cache") == [peer.endpoint, gone_from]
+
+
+def test_a_try_that_was_given_up_is_not_held_against_anybody(nodes: Nodes, tmp_path: Path) -> None:
+    """Another one was faster; that says nothing of who was not waited for."""
+    peer = nodes.make()
+    with black_hole() as slow:
+        node = nodes.make(cache_file=tmp_path / "cache", fallback=[slow, peer.endpoint])
+        cache = BootstrapCache(
+            tmp_path / "cache", network=network_tag(network_keys("crust", None).psk), allow_loopback=True
+        )
+        cache.worked(slow, Identity().peer_id, Source.GOSSIP, 1e9)
+        cache.close()
+        node.manager.bootstrap()
+        node.expect(Event.NewBootstrapConnection)
+        node.stop()
+    assert set(cached(tmp_path / "cache")) == {slow, peer.endpoint}
+    cache = BootstrapCache(tmp_path / "cache")
+    failures = {record.endpoint: record.failures for record in cache.records()}
+    cache.close()
+    assert failures == {slow: 0, peer.endpoint: 0}
 
 
 def test_our_own_address_in_our_own_cache(nodes: Nodes, tmp_path: Path) -> None:
