@@ -59,7 +59,7 @@ class Capture:
             self._append(section_header(f"crust {__version__}"))
         except OSError as error:
             raise ConfigError(f"{VARIABLE}: {self._path} cannot be written: {explain(error)}") from error
-        log.warning(
+        log.error(  # not an error, but seen by whoever looks at any line at all
             "CAPTURE IS ON (%s): all that this process sends and receives is written, decrypted, to %s",
             VARIABLE,
             self._path,

@@ -77,7 +77,7 @@ def test_it_says_so_loudly_and_keeps_the_file_private(file: Path, caplog: pytest
     with caplog.at_level(logging.WARNING):
         assert from_environment({VARIABLE: os.fspath(file)})
     (record,) = caplog.records
-    assert (record.levelname, VARIABLE in record.message, os.fspath(file) in record.message) == ("WARNING", True, True)
+    assert (record.levelname, VARIABLE in record.message, os.fspath(file) in record.message) == ("ERROR", True, True)
     assert "decrypted" in record.message
     if os.name == "posix":
         assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -6,7 +6,7 @@ from crust.cli.peer_events import TRAFFIC_WINDOW, Gate, Traffic, describe, messa
 from crust.cli.peer_table import PeerTable
 from crust.endpoint import Endpoint, Port
 from crust.event import Event
-from crust.identity import PeerId
+from crust.identity import PeerId, UnprovenPeerId
 
 HERE = Endpoint.tcp("192.0.2.7:5483")
 ID = PeerId(bytes(range(32)))
@@ -141,3 +141,9 @@ def test_new_addresses_are_told() -> None:
     assert line.text == f"Reached at {HERE}, utp://[2001:db8::7]:1 now."
     (line,) = describe(Event.OwnEndpointsChanged(()), PeerTable())
     assert line.text == "Reached nowhere now."
+
+
+def test_an_id_that_is_only_claimed_is_called_so() -> None:
+    peers = PeerTable()
+    ((text, _),) = describe(Event.NewConnection(Endpoint.tracer("192.0.2.7:1"), UnprovenPeerId(bytes(32))), peers)
+    assert text == "Connected to peer 1 at tracer://192.0.2.7:1 (id unproven:00000000). 1 connected peer."
