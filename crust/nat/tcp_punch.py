@@ -7,6 +7,7 @@ the direction that works first. Sockets are few at any time: the original had to
 """
 
 import enum
+import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -16,12 +17,17 @@ from crust.nat.behaviour import Allocation, Behaviour, predicted_ports
 
 TCP_PUNCH_SECONDS: Final = 8.0
 """For which it is tried; the kernel's SYNs leave after 0, 1, 3 and 7 s."""
-TCP_RETRY_INTERVAL: Final = 0.1
-"""Seconds after a refusal until the next attempt: routers that answer RST do so at once. Maidsafe's was the same."""
+TCP_RETRY_SOONEST: Final = 0.02
+TCP_RETRY_LATEST: Final = 0.1
+"""Seconds after a refusal until the next attempt: about as long as the attempt took, between these bounds. A SYN comes
+through if the other side has one on its way at that moment; so it should have one half of the time, however long the
+way is. Maidsafe's was 0.1 s."""
+TCP_RETRY_SPREAD: Final = 0.5
+"""By which part of it that time is longer or shorter at random: two sides in step would miss each other for ever."""
 TCP_SOCKETS: Final = 8
 """Attempts under way at any time."""
-TCP_ATTEMPTS: Final = 80
-"""Attempts in all: one address that refuses, every `TCP_RETRY_INTERVAL`, for as long as it is tried."""
+TCP_ATTEMPTS: Final = 200
+"""Attempts in all; at the quickest pace they last for half of the time."""
 TCP_PREDICTED_PORTS: Final = 4
 """Ports that are tried where they are counted up; each costs a socket."""
 
@@ -47,6 +53,8 @@ class _Target:
     due: float | None
     number: int | None = None
     """Of the attempt under way."""
+    began: float = 0.0
+    """When it did."""
 
 
 class TcpPunch:
@@ -58,12 +66,14 @@ class TcpPunch:
     Args:
         targets: addresses of the peer, the best first; the first `TCP_SOCKETS` count.
         start: when to begin; both sides at the same time, as well as that can be had.
+        rng: for the times between attempts.
     """
 
-    def __init__(self, targets: Sequence[Address], start: float) -> None:
+    def __init__(self, targets: Sequence[Address], start: float, rng: random.Random | None = None) -> None:
         self.failure = ""
         """Why there is no connection, once that is clear."""
         self.attempts = 0
+        self._random = rng or random.SystemRandom()
         self._targets = [_Target(address, start) for address in list(dict.fromkeys(targets))[:TCP_SOCKETS]]
         self._end = start + TCP_PUNCH_SECONDS
         self._stopped = False
@@ -82,7 +92,7 @@ class TcpPunch:
         dials = []
         for target in self._targets:
             if target.due is not None and target.due <= now and self.attempts < TCP_ATTEMPTS:
-                target.due, target.number = None, self.attempts
+                target.due, target.number, target.began = None, self.attempts, now
                 dials.append(Dial(self.attempts, target.address))
                 self.attempts += 1
         return dials
@@ -103,7 +113,9 @@ class TcpPunch:
                 target.number = None
                 if outcome is Outcome.REFUSED:
                     self._refused += 1
-                    target.due = now + TCP_RETRY_INTERVAL if self.attempts < TCP_ATTEMPTS else None
+                    wait = min(max(now - target.began, TCP_RETRY_SOONEST), TCP_RETRY_LATEST)
+                    wait *= self._random.uniform(1 - TCP_RETRY_SPREAD, 1 + TCP_RETRY_SPREAD)
+                    target.due = now + wait if self.attempts < TCP_ATTEMPTS else None
 
     def stop(self) -> list[int]:
         """One connection was chosen, or nobody wants one any more: the attempts to abandon. Idempotent."""

@@ -169,6 +169,8 @@ class Nat(Place):
                 self.outside.emit(to, source, REFUSAL, 64)
             return
         inner = mapped.inner
+        if data == REFUSAL:
+            mapped.sent_to.discard(source)  # the connection is over, and with it the permission to come in
         target = self.inside.get(inner[0])
         if target is not None:
             self.world.after(self.world.lan_delay, lambda: target.arrive(source, inner, data, ttl - 1))

@@ -1,5 +1,7 @@
 """As much of TCP as simultaneous open needs, on the hosts of `tests.nat.nats`: SYNs, their repetition, and RSTs."""
 
+import random
+
 from crust.endpoint import Address
 from crust.nat.tcp_punch import Outcome, TcpPunch
 from tests.nat.nats import REFUSAL, Host, World
@@ -14,7 +16,7 @@ class Dialler:
 
     def __init__(self, world: World, host: Host, targets: list[Address], start: float) -> None:
         self.world, self.host = world, host
-        self.punch = TcpPunch(targets, start)
+        self.punch = TcpPunch(targets, start, random.Random(world.rng.random()))
         self.own = next(iter(host.sockets), None) or host.bind(PORT, self.receive)
         host.sockets[self.own] = self.receive
         self.dialling: dict[Address, int] = {}

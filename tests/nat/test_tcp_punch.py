@@ -14,6 +14,21 @@ from tests.nat.tcp_world import Dialler, outer
 THERE, ELSEWHERE = ("203.0.113.9", 40000), ("203.0.113.9", 5483)
 
 
+@pytest.mark.parametrize(("took", "soonest", "latest"), [(0.001, 0.01, 0.03), (0.05, 0.025, 0.075), (5.0, 0.05, 0.15)])
+def test_times_between_attempts_differ(took: float, soonest: float, latest: float) -> None:
+    """Or two sides that are out of step would stay so."""
+    waits = []
+    for _ in range(200):
+        punch = TcpPunch([THERE], 0.0)
+        punch.tick(0.0)
+        punch.ended(0, Outcome.REFUSED, took)
+        due = punch.next_deadline()
+        assert due is not None
+        waits.append(due - took)
+    assert soonest <= min(waits) < soonest * 1.2
+    assert latest / 1.2 < max(waits) <= latest + 1e-9
+
+
 def refuse_all(punch: TcpPunch, until: float, after: float = 0.0) -> list[float]:
     """Refuse every attempt; when they began."""
     times = []
@@ -38,15 +53,18 @@ def test_a_refusal_is_followed_by_a_fresh_socket() -> None:
     punch = TcpPunch([THERE], 0.0)
     punch.tick(0.0)
     punch.ended(0, Outcome.REFUSED, 0.04)
-    assert punch.tick(0.1) == []
-    assert punch.tick(0.14) == [Dial(1, THERE)]
+    due = punch.next_deadline()
+    assert due is not None
+    assert 0.06 <= due <= 0.10, "as long again, and half as much more or less"
+    assert punch.tick(0.059) == []
+    assert punch.tick(due) == [Dial(1, THERE)]
 
 
 def test_attempts_are_bounded() -> None:
     punch = TcpPunch([THERE], 0.0)
     times = refuse_all(punch, 60.0)
     assert len(times) == tcp_punch.TCP_ATTEMPTS
-    assert punch.failure == "80 attempts at 1 addresses, 80 of them refused; nobody came through"
+    assert punch.failure == "200 attempts at 1 addresses, 200 of them refused; nobody came through"
     punch = TcpPunch([(f"203.0.113.{number}", 1) for number in range(1, 100)], 0.0)
     assert len(punch.tick(0.0)) == tcp_punch.TCP_SOCKETS
 
@@ -103,10 +121,14 @@ COUNTED = Behaviour(Mapping.ENDPOINT_DEPENDENT, allocation=Allocation.SEQUENTIAL
 
 
 def meet(
-    one: nats.Kind, other: nats.Kind, late: float = 0.0, behaviours: tuple[Behaviour, Behaviour] = (Behaviour(),) * 2
+    one: nats.Kind,
+    other: nats.Kind,
+    late: float = 0.0,
+    behaviours: tuple[Behaviour, Behaviour] = (Behaviour(),) * 2,
+    delay: float = 0.04,
 ) -> tuple[Dialler, Dialler]:
     """Two hosts behind NATs dial each other; the second ``late`` seconds after the first."""
-    world = nats.World(1, delay=0.04)
+    world = nats.World(1, delay=delay)
     server = nats.Host(world, world.internet, "198.51.100.1")
     hosts = [
         world.home(kind, f"203.0.113.{number}", f"192.168.{number}.2")[1] for number, kind in ((7, one), (8, other))
@@ -120,16 +142,16 @@ def meet(
     return first, second
 
 
+@pytest.mark.parametrize("delay", [0.001, 0.04, 0.2])
 @pytest.mark.parametrize("late", [0.0, 0.02, 0.3, 2.0])
 @pytest.mark.parametrize("kinds", list(itertools.combinations_with_replacement([nats.PORT_RESTRICTED, ANSWERING], 2)))
-def test_cone_nats_are_passed(kinds: tuple[nats.Kind, nats.Kind], late: float) -> None:
+def test_cone_nats_are_passed(kinds: tuple[nats.Kind, nats.Kind], late: float, delay: float) -> None:
     """Those that drop what comes early, and those that refuse it: within three seconds of the later start."""
-    first, second = meet(*kinds, late)
+    first, second = meet(*kinds, late, delay=delay)
     assert first.connected is not None
     assert second.connected is not None
     assert max(first.connected_at, second.connected_at) < 1_002.1 + late + 3.0
     assert max(first.most, second.most) <= tcp_punch.TCP_SOCKETS
-    assert max(first.punch.attempts, second.punch.attempts) <= 2 + late / tcp_punch.TCP_RETRY_INTERVAL
 
 
 def test_ports_that_are_counted_up_are_predicted() -> None:
