@@ -14,7 +14,7 @@ from tests.source_tree import crust_imports, modules, outside_imports, tree
 LEVELS: list[tuple[str, str]] = [
     (
         "leaves: nothing of crust",
-        "errors _version dissector pcapng nat nat.routes nat.upnp_child discovery transport transport.utp.sequence transport.utp.constants",
+        "errors _version dissector pcapng nat nat.routes nat.upnp_child nat.keeping discovery transport transport.utp.sequence transport.utp.constants",
     ),
     (
         "numbers and small values",
@@ -135,7 +135,7 @@ PURE_NAMES = (
     "transport.utp.train transport.utp.receive_buffer transport.utp.outgoing transport.utp.send_buffer "
     "transport.utp.sender "
     "nat.ssdp nat.paths nat.mapping_report nat.upnp_messages nat.gateway_answer nat.natpmp nat.pcp nat.lease_keeper "
-    "nat.upnp_keeper nat.gateway_session "
+    "nat.upnp_keeper nat.gateway_session nat.keeping "
     "nat.stun nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
     "nat.punch_plan nat.punch_packet nat.punch nat.punch_gate nat.connection_info nat.meeting nat.tcp_punch nat.outgoing "
     "transport.utp.connection transport.utp.multiplexer"

@@ -21,6 +21,7 @@ ELSEWHERE = {
     "manager_core": "manager/test_stop.py",
     "nat": "test_layers.py",
     "nat.gateway_answer": "nat/test_pcp.py",
+    "nat.keeping": "nat/test_lease_keeper.py",
     "nat.mapper_loop": "nat/test_port_mapper.py",
     "transport": "test_layers.py",
     "transport.utp": "transport/utp/test_utp_socket.py",

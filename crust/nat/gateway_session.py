@@ -11,7 +11,8 @@ from typing import Final
 
 from crust.endpoint import Port, Protocol
 from crust.nat.gateway_answer import TCP
-from crust.nat.lease_keeper import LEASE, LeaseKeeper, Status, transport_of
+from crust.nat.keeping import LEASE, Status
+from crust.nat.lease_keeper import LeaseKeeper, transport_of
 from crust.nat.mapping_report import GatewayReport, Method, hidden_behind
 from crust.nat.natpmp import NatPmp
 from crust.nat.paths import Path

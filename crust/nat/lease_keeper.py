@@ -4,7 +4,6 @@ One request is under way at a time: a router at home has a small CPU, and none o
 rhythm of RFC 6886 section 3.1 for both protocols, because the router is one hop away and the next method waits.
 """
 
-import enum
 import logging
 import os
 from collections import Counter
@@ -15,40 +14,25 @@ from typing import Final
 from crust.endpoint import Endpoint, Port, Protocol
 from crust.errors import Malformed
 from crust.nat.gateway_answer import TCP, UDP, Answer, Dialect, Kind, Outcome, Seen
+from crust.nat.keeping import (
+    ERROR_PAUSE,
+    FIRST_WAIT,
+    FORGET_PAUSE,
+    LEASE,
+    MAX_LEASE,
+    MIN_RENEWAL,
+    NEVER,
+    TRIES_ENDING,
+    TRIES_KNOWN,
+    TRIES_UNKNOWN,
+    Status,
+)
 from crust.nat.mapping_report import Mapping
 from crust.nat.pcp import NONCE_SIZE
 
 log = logging.getLogger("crust.nat")
 
-LEASE: Final = 3600
-"""Seconds asked for: what a crash leaves open closes within the hour. (RFC 6886 section 3.3 recommends 7200.)"""
-FIRST_WAIT: Final = 0.25
-"""Seconds before a request is repeated, doubled each time; RFC 6886 section 3.1."""
-TRIES_UNKNOWN: Final = 3
-"""Times that a router is asked which has never answered: 1.75 s, then the next method has its turn."""
-TRIES_KNOWN: Final = 9
-"""Times that one is asked which has: 127.75 s, as in the same section."""
-TRIES_ENDING: Final = 3
-"""Times that it is asked to end a mapping."""
-MIN_RENEWAL: Final = 15.0
-"""Seconds between two requests for one mapping, however short a lease a router gives."""
-MAX_LEASE: Final = 86_400.0
-"""Seconds that we believe in at most; RFC 6887 section 15."""
-ERROR_PAUSE: Final = 300.0
-"""Seconds before a mapping that was refused for now is asked for again."""
-FORGET_PAUSE: Final = 5.0
-"""Seconds between two rounds of asking for everything anew: announcements are easily forged."""
-
-NEVER: Final = float("inf")
 _HOPELESS: Final = (Outcome.REFUSED, Outcome.UNSUPPORTED, Outcome.ANOTHER_NAT, Outcome.NOT_UNDERSTOOD)
-
-
-class Status(enum.Enum):
-    """Whether a method works."""
-
-    ASKING = enum.auto()
-    WORKING = enum.auto()
-    FAILED = enum.auto()
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import Final
 from crust.endpoint import Endpoint, Port
 from crust.errors import Malformed
 from crust.nat import ssdp
-from crust.nat.lease_keeper import ERROR_PAUSE, FORGET_PAUSE, LEASE, MAX_LEASE, MIN_RENEWAL, NEVER, Status
+from crust.nat.keeping import ERROR_PAUSE, FORGET_PAUSE, LEASE, MAX_LEASE, MIN_RENEWAL, NEVER, Status
 from crust.nat.mapping_report import Mapping, Method
 from crust.nat.upnp_messages import Answer, Call, Given, Wish
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from crust.endpoint import Endpoint, Port
 from crust.nat.gateway_session import GATEWAY_RETRY, RESTART_PAUSE, GatewaySession, Way
-from crust.nat.lease_keeper import LEASE, NEVER
+from crust.nat.keeping import LEASE, NEVER
 from crust.nat.mapping_report import Method
 from crust.nat.paths import Path
 from crust.nat.upnp_messages import Answer, Given

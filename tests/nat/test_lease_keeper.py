@@ -6,16 +6,8 @@ import pytest
 
 from crust.endpoint import Endpoint, Port
 from crust.nat.gateway_answer import Dialect
-from crust.nat.lease_keeper import (
-    ERROR_PAUSE,
-    FORGET_PAUSE,
-    LEASE,
-    MAX_LEASE,
-    MIN_RENEWAL,
-    NEVER,
-    LeaseKeeper,
-    Status,
-)
+from crust.nat.keeping import ERROR_PAUSE, FORGET_PAUSE, LEASE, MAX_LEASE, MIN_RENEWAL, NEVER, Status
+from crust.nat.lease_keeper import LeaseKeeper
 from crust.nat.natpmp import NatPmp
 from crust.nat.pcp import Pcp
 from tests.nat.gateway_fakes import TCP, UDP, FakeRouter, natpmp_mapping, pcp_answer

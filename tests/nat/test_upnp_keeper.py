@@ -6,7 +6,7 @@ import pytest
 
 from crust.endpoint import Endpoint, Port
 from crust.nat import ssdp
-from crust.nat.lease_keeper import ERROR_PAUSE, LEASE, NEVER, Status
+from crust.nat.keeping import ERROR_PAUSE, LEASE, NEVER, Status
 from crust.nat.upnp_keeper import ROUTER_GRACE, SEARCH_TIME, UpnpKeeper
 from crust.nat.upnp_messages import Answer, Call, Given, Wish
 from tests.nat.test_ssdp import answer as ssdp_answer
