@@ -1,6 +1,7 @@
 """Tracer connections in the manager: off unless allowed, as good as others, and never in the way of a proven peer."""
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from crust.identity import UnprovenPeerId
 from crust.transport.framing import CHOOSE, CHOSEN, HEADER, control_frame, message_frame
 from crust.transport.masking import network_keys
 from crust.transport.tracer_hello import TracerInitiator, TracerResponder
-from tests.manager.helpers import LOOPBACK, Node, Nodes, join, two_identities, wait_until
+from tests.manager.helpers import LOOPBACK, Node, Nodes, in_parallel, join, two_identities, wait_until
 from tests.manager.wire import PATIENCE
 
 TRACER = {"tcp_port": None, "tracer_port": 0, "allow_tracer": True}
@@ -56,6 +57,14 @@ class Impostor:
         assert word & 0xFF == CHOOSE, f"frame 0x{word & 0xFF:02x}"
         self.socket.recv(word >> 8, socket.MSG_WAITALL)
         self.socket.sendall(control_frame(CHOSEN, {"serial": self.serial}))
+
+    def flood(self) -> None:
+        """Send until that is not possible any more."""
+        try:
+            while True:
+                self.socket.sendall(message_frame(b"noise") * 100)
+        except OSError:
+            pass
 
     def rest(self) -> bytes:
         """All that is still to come, to the end."""
@@ -196,10 +205,14 @@ def test_the_genuine_peer_takes_the_place_of_a_claim(
     at = victim.link(false)
     impostor.socket.sendall(message_frame(b"a lie"))
     victim.expect_messages(false, [b"a lie"])
+    flood = threading.Thread(target=impostor.flood, name="test-flood")
+    flood.start()
 
     genuine = nodes.make(identity=other)
     genuine.connect(door(victim, Protocol.TCP))
     victim.link(genuine)
+    flood.join(PATIENCE)
+    assert not flood.is_alive()
     (loss,) = victim.losses(false)
     assert loss == Event.LostConnection(at, false, loss.reason)
     assert "unproven" in loss.reason
@@ -232,6 +245,20 @@ def test_honest_nodes_end_with_the_proven_connection(nodes: Nodes) -> None:
         second.link(first)
         for node, peer in ((first, second), (second, first)):
             wait_until(lambda node=node, peer=peer: [i.peer_id for i in node.manager.connections()] == [peer.id])
+
+
+def test_both_dial_each_other_in_every_way_at_once(nodes: Nodes) -> None:
+    for turn in range(5):
+        first, second = nodes.make(**BOTH), nodes.make(**BOTH)
+        ways = [door(second, Protocol.TRACER), door(second, Protocol.TCP)]
+        back = [door(first, Protocol.TRACER), door(first, Protocol.TCP)][:: -1 if turn % 2 else 1]
+        pairs = ((first, way) for way in ways), ((second, way) for way in back)
+        in_parallel([lambda pair=pair: [node.connect(way) for node, way in pair] for pair in pairs])
+        for node, peer in ((first, second), (second, first)):
+            node.link(peer)
+            wait_until(lambda node=node, peer=peer: [i.peer_id for i in node.manager.connections()] == [peer.id])
+            node.send(node.link(peer), b"here")
+            peer.expect_messages(node, [b"here"])
 
 
 def test_what_leads_to_a_proven_connection_stays_with_it(nodes: Nodes) -> None:
