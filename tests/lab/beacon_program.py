@@ -1,22 +1,18 @@
 """A beacon in a node that obeys line by line: ``python -m tests.lab.beacon_program PORT NETWORK``.
 
 start            -> when: begins to listen and to seek
-connect          -> when: the same with a manager, which dials whatever is found
 peers N SECONDS  -> {peer: [when, host, ...]} of those found, once there are N or the time is over
-connected N SECONDS -> {peer: [when]} of those connected
 counters         -> what the beacon counted
 
 Peers are named by the first eight digits of their ids. Times are those of a clock that all nodes of a lab share.
 """
 
 import json
-import queue
 import sys
 import threading
-from collections.abc import Callable
 from typing import Any
 
-from crust import Config, ConnectionManager, Event, Identity, Protocol, clock
+from crust import Config, Identity, clock
 from crust.discovery.beacon import Beacon
 from crust.discovery.beacon_packet import Announcement
 from crust.discovery.contact import Contact
@@ -54,49 +50,25 @@ class Obeying:
         self.beacon = Beacon(self.config, lambda: self.about, self._found)
         self.changed = threading.Condition()
         self.peers: dict[str, list[Any]] = {}
-        self.connected: dict[str, list[Any]] = {}
-        self.manager: ConnectionManager | None = None
 
     def _found(self, contact: Contact) -> None:
         with self.changed:
             self.peers.setdefault(str(contact.peer_id), [clock.now()]).append(contact.endpoints[0].host)
             self.changed.notify_all()
-        if self.manager is not None:
-            self.manager.connect(contact.endpoints)
 
-    def _listen(self) -> None:
-        events: queue.Queue[Any] = queue.Queue()
-        self.manager = ConnectionManager(events, self.config.replace(beacon_port=None), identity=self.identity)
-        ports = {port.protocol: port.port for port in self.manager.start_listening()}
-        self.about = Announcement(self.identity.peer_id, ports[Protocol.TCP], ports[Protocol.UTP])
-        threading.Thread(target=self._take_events, args=[events], daemon=True).start()
-
-    def _take_events(self, events: queue.Queue[Any]) -> None:
-        while True:
-            event = events.get()
-            if isinstance(event, Event.NewConnection):
-                with self.changed:
-                    self.connected[str(event.peer_id)] = [clock.now()]
-                    self.changed.notify_all()
-
-    def _wait(self, which: dict[str, list[Any]], count: str, seconds: str) -> dict[str, list[Any]]:
-        enough: Callable[[], bool] = lambda: len(which) >= int(count)  # noqa: E731
+    def _wait(self, count: str, seconds: str) -> dict[str, list[Any]]:
         with self.changed:
-            self.changed.wait_for(enough, float(seconds))
-            return dict(which)
+            self.changed.wait_for(lambda: len(self.peers) >= int(count), float(seconds))
+            return dict(self.peers)
 
     def do(self, words: list[str]) -> Any:
         match words:
-            case ["start" | "connect" as how]:
-                if how == "connect":
-                    self._listen()
+            case ["start"]:
                 when = clock.now()
                 self.beacon.start()
                 return when
             case ["peers", count, seconds]:
-                return self._wait(self.peers, count, seconds)
-            case ["connected", count, seconds]:
-                return self._wait(self.connected, count, seconds)
+                return self._wait(count, seconds)
             case ["counters"]:
                 return self.beacon.counters
         sys.exit(f"not understood: {words}")
@@ -109,8 +81,6 @@ def main() -> None:
     for line in sys.stdin:
         say(json.dumps(obeying.do(line.split())))
     obeying.beacon.stop()
-    if obeying.manager is not None:
-        obeying.manager.stop(timeout=1.0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""`crust.discovery.beacon` on real networks: broadcast and multicast over bridges, several interfaces, changes."""
+"""`crust.discovery.beacon` on real networks: broadcast and multicast over bridges, several interfaces, changes. Whole
+managers are in `test_finding.py`."""
 
 import random
 import sys
@@ -24,13 +25,13 @@ def host(lab: Lab, number: int, into: Node) -> Node:
     return node
 
 
-def start_at_random_times(remotes: list[Remote], how: str, seed: int) -> float:
+def start_at_random_times(remotes: list[Remote], seed: int) -> float:
     """Start all within two seconds; when the last one was."""
     rng = random.Random(seed)
     when = 0.0
     for remote in remotes:
         threading.Event().wait(rng.uniform(0, 2 / len(remotes)))
-        when = remote.ask(how)
+        when = remote.ask("start")
     return when
 
 
@@ -39,8 +40,8 @@ def test_ten_hosts_without_any_address_find_each_other(lab: Lab) -> None:
     wire = switch(lab, "wire")
     ours = [Remote(host(lab, number, wire)) for number in range(1, 11)]
     others = [Remote(host(lab, number, wire), network="other") for number in range(11, 14)]
-    start_at_random_times(others, "start", 1)
-    last = start_at_random_times(ours, "start", 2)
+    start_at_random_times(others, 1)
+    last = start_at_random_times(ours, 2)
     for remotes in (ours, others):
         names = {remote.name for remote in remotes}
         for remote in remotes:
@@ -48,15 +49,6 @@ def test_ten_hosts_without_any_address_find_each_other(lab: Lab) -> None:
             assert set(found) == names - {remote.name}
             assert max(when for when, *_ in found.values()) < last + SOON
     assert ours[0].ask("counters")["foreign"] > 0
-
-
-def test_ten_hosts_are_connected_to_three_others_within_three_seconds(lab: Lab) -> None:
-    wire = switch(lab, "wire")
-    remotes = [Remote(host(lab, number, wire)) for number in range(1, 11)]
-    last = start_at_random_times(remotes, "connect", 3)
-    for remote in remotes:
-        times = sorted(when for [when] in remote.ask("connected", 3, PATIENCE).values())
-        assert times[2] < last + SOON
 
 
 def test_a_host_with_two_interfaces_is_found_on_both(lab: Lab) -> None:
@@ -68,7 +60,7 @@ def test_a_host_with_two_interfaces_is_found_on_both(lab: Lab) -> None:
     plug(one, "eth0", left, "10.0.1.2/24")
     plug(other, "eth0", right, "10.0.2.2/24")
     remotes = [Remote(node) for node in (one, middle, other)]
-    last = start_at_random_times(remotes, "start", 4)
+    last = start_at_random_times(remotes, 4)
     found = [remote.ask("peers", count, PATIENCE) for remote, count in zip(remotes, (1, 2, 1), strict=True)]
     assert [set(each) for each in found] == [{remotes[1].name}, {remotes[0].name, remotes[2].name}, {remotes[1].name}]
     assert all(when < last + SOON for each in found for when, *_ in each.values())
@@ -140,7 +132,7 @@ def test_processes_of_one_host_and_another_host_all_find_each_other(lab: Lab) ->
     wire = switch(lab, "wire")
     crowd, alone = host(lab, 1, wire), host(lab, 2, wire)
     remotes = [Remote(crowd), Remote(crowd), Remote(crowd), Remote(alone)]
-    last = start_at_random_times(remotes, "start", 5)
+    last = start_at_random_times(remotes, 5)
     for remote in remotes:
         found = remote.ask("peers", 3, PATIENCE)
         assert set(found) == {other.name for other in remotes} - {remote.name}
@@ -159,7 +151,7 @@ def test_processes_of_a_machine_without_a_network_find_each_other(lab: Lab) -> N
 def test_a_scan_lists_who_answers_and_tells_nobody_of_itself(lab: Lab) -> None:
     wire = switch(lab, "wire")
     remotes = [Remote(host(lab, number, wire)) for number in (1, 2, 3)]
-    start_at_random_times(remotes, "start", 6)
+    start_at_random_times(remotes, 6)
     for remote in remotes:
         remote.ask("peers", 2, PATIENCE)
     code = """
