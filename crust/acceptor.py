@@ -130,10 +130,10 @@ class Acceptor:
         node: for the handshakes.
         config: for the bounds.
         inbox: the manager's, for what comes of it.
-        refuses: whether an address is not welcome; asked before anything is spent on it.
+        refuses: whether whoever is there is not welcome; asked before anything is spent on them.
     """
 
-    def __init__(self, node: Node, config: Config, inbox: Inbox, refuses: Callable[[str], bool]) -> None:
+    def __init__(self, node: Node, config: Config, inbox: Inbox, refuses: Callable[[Endpoint], bool]) -> None:
         self.node = node
         self.config = config
         self.inbox = inbox
@@ -221,7 +221,7 @@ class Acceptor:
         for sock in self._utp:
             try:
                 for _ in range(MAX_ACCEPTS):
-                    self._enter(sock.accept(0.0))
+                    self._admit_stream(sock.accept(0.0))
                 self._wake()  # there may be more; the other listeners have their turn first
             except TimedOut:
                 continue
@@ -264,7 +264,7 @@ class Acceptor:
 
     def _admit(self, sock: socket.socket, remote: Endpoint) -> None:
         try:
-            if self._refuses(remote.host):
+            if self._refuses(remote):
                 sock.close()
                 return
             stream = TcpStream(sock, remote)
@@ -273,6 +273,13 @@ class Acceptor:
             sock.close()
             return
         self._enter(stream)
+
+    def _admit_stream(self, stream: Stream) -> None:
+        if self._refuses(stream.remote):  # by a function: by its address it would not have got so far
+            stream.abort()
+            stream.close()
+        else:
+            self._enter(stream)
 
     def _enter(self, stream: Stream) -> None:
         """A stranger has come: into the handshake."""

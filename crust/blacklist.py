@@ -4,7 +4,7 @@ import ipaddress
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError, EndpointError
@@ -14,8 +14,8 @@ from crust.networks import Network, NetworkSet, address_of, network_of, text_of
 log = logging.getLogger("crust.blacklist")
 
 Predicate: TypeAlias = Callable[[Endpoint, PeerId | None], bool]
-"""Decides about somebody at an endpoint; the peer id is ``None`` where it is not known yet. Any thread may call it, so it
-has to be quick and safe for threads. What it raises is logged once and counts as ``False``."""
+"""Decides about somebody at an endpoint; the peer id is ``None`` where it is not known yet. Any thread may call it, so
+it has to be quick and safe for threads. What it raises is logged once and counts as ``False``."""
 Entry: TypeAlias = (
     PeerId
     | Endpoint
@@ -30,9 +30,6 @@ Entry: TypeAlias = (
 network, text that is one of these, or a `Predicate`."""
 Known: TypeAlias = PeerId | Network | Predicate
 """What an entry stands for."""
-
-REFUSED: Final = "the blacklist (or the list of those who alone may talk to it) of this node refuses it"
-"""Why a connection ends that was there before its peer was listed."""
 
 
 def read(entry: object) -> Known:

@@ -10,7 +10,7 @@ from crust.errors import ConfigError
 log = logging.getLogger("crust.blacklist")
 
 FILE_CHECK: Final = 5.0
-"""Seconds between looks whether the file has changed: soon enough for whoever edits it, and nothing to notice otherwise."""
+"""Seconds between looks whether the file has changed: soon enough for whoever edits it."""
 MAX_FILE: Final = 8 * 1024 * 1024
 """Bytes of the file: some hundred thousand networks, read in a second or two; more is the wrong file."""
 
@@ -53,14 +53,15 @@ class BlacklistFile:
         try:
             with open(self._path, "rb") as source:
                 data = source.read(MAX_FILE + 1)
-            if len(data) > MAX_FILE:
-                raise ConfigError(f"{self._path}: a blacklist of more than {MAX_FILE} bytes: is that the right file?")
+        except OSError as error:
+            raise ConfigError(f"{self._path}: the blacklist cannot be read: {error.strerror or error}") from error
+        if len(data) > MAX_FILE:
+            raise ConfigError(f"{self._path}: a blacklist of more than {MAX_FILE} bytes: is that the right file?")
+        try:
             return parse(data.decode("utf-8-sig"), self._path)
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             raise ConfigError(f"{self._path}, line {line}: is not UTF-8 text") from None
-        except OSError as error:
-            raise ConfigError(f"{self._path}: the blacklist cannot be read: {error.strerror or error}") from error
 
     def news(self) -> Rules | None:
         """What stands there now, if the file has changed since it was looked at last and can be understood.

@@ -65,6 +65,8 @@ class Surroundings:
     """Whether contacts may turn up although none is known."""
     round_begins: Callable[[], None]
     """Called before each round: the time to gather contacts."""
+    refuses: Callable[[Entry], bool] = lambda entry: False
+    """Whether a contact is unwelcome."""
 
 
 class Bootstrapper:
@@ -309,6 +311,9 @@ class Bootstrapper:
         if self._around.is_connected(entry):
             self._book.connected(entry, "connected already")
             race.won += 1
+            return
+        if self._around.refuses(entry):
+            self._book.failed(entry, "it is on the blacklist", now())
             return
         fresh = [each for each in self._book.usable(entry) if look or each not in self._tried]
         if not fresh:

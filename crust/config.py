@@ -54,6 +54,11 @@ class Config:
     """Secret of a closed network, 16 to 1024 bytes: who does not have it gets no byte of an answer. In YAML (and here)
     also text: a passphrase, or ``hex:`` and hexadecimal digits. A weak one can be guessed; take 32 random bytes."""
 
+    blacklist_file: str | None = None
+    """File with peers and addresses that are not talked to, one on each line: peer ids, IP addresses, networks such as
+    192.0.2.0/24; # begins a comment. It is looked at every few seconds, and read again when it has changed. ``None``
+    for none."""
+
     allow_tracer: bool = False
     """Whether tracer connections are made and accepted. They are neither encrypted nor authenticated."""
 
@@ -177,7 +182,7 @@ class Config:
         directory = os.path.dirname(os.path.abspath(name))
         places: dict[str, Any] = {
             key: os.path.join(directory, os.path.expanduser(given))
-            for key in ("identity_file", "cache_file")
+            for key in ("identity_file", "cache_file", "blacklist_file")
             if (given := getattr(config, key)) is not None
         }
         return dataclasses.replace(config, **places)

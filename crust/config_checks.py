@@ -186,6 +186,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "identity_file": _file,
     "target_connections": _whole(0, _MOST_THREADS),
     "cache_file": _file,
+    "blacklist_file": _file,
     "bootstrap_cache": _flag,
     "stun_servers": _tuple_of(_server, "host:port, as in stun.example.org:3478"),
     "upnp": _flag,

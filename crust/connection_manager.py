@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from crust import capture, notices
-from crust.blacklist import Blacklist, Entry
+from crust.admission import Admission
+from crust.blacklist import Entry
 from crust.bootstrap_status import BootstrapStatus
 from crust.clock import Deadline
 from crust.config import Config
@@ -44,7 +45,7 @@ _LAST_RESORT_LINGER: Final = 2.0
 """Seconds that a manager which nobody stopped gets to deliver what is queued when the interpreter ends."""
 
 
-class ConnectionManager:
+class ConnectionManager(Admission):
     """Encrypted connections to peers, reported as events on a queue.
 
     Every method may be called from any thread; none blocks, except `send` with a ``timeout``, `start_listening` (which
@@ -58,10 +59,11 @@ class ConnectionManager:
         config: settings; ``None`` for the defaults.
         identity: who this node is; ``None`` for the identity file of the configuration, or else for a new identity.
         fallback_endpoints: contacts for `bootstrap`, beside those of the configuration.
-        blacklist: peer ids, endpoints, IP addresses or CIDR networks that are not talked to.
+        blacklist: who is not talked to; see `blacklist`.
+        only: who alone is talked to; see `allow_only`. ``None`` for everybody.
 
     Raises:
-        ConfigError: an argument is wrong.
+        ConfigError: an argument is wrong, or the blacklist file of the configuration.
         IdentityError: the identity file of the configuration cannot be used.
     """
 
@@ -73,6 +75,7 @@ class ConnectionManager:
         identity: Identity | None = None,
         fallback_endpoints: Iterable[Endpoint] = (),
         blacklist: Iterable[Entry] = (),
+        only: Iterable[Entry] | None = None,
     ) -> None:
         if not callable(getattr(events, "put", None)):
             raise ConfigError(f"events is {events!r}, which has no put(): pass crust.channel() or queue.Queue()")
@@ -83,7 +86,7 @@ class ConnectionManager:
             identity = Identity.load(file) if file is not None else Identity()
         self._identity = identity
         self._fallback = _endpoints(fallback_endpoints, "fallback_endpoints")
-        self._blacklist = Blacklist(blacklist)
+        super().__init__(self._config, blacklist, only)
         self._lock = threading.Lock()  # guards the three below
         self._core: ManagerCore | None = None
         self._stopped = False
@@ -118,7 +121,9 @@ class ConnectionManager:
                 is_replay=ReplayFilter(),
                 capture=capture.from_environment(),
             )
-            self._core = ManagerCore(node, self._config, self._events, self._blacklist, self._fallback)
+            self._core = ManagerCore(
+                node, self._config, self._events, self._blacklist, self._fallback, self._blacklist_file
+            )
             _running.add(self._core)
             weakref.finalize(self, _abandon, self._core).atexit = False  # at exit, _stop_all waits for delivery
         return self._core

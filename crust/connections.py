@@ -261,6 +261,15 @@ class Connections:
         else:
             connection.abort()
 
+    def cast_out(self, refuses: Callable[[Endpoint, PeerId], bool], reason: str) -> None:
+        """End all connections with those who are not welcome any more, at once, also those that are read to the end."""
+        for connection in list(self._all):
+            if refuses(connection.endpoint, connection.peer_id):
+                if connection.started:
+                    self._lose(connection, reason)
+                else:
+                    self._disinherit(connection)
+
     def drop(self, endpoint: Endpoint) -> None:
         """End a connection as the user wishes."""
         connection = self.routes.get(endpoint)

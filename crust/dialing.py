@@ -51,7 +51,7 @@ class Dialer:
         decide: what becomes of a candidate.
         connection_with: the live connection with a peer, if there is one.
         add_aliases: lets more endpoints lead to a connection.
-        refuses: whether an address is not welcome.
+        refuses: whether whoever is at an address is not welcome.
         utp: the UDP sockets to dial from.
     """
 
@@ -64,7 +64,7 @@ class Dialer:
         decide: Callable[[Candidate], Verdict],
         connection_with: Callable[[PeerId], Connection | None],
         add_aliases: Callable[[Connection, set[Endpoint]], None],
-        refuses: Callable[[str], bool],
+        refuses: Callable[[Endpoint], bool],
         utp: UtpPorts,
     ) -> None:
         self._node = node
@@ -285,7 +285,7 @@ class Dialer:
     def _problem_with(self, target: Endpoint) -> str | None:
         if target.protocol is Protocol.TRACER and not self._config.allow_tracer:
             return TRACER_OFF
-        if self._refuses(target.host):
+        if self._refuses(target):
             return "that address is on the blacklist"
         if not target.port:
             return "port 0 cannot be connected to"

@@ -99,6 +99,7 @@ class Finder:
             alone=lambda: not connections.live,
             hopeful=lambda: self._cache.opening or (self.lan.possible and not config.override_default_bootstrap),
             round_begins=self._gather,
+            refuses=lambda entry: entry.peer_id is not None and blacklist.has_peer(entry.peer_id),
         )
         self._bootstrapper = Bootstrapper(config, self._book, dialer, timers, around)
         self.handlers: dict[type, Callable[[Any], None]] = {
@@ -207,12 +208,8 @@ class Finder:
 
     def _wanted(self, contact: Contact) -> bool:
         """Whether somebody that others told of is to be dialled at all."""
-        unwelcome = contact.peer_id is not None and self._blacklist.has_peer(contact.peer_id)
-        return not (
-            unwelcome
-            or contact.peer_id == self._own_id
-            or any(self._blacklist.has_address(endpoint.host) for endpoint in contact.endpoints)
-        )
+        unwelcome = self._blacklist.refuses_contact(contact.endpoints, contact.peer_id)
+        return not unwelcome and contact.peer_id != self._own_id
 
     def _is_connected(self, entry: Entry) -> bool:
         if entry.peer_id is not None and self._connections.with_peer(entry.peer_id) is not None:
@@ -225,7 +222,9 @@ class Finder:
         for entry in self._book.entries():
             usable = self._book.usable(entry)
             if usable and entry.peer_id is not None and not entry.failures and moment >= entry.not_before:
-                yield Contact(usable, entry.peer_id, entry.source)
+                contact = Contact(usable, entry.peer_id, entry.source)
+                if self._wanted(contact):
+                    yield contact
 
     # --- this node's own addresses --------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from crust import attempts, notices
 from crust.acceptor import Acceptor
 from crust.attempts import Job, Race
 from crust.blacklist import Blacklist
+from crust.blacklist_file import BlacklistFile
 from crust.clock import Deadline, now
 from crust.config import Config
 from crust.connection import Connection, PeerSaid, ReaderEnded, WriterEnded
@@ -30,6 +31,7 @@ from crust.event import (
     Stopped,
 )
 from crust.finder import Finder
+from crust.gatekeeper import Gatekeeper
 from crust.limits import MAX_WAITING_CONNECTS
 from crust.negotiate import Established, Node, Refused
 from crust.notices import Ask
@@ -56,10 +58,17 @@ class ManagerCore:
         events: the user's queue.
         blacklist: who is not talked to.
         fallback: contacts for ``bootstrap()``, beside those of the configuration.
+        blacklist_file: the file of the blacklist, if it has one.
     """
 
     def __init__(
-        self, node: Node, config: Config, events: Any, blacklist: Blacklist, fallback: tuple[Endpoint, ...] = ()
+        self,
+        node: Node,
+        config: Config,
+        events: Any,
+        blacklist: Blacklist,
+        fallback: tuple[Endpoint, ...] = (),
+        blacklist_file: BlacklistFile | None = None,
     ) -> None:
         self.inbox = notices.Inbox()
         self.stopped = threading.Event()
@@ -83,7 +92,7 @@ class ManagerCore:
         self.utp = UtpPorts(config, blacklist.has_address)
         """The UDP sockets; any thread may open more."""
         self._linger = Deadline(0.0)
-        self._acceptor = Acceptor(node, config, self.inbox, blacklist.has_address)
+        self._acceptor = Acceptor(node, config, self.inbox, blacklist.refuses_at)
         self._dialer = Dialer(
             node,
             config,
@@ -92,7 +101,7 @@ class ManagerCore:
             decide=self._decide,
             connection_with=self._connections.with_peer,
             add_aliases=self._connections.add_aliases,
-            refuses=blacklist.has_address,
+            refuses=blacklist.refuses_at,
             utp=self.utp,
         )
         self.finder = Finder(
@@ -106,6 +115,7 @@ class ManagerCore:
             fallback,
             self._emit,
         )
+        self._gate = Gatekeeper(blacklist, blacklist_file, self._timers, self._connections)
         self._stopping = False
         self._bootstrapped: WeakKeyDictionary[Connection, Race] = WeakKeyDictionary()
         self._unread = 0  # messages that came during stop() and found no reader
@@ -128,6 +138,7 @@ class ManagerCore:
             WriterEnded: self._connections.writer_ended,
             PeerSaid: self._connections.peer_said,
             **self.finder.handlers,
+            **self._gate.handlers,
         }
         self.thread = start_thread("manager", self._run)
 
@@ -203,14 +214,15 @@ class ManagerCore:
             question.answer.put(self._decide(question.candidate))
 
     def _decide(self, candidate: Candidate) -> Verdict:
-        if self._blacklist.has_peer(candidate.peer_id):
+        if candidate.endpoint is not None and self._blacklist.refuses(candidate.endpoint, candidate.peer_id):
             return Verdict.REFUSED
         if self._outlet.waiting > MAX_WAITING_CONNECTS:
             return Verdict.FULL  # the user reads no events: each newcomer would add more
         return self._connections.decide(candidate)
 
     def _on_promoted(self, notice: notices.Promoted) -> None:
-        self._go_live(notice.established, bootstrap=False)
+        if not self._gate.turns_away(notice.established):
+            self._go_live(notice.established, bootstrap=False)
 
     def _go_live(self, established: Established, bootstrap: bool) -> Connection | None:
         connection = self._connections.go_live(established, bootstrap)
@@ -236,6 +248,10 @@ class ManagerCore:
     def _on_attempt_succeeded(self, notice: attempts.AttemptSucceeded) -> None:
         attempt, established = notice.attempt, notice.established
         if self._dialer.succeeded(notice):
+            if self._gate.turns_away(established):
+                error = Refused("that peer is on the blacklist", established.candidate.peer_id)
+                self._dialer.failed(attempts.AttemptFailed(attempt, error, None))
+                return
             connection = self._go_live(established, attempt.job.bootstrap)
             if connection is None:
                 text = "another connection with that peer, or of that name, took its place"
@@ -279,6 +295,7 @@ class ManagerCore:
         if not self._stopping:
             self._stopping = True
             self.finder.stop()
+            self._gate.stop()
             self._dialer.stop()
             self._acceptor.stop()
             self._linger = Deadline(notice.linger)

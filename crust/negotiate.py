@@ -144,7 +144,7 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
         ) from error
     rtt = now() - asked_at
     hello = handshake.peer_hello
-    candidate = Candidate(handshake.peer_id, stream.remote.host, hello.session, began)
+    candidate = Candidate(handshake.peer_id, stream.remote.host, hello.session, began, endpoint=stream.remote)
     verdict = ask(candidate)
     if verdict in _REFUSALS:
         raise _refused_here(verdict, candidate)
@@ -190,7 +190,13 @@ def negotiate_incoming(
         rtt = now() - answered_at
     hello = handshake.peer_hello
     candidate = Candidate(
-        handshake.peer_id, stream.remote.host, hello.session, began, peer_serial=hello.serial, peer_alone=hello.alone
+        handshake.peer_id,
+        stream.remote.host,
+        hello.session,
+        began,
+        peer_serial=hello.serial,
+        peer_alone=hello.alone,
+        endpoint=stream.remote,
     )
     link = _link(stream, handshake, node)
     verdict = ask(candidate)

@@ -87,6 +87,11 @@ class Drop:
 
 
 @dataclass(slots=True, eq=False)
+class Unwelcome:
+    """The blacklist has changed: connections with those who are on it now are to end."""
+
+
+@dataclass(slots=True, eq=False)
 class Stop:
     """``stop()`` was called, or the manager was forgotten."""
 

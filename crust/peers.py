@@ -28,6 +28,7 @@ import enum
 from collections import Counter
 from dataclasses import dataclass, field
 
+from crust.endpoint import Endpoint
 from crust.identity import PeerId
 
 
@@ -71,6 +72,8 @@ class Candidate:
     """Whether we had no other connection with the peer when it was registered."""
     live: bool = False
     """Whether it was chosen and handed to its threads."""
+    endpoint: Endpoint | None = None
+    """Where the peer is, for those who look whether it is welcome."""
 
 
 @dataclass(slots=True)

@@ -33,7 +33,9 @@ class Listening:
     def __init__(self, refuses: Callable[[str], bool] = lambda host: False, **settings: Any) -> None:
         self.lesser, self.greater = two_identities()
         self.inbox = Inbox()
-        self.acceptor = Acceptor(node(self.lesser), Config(**settings), self.inbox, refuses)
+        self.acceptor = Acceptor(
+            node(self.lesser), Config(**settings), self.inbox, lambda endpoint: refuses(endpoint.host)
+        )
         self.listener = listen(LOCAL, 0)
         self.utp = UtpSocket((LOCAL, 0), accepting=False, refuses=refuses)
         self.address: tuple[str, int] = self.listener.getsockname()

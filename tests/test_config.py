@@ -109,6 +109,7 @@ def test_equal_settings_are_equal_and_hash_alike() -> None:
         ("identity_file", 7),
         ("cache_file", "nul\0"),
         ("cache_file", Path),
+        ("blacklist_file", ["192.0.2.1"]),
         ("stun_servers", ["stun.example.org"]),
         ("stun_servers", ["udp://stun.example.org:3478"]),
         ("stun_servers", ["stun.example.org:0"]),
@@ -400,10 +401,11 @@ def test_a_file_is_loaded_and_its_places_are_relative_to_it(tmp_path: Path, monk
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     file = tmp_path / "app.crust.yaml"
-    file.write_bytes(b"\xef\xbb\xbfidentity_file: keys/me\r\ncache_file: ~/cache\r\n")
+    file.write_bytes(b"\xef\xbb\xbfidentity_file: keys/me\r\ncache_file: ~/cache\r\nblacklist_file: bad\r\n")
     config = Config.load(file)
     assert config.identity_file == str(tmp_path / "keys" / "me")
     assert config.cache_file == str(tmp_path / "home" / "cache")
+    assert config.blacklist_file == str(file.parent / "bad")
 
 
 @pytest.mark.parametrize(

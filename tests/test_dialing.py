@@ -52,7 +52,7 @@ class Bench:
             decide=lambda candidate: self.verdict,
             connection_with=self.live.get,
             add_aliases=lambda connection, endpoints: self.aliases.append((connection, endpoints)),
-            refuses=self.blacklist.__contains__,
+            refuses=lambda endpoint: endpoint.host in self.blacklist,
             utp=UtpPorts(self.config, lambda host: False),
         )
 

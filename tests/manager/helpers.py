@@ -78,6 +78,7 @@ class Node:
         identity: who it is.
         fallback: contacts for ``bootstrap()``.
         blacklist: whom it does not talk to.
+        only: whom alone it talks to.
         listen: whether to listen at once.
     """
 
@@ -89,6 +90,7 @@ class Node:
         identity: Identity | None = None,
         fallback: Iterable[Endpoint] = (),
         blacklist: Iterable[Entry] = (),
+        only: Iterable[Entry] | None = None,
         listen: bool = True,
         **settings: Any,
     ) -> None:
@@ -100,6 +102,7 @@ class Node:
             identity=identity,
             fallback_endpoints=fallback,
             blacklist=blacklist,
+            only=only,
         )
         self.id = self.manager.identity.peer_id
         self._changed = threading.Condition()

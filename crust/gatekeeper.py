@@ -1,0 +1,68 @@
+"""`Gatekeeper`: ends connections with those who have become unwelcome. Belongs to the manager thread."""
+
+from collections.abc import Callable
+from typing import Final
+
+from crust import notices
+from crust.blacklist import Blacklist
+from crust.blacklist_file import FILE_CHECK, BlacklistFile
+from crust.clock import now
+from crust.connections import Connections
+from crust.negotiate import Established
+from crust.timers import Timer, Timers
+
+REASON: Final = "this node does not talk to that peer any more (blacklist, or allow_only)"
+"""Why a connection ends that was there before."""
+
+
+class Gatekeeper:
+    """See the module's text.
+
+    Args:
+        blacklist: who is unwelcome.
+        file: where some of them stand, if anywhere.
+        timers: the manager's.
+        connections: the manager's.
+    """
+
+    def __init__(
+        self, blacklist: Blacklist, file: BlacklistFile | None, timers: Timers, connections: Connections
+    ) -> None:
+        self._blacklist = blacklist
+        self._file = file
+        self._timers = timers
+        self._connections = connections
+        self._timer: Timer | None = None
+        self.handlers: dict[type, Callable[[notices.Unwelcome], None]] = {notices.Unwelcome: lambda _: self.look()}
+        self._look_later()
+
+    def look(self) -> None:
+        """End the connections with those who are not welcome now."""
+        self._connections.cast_out(self._blacklist.refuses, REASON)
+
+    def turns_away(self, established: Established) -> bool:
+        """Whether a connection that was about to begin is unwelcome by now; if so, it is over."""
+        candidate, stream = established.candidate, established.link.stream
+        if not self._blacklist.refuses(stream.remote, candidate.peer_id):
+            return False
+        self._connections.forsake(candidate)
+        stream.abort()
+        stream.close()
+        return True
+
+    def stop(self) -> None:
+        """Look at the file no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look_later(self) -> None:
+        if self._file is not None:
+            self._timer = self._timers.at(now() + FILE_CHECK, self._look_at_file)
+
+    def _look_at_file(self) -> None:
+        self._look_later()
+        assert self._file is not None
+        rules = self._file.news()
+        if rules is not None:
+            self._blacklist.replace_file(rules)
+            self.look()

@@ -1,0 +1,189 @@
+"""Whom a manager does not talk to, from the beginning or from now on: by id, address, network, function or file."""
+
+import os
+import queue
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crust import Config, ConfigError, ConnectionManager, Endpoint, Event, PeerId, gatekeeper
+from crust.gatekeeper import REASON
+from tests.manager.conftest import both_transports
+from tests.manager.helpers import LOOPBACK, SCALE, Node, Nodes, in_parallel, join, two_identities, wait_until
+
+
+def refusal(node: Node, other: Node | Endpoint) -> str:
+    """What comes of connecting where one is not welcome, or does not want to."""
+    failures = node.count["ConnectionFailed"]
+    node.connect(other)
+    failed = node.expect(Event.ConnectionFailed, failures + 1)
+    (reason,) = failed.reason.values()
+    return str(reason)
+
+
+def knock_in_vain(outcast: Node, host: Node) -> None:
+    """An outcast dials: it fails, or (where the outcast chooses) is over at once, and the host never tells of it."""
+    came, went = len(host.news), outcast.count["ConnectionFailed"] + outcast.count["LostConnection"]
+    outcast.connect(host)
+    outcast.wait(lambda node: node.count["ConnectionFailed"] + node.count["LostConnection"] > went)
+    assert len(host.news) == came
+
+
+@pytest.mark.parametrize(
+    ("transport", "by"),
+    [("tcp", by) for by in ("id", "address", "network", "endpoint", "function")] + [("utp", "id"), ("utp", "address")],
+    indirect=["transport"],
+)
+def test_a_connected_peer_goes_at_once_and_does_not_come_back(nodes: Nodes, by: str) -> None:
+    host, outcast = nodes.pair(dial_timeout=SCALE)
+    entries: dict[str, Any] = {
+        "id": outcast.id,
+        "address": LOOPBACK,
+        "network": "127.0.0.0/8",
+        "endpoint": host.link(outcast),
+        "function": lambda endpoint, peer_id: peer_id == outcast.id,
+    }
+    host.manager.blacklist(entries[by])
+    lost = host.expect(Event.LostConnection)
+    assert (lost.peer_id, lost.reason) == (outcast.id, REASON)
+    outcast.expect(Event.LostConnection)
+    assert "blacklist" in refusal(host, outcast)
+    knock_in_vain(outcast, host)
+    host.manager.unblacklist(entries[by])
+    assert host.manager.blacklisted() == []
+    host.connect(outcast)
+    host.wait(lambda node: len(node.news) == 2)
+
+
+def test_en_masse(nodes: Nodes) -> None:
+    """Ten thousand networks and a hundred ids at once: the two peers meant are gone, the third is served all the
+    same."""
+    host = nodes.make()
+    first, second, third = crowd = [nodes.make(listen=False) for _ in range(3)]
+    in_parallel([lambda peer=peer: join(peer, host) for peer in crowd])  # type: ignore[misc]
+    networks = [f"{10 + number // 65536}.{number // 256 % 256}.{number % 256}.0/24" for number in range(10_000)]
+    ids = [PeerId(number.to_bytes(32)) for number in range(1, 100)]
+    host.manager.blacklist(*networks, *ids, first.id, second.id)
+    for outcast in (first, second):
+        outcast.expect(Event.LostConnection)
+    host.wait(lambda node: node.count["LostConnection"] == 2)
+    third.send(third.link(host), b"still here")
+    host.expect_messages(third, [b"still here"])
+    assert len(host.manager.blacklisted()) == 10_101
+    host.manager.unblacklist(*host.manager.blacklisted())
+    assert host.manager.blacklisted() == []
+
+
+def test_whoever_is_about_to_connect_meanwhile_is_turned_away(nodes: Nodes) -> None:
+    """The list changes between the verdict and the first message: no connection, no event."""
+    host, outcast = nodes.make(), nodes.make(listen=False)
+    core = host.manager._started()
+    decide = core._connections.decide
+
+    def and_then_listed(candidate: Any) -> Any:
+        verdict = decide(candidate)
+        host.manager.blacklist(outcast.id)
+        return verdict
+
+    core._connections.decide = and_then_listed
+    outcast.connect(host)
+    wait_until(lambda: host.manager.blacklisted() and not core._connections._table)
+    wait_until(lambda: outcast.count["ConnectionFailed"] or outcast.count["LostConnection"])
+    assert not host.news
+
+
+def test_a_function_is_asked_before_the_handshake(nodes: Nodes) -> None:
+    """With no id; whoever it means gets no byte and costs no cryptography."""
+    asked: list[tuple[Endpoint, PeerId | None]] = []
+
+    def everybody(endpoint: Endpoint, peer_id: PeerId | None) -> bool:
+        asked.append((endpoint, peer_id))
+        return True
+
+    host, outcast = nodes.make(blacklist=[everybody]), nodes.make(listen=False, dial_timeout=5.0)
+    assert "the connection ended during the handshake" in refusal(outcast, host)
+    assert {peer_id for _, peer_id in asked} == {None}
+    assert "that address is on the blacklist" in refusal(host, Endpoint.tcp((LOOPBACK, 9)))
+
+
+@both_transports
+def test_nobody_but_these(nodes: Nodes) -> None:
+    lesser, greater = two_identities()
+    friend = nodes.make(identity=lesser)
+    host = nodes.make(only=[friend.id], dial_timeout=SCALE)
+    stranger = nodes.make(identity=greater, dial_timeout=SCALE)
+    join(friend, host)
+    knock_in_vain(stranger, host)
+    assert "blacklist" in refusal(host, stranger)
+    host.manager.allow_only(None)
+    join(stranger, host)
+    host.manager.allow_only([stranger.id])
+    assert host.expect(Event.LostConnection).peer_id == friend.id
+    host.manager.allow_only(["192.0.2.0/24"])
+    host.expect(Event.LostConnection, 2)
+    assert "blacklist" in refusal(host, friend)
+
+
+def test_a_peer_that_is_listed_is_not_looked_for(nodes: Nodes) -> None:
+    """Gossip tells of an outcast, and there are connections wanted: it is not dialled."""
+    outcast, middle = nodes.make(), nodes.make()
+    host = nodes.make(target_connections=2, blacklist=[outcast.id], bootstrap_cache=False)
+    join(outcast, middle)
+    join(host, middle)
+    finder = host.manager._started().finder
+    wait_until(lambda: finder._gossiping.known >= 2)
+    assert outcast.id not in {contact.peer_id for contact in finder._gossiping.contacts()}
+    assert [event.peer_id for event in host.news] == [middle.id]
+
+
+# --- the file -------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_read_at_the_start_and_when_it_changes(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gatekeeper, "FILE_CHECK", 0.01)
+    file = tmp_path / "blacklist.txt"
+    file.write_text("192.0.2.0/24  # nobody\n", "utf-8")
+    host, outcast = nodes.make(blacklist_file=str(file)), nodes.make(listen=False)
+    assert host.manager.blacklisted() == ["192.0.2.0/24"]
+    join(outcast, host)
+    replace(file, "what is this?\n")
+    wait_until(lambda: "line 1" in caplog.text)
+    assert host.manager.blacklisted() == ["192.0.2.0/24"]
+    replace(file, f"{outcast.id.hex()}\n")
+    assert host.expect(Event.LostConnection).reason == REASON
+    assert host.manager.blacklisted() == [outcast.id]
+    with pytest.raises(ConfigError, match="stands in the blacklist_file"):
+        host.manager.unblacklist(outcast.id)
+
+
+def replace(file: Path, text: str) -> None:
+    """Write it as editors do: a new file in the place of the old one."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text, "utf-8")
+    os.replace(fresh, file)
+
+
+def test_a_wrong_file_stops_a_manager_before_it_starts(tmp_path: Path) -> None:
+    file = tmp_path / "blacklist.txt"
+    file.write_text("\n192.0.2.0/40\n", "utf-8")
+    with pytest.raises(ConfigError, match=r"blacklist\.txt, line 2: blacklist: '192\.0\.2\.0/40' is none of"):
+        ConnectionManager(queue.SimpleQueue(), Config(blacklist_file=str(file)))
+
+
+def test_wrong_entries_change_nothing(nodes: Nodes) -> None:
+    node = nodes.make()
+    for call in (node.manager.blacklist, node.manager.unblacklist, lambda *each: node.manager.allow_only(each)):
+        with pytest.raises(ConfigError, match="none of"):
+            call(node.id, "neither")
+    assert node.manager.blacklisted() == []
+
+
+def test_before_anything_is_started_and_after_the_end(nodes: Nodes) -> None:
+    node = nodes.make(listen=False)
+    node.manager.blacklist("192.0.2.1")
+    node.stop()
+    node.manager.blacklist("192.0.2.2")
+    assert node.manager.blacklisted() == ["192.0.2.1", "192.0.2.2"]
