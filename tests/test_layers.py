@@ -14,11 +14,12 @@ from tests.source_tree import crust_imports, modules, outside_imports, tree
 LEVELS: list[tuple[str, str]] = [
     (
         "leaves: nothing of crust",
-        "errors _version dissector pcapng nat nat.routes nat.upnp_child nat.keeping discovery transport transport.utp.sequence transport.utp.constants",
+        "errors _version dissector pcapng nat nat.routes nat.upnp_child nat.keeping discovery "
+        "transport transport.utp.sequence transport.utp.constants",
     ),
     (
         "numbers and small values",
-        "limits files networks discovery.allowance discovery.beacon_links discovery.link_watch "
+        "limits files networks metering discovery.allowance discovery.beacon_links discovery.link_watch "
         "transport.utp.burst transport.utp.settings transport.utp.states",
     ),
     (
@@ -90,7 +91,7 @@ LEVELS: list[tuple[str, str]] = [
     ("routers: the port mapper", "nat.port_mapper"),
     ("the handshake, secure and in clear (pure)", "transport.handshake transport.tracer_hello"),
     ("who is connected (pure)", "peers blacklist"),
-    ("who is connected, and who only says so (pure); who is unwelcome, in a file", "claims blacklist_file"),
+    ("who is connected, and who only says so (pure); who is unwelcome, in a file", "claims blacklist_file ledger"),
     ("queues", "channel outbox"),
     ("events out to the user", "outlet"),
     ("streams", "transport.base"),
@@ -105,6 +106,7 @@ LEVELS: list[tuple[str, str]] = [
     ("all listening sockets", "listening"),
     ("from a stream to a chosen connection", "negotiate"),
     ("what threads tell the manager", "notices"),
+    ("what threads around streams tell, and what they may bring", "connection_news toll"),
     ("threads around streams, and on the LAN", "connection acceptor lan"),
     ("all connections", "connections"),
     ("one outgoing attempt", "attempts"),
@@ -125,7 +127,7 @@ PURE_NAMES = (
     "discovery.contact_record discovery.record_store "
     "discovery.gossip_messages discovery.exchange discovery.intake discovery.gossip "
     "discovery.cache_slots discovery.allowance discovery.beacon_packet "
-    "discovery.beacon_census discovery.beacon_core event config_checks config_yaml peers claims networks "
+    "discovery.beacon_census discovery.beacon_core event config_checks config_yaml peers claims networks metering "
     "transport.framing transport.aead transport.hello transport.noise transport.masking transport.records "
     "transport.handshake transport.tracer_hello transport.utp.sequence transport.utp.packet "
     "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu "

@@ -136,7 +136,7 @@ def test_what_is_no_beginning_gets_no_byte(sent: bytes) -> None:
     for size in (1, 4096):
         into = responder()
         with pytest.raises(HandshakeFailed):
-            assert not any([into.receive(part) for part in pieces(sent, size)])
+            assert not any(into.receive(part) for part in pieces(sent, size))
 
 
 @given(data=st.binary(max_size=200), begun=st.booleans())
