@@ -18,9 +18,12 @@ from crust.clock import Deadline
 from crust.config import Config
 from crust.crowd import Crowd
 from crust.endpoint import Endpoint, Port, Protocol
-from crust.errors import CrustError, HandshakeFailed, RemoteError, TimedOut
+from crust.errors import CrustError, HandshakeFailed, PeerMisbehaved, RemoteError, TimedOut
+from crust.ledger import Ledger
 from crust.negotiate import Established, Node, Refused, negotiate_incoming
-from crust.notices import Ask, Forsaken, Inbox, ListenerBroke, Promoted, ask_manager
+from crust.networks import neighbourhood, subscriber
+from crust.notices import Ask, Besieged, Forsaken, Inbox, ListenerBroke, Misbehaved, Promoted, ask_manager
+from crust.peers import Candidate
 from crust.transport.base import Stream
 from crust.transport.tcp import OUT_OF_RESOURCES, TcpStream, explain
 from crust.transport.utp import UtpSocket
@@ -32,6 +35,9 @@ MAX_ACCEPTS: Final = 64
 """Accepts from one listener before the next has its turn."""
 BREATHER: Final = 0.2
 """Seconds without accepting after the machine ran out of descriptors: at once it would be out of them again."""
+SLOWED_SHARE: Final = 8
+"""Where more connections are begun than may be, this share of ``max_half_open_per_address`` is left. (A neighbourhood,
+a /24 of IPv4 or /64 of IPv6, has half of ``max_half_open``.)"""
 SHORTEST_SILENCE: Final = 0.5
 """Seconds; a stranger's socket is closed at a random moment between this and the handshake's deadline, so that the
 moment says nothing about how far its message got."""
@@ -42,6 +48,8 @@ class HalfOpen:
 
     def __init__(self, acceptor: "Acceptor", stream: Stream) -> None:
         self.remote = stream.remote
+        self.groups = tuple(dict.fromkeys((subscriber(self.remote.host), neighbourhood(self.remote.host))))
+        """Whose places it takes: those of its address, and those of its neighbourhood."""
         self._acceptor = acceptor
         self._stream = stream
         self._lock = threading.Lock()
@@ -91,8 +99,12 @@ class HalfOpen:
             log.info("%s: %s", self.remote, error)
             refused = isinstance(error, Refused)
             if not refused:
+                acceptor.failed(self.remote)
                 self._keep_silent(stream, deadline)
             return
+        except PeerMisbehaved as error:
+            acceptor.misbehaved(self.remote, question.candidate, error)
+            raise
         finally:
             if established is None or not self._keep():
                 if stream.remote.protocol is Protocol.UTP and not refused:
@@ -131,17 +143,21 @@ class Acceptor:
         config: for the bounds.
         inbox: the manager's, for what comes of it.
         refuses: whether whoever is there is not welcome; asked before anything is spent on them.
+        ledger: how much comes from each address.
     """
 
-    def __init__(self, node: Node, config: Config, inbox: Inbox, refuses: Callable[[Endpoint], bool]) -> None:
+    def __init__(
+        self, node: Node, config: Config, inbox: Inbox, refuses: Callable[[Endpoint], bool], ledger: Ledger
+    ) -> None:
         self.node = node
         self.config = config
         self.inbox = inbox
         self._refuses = refuses
+        self._ledger = ledger
         self._pool = WorkerPool("handshake", config.max_half_open)
         self._lock = threading.Lock()
         self._half_open: Crowd[HalfOpen] = Crowd()
-        self._by_address: dict[str, Crowd[HalfOpen]] = {}
+        self._groups: dict[str, Crowd[HalfOpen]] = {}  # by address, and by neighbourhood
         self._selector = selectors.DefaultSelector()
         # Wakes the listener thread without a connection to ourselves.
         self._wake_send, self._wake_receive = socket.socketpair()
@@ -153,6 +169,7 @@ class Acceptor:
         self._utp: Sequence[UtpSocket] = ()
         self._thread: threading.Thread | None = None
         self._stopping = False
+        self._slowed = False  # whether too many have come from where the one comes from who is being let in
 
     def listen(
         self, listeners: list[socket.socket], utp: Sequence[UtpSocket] = (), tracer: Sequence[socket.socket] = ()
@@ -264,7 +281,7 @@ class Acceptor:
 
     def _admit(self, sock: socket.socket, remote: Endpoint) -> None:
         try:
-            if self._refuses(remote):
+            if self._refuses(remote) or not self._may_knock(remote):
                 sock.close()
                 return
             stream = TcpStream(sock, remote)
@@ -275,7 +292,8 @@ class Acceptor:
         self._enter(stream)
 
     def _admit_stream(self, stream: Stream) -> None:
-        if self._refuses(stream.remote):  # by a function: by its address it would not have got so far
+        # By its address alone somebody unwelcome would not have got so far, but a function may mean them.
+        if self._refuses(stream.remote) or not self._may_knock(stream.remote):
             stream.abort()
             stream.close()
         else:
@@ -297,19 +315,45 @@ class Acceptor:
             self.forget(half_open)
             half_open.throw_out()
 
+    def _may_knock(self, remote: Endpoint) -> bool:
+        """Whether somebody may try to prove themselves, or too many have come from there."""
+        judgement = self._ledger.knock(remote.host)
+        for alert in judgement.alerts:
+            self.inbox.put(Besieged(remote, alert))
+        self._slowed = judgement.pause > 0
+        return judgement.over is None
+
+    def failed(self, remote: Endpoint) -> None:
+        """Somebody could not prove to be of our network. Any thread may call."""
+        for alert in self._ledger.failed(remote.host).alerts:
+            self.inbox.put(Besieged(remote, alert))
+
+    def misbehaved(self, remote: Endpoint, candidate: Candidate | None, error: PeerMisbehaved) -> None:
+        """Somebody broke the protocol, before or after they had proved who they are. Any thread may call."""
+        if candidate is None:
+            self.failed(remote)
+        else:
+            self.inbox.put(Misbehaved(remote, candidate.peer_id, str(error)))
+
     def _make_place(self, new: HalfOpen) -> HalfOpen | None:
         """Enter ``new``; who has to go for it."""
         leaving = None
+        places, here = self.config.max_half_open, self.config.max_half_open_per_address
+        if self._slowed:
+            here = max(here // SLOWED_SHARE, 1)
         with self._lock:
-            own = self._by_address.get(new.remote.host, Crowd())
-            if len(own) >= self.config.max_half_open_per_address:
-                leaving = own.most_overdue()
-            elif len(self._half_open) >= self.config.max_half_open:
+            groups = [self._groups.get(name, Crowd()) for name in new.groups]
+            for group, most in zip(groups, (here, max(places // 2, here)), strict=False):
+                if leaving is None and len(group) >= most:
+                    leaving = group.most_overdue()
+            if leaving is None and len(self._half_open) >= places:
                 leaving = self._half_open.most_overdue()
             if leaving is not None:
                 self._remove(leaving)
-            self._half_open.add(new)
-            self._by_address.setdefault(new.remote.host, own).add(new)
+            known = self._ledger.knows(new.remote.host)
+            self._half_open.add(new, known)
+            for name, group in zip(new.groups, groups, strict=True):
+                self._groups.setdefault(name, group).add(new, known)
         return leaving
 
     def _throw_one_out(self) -> None:
@@ -326,8 +370,9 @@ class Acceptor:
             return  # it has proved nothing
         with self._lock:
             self._half_open.prove(half_open)
-            if half_open.remote.host in self._by_address:
-                self._by_address[half_open.remote.host].prove(half_open)
+            for name in half_open.groups:
+                if name in self._groups:
+                    self._groups[name].prove(half_open)
 
     def forget(self, half_open: HalfOpen) -> None:
         """A handshake is over. Idempotent; any thread may call."""
@@ -336,8 +381,9 @@ class Acceptor:
 
     def _remove(self, half_open: HalfOpen) -> None:
         self._half_open.discard(half_open)
-        own = self._by_address.get(half_open.remote.host)
-        if own is not None:
-            own.discard(half_open)
-            if not own:
-                del self._by_address[half_open.remote.host]
+        for name in half_open.groups:
+            group = self._groups.get(name)
+            if group is not None:
+                group.discard(half_open)
+                if not group:
+                    del self._groups[name]

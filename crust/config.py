@@ -128,6 +128,27 @@ class Config:
     max_dials: int = limits.MAX_DIALS
     """Outgoing attempts at a time: 1 to 65536; others wait. Each costs a thread and a descriptor."""
 
+    # --- how fast, for each second; 0 for no limit --------------------------------------------------
+
+    max_bytes_per_second: int = limits.MAX_BYTES_PER_SECOND
+    """Bytes that one connection may bring: 0 to 2**40. Who passes one of these limits is reported and slowed down; who
+    goes on all the same is cut off. What all connections of one address bring may be 16 times as much."""
+
+    max_messages_per_second: int = limits.MAX_MESSAGES_PER_SECOND
+    """Messages that one connection may bring: 0 to 2**40."""
+
+    max_records_per_second: int = limits.MAX_RECORDS_PER_SECOND
+    """Records to decrypt that one connection may bring: 0 to 2**40."""
+
+    max_controls_per_second: int = limits.MAX_CONTROLS_PER_SECOND
+    """Control frames that one connection may bring: 0 to 2**40."""
+
+    max_handshakes_per_second: int = limits.MAX_HANDSHAKES_PER_SECOND
+    """Connections that may be begun from one IPv4 address, or one /64 of IPv6: 0 to 2**40."""
+
+    max_failures_per_second: int = limits.MAX_FAILURES_PER_SECOND
+    """The same for those who cannot prove to be of our network: 0 to 2**40."""
+
     # --- times, in seconds ------------------------------------------------------------------------
 
     dial_timeout: float = limits.DIAL_TIMEOUT

@@ -171,6 +171,7 @@ def _server(entry: object) -> str:
 
 _bytes = _whole(1, _MOST_BYTES, "of bytes")
 _threads = _whole(1, _MOST_THREADS)
+_rate = _whole(0, _MOST_BYTES)
 _pause = _seconds(0.001, 86_400)
 
 CHECKS: Final[Mapping[str, Check]] = {
@@ -201,6 +202,12 @@ CHECKS: Final[Mapping[str, Check]] = {
     "max_half_open": _threads,
     "max_half_open_per_address": _threads,
     "max_dials": _threads,
+    "max_bytes_per_second": _rate,
+    "max_messages_per_second": _rate,
+    "max_records_per_second": _rate,
+    "max_controls_per_second": _rate,
+    "max_handshakes_per_second": _rate,
+    "max_failures_per_second": _rate,
     "dial_timeout": _pause,
     "handshake_timeout": _pause,
     "keepalive_interval": _pause,

@@ -8,18 +8,20 @@ The reader turns records into batches of events and hands each batch to the mana
 import queue
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any, Final
 
-from crust.clock import now
+from crust.clock import Deadline, now
 from crust.config import Config
+from crust.connection_news import ConnectionInfo, Flooded, Gossiped, PeerSaid, ReaderEnded, WriterEnded
 from crust.endpoint import Endpoint
-from crust.errors import CrustError
+from crust.errors import CrustError, PeerMisbehaved
 from crust.event import new_messages
 from crust.identity import PeerId
+from crust.ledger import Ledger
 from crust.limits import MESSAGE_OVERHEAD, MIB
 from crust.outbox import Outbox
 from crust.peers import Candidate
+from crust.toll import Toll
 from crust.transport.framing import (
     BYE,
     CHOOSE,
@@ -34,77 +36,19 @@ from crust.transport.framing import (
     number_in,
 )
 from crust.transport.link import Link
-from crust.transport.utp import UtpStats, UtpStream
+from crust.transport.utp import UtpStream
 from crust.workers import start_thread
 
 READ_AHEAD: Final = 1 * MIB
 """Bytes handed to the manager and not delivered to the user yet, after which the reader pauses."""
 HAND_OVER_BYTES: Final = 256 * 1024
-"""Bytes of messages after which the reader hands over what it has, even when more waits in the network."""
+"""Bytes, of messages or in all, after which the reader hands over what it has, even when more waits in the network."""
 MAX_OPEN_PINGS: Final = 4
 """PINGs whose PONG we still wait for; older ones are forgotten."""
 
 MAX_WAITING_CONTACTS: Final = 32
 """CONTACTS frames of a connection that wait for the manager thread; what comes meanwhile is dropped. An exchange of
 gossip has up to 20."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionInfo:
-    """What ``connections()`` tells of one connection."""
-
-    endpoint: Endpoint
-    peer_id: PeerId
-    messages_sent: int
-    messages_received: int
-    bytes_sent: int
-    """On the network, encryption included."""
-    bytes_received: int
-    """On the network, encryption included."""
-    waiting_bytes: int
-    """Queued by ``send()`` and not yet handed to the network."""
-    rtt: float | None
-    """Seconds that the latest question took to be answered; measured at the start and by keep-alives."""
-    since: float
-    """When it was established, in seconds since the epoch as ``time.time()`` counts them."""
-    utp: UtpStats | None = None
-    """What uTP counts: packets, retransmissions, window, delay; ``None`` over TCP."""
-
-
-@dataclass(slots=True, eq=False)
-class ReaderEnded:
-    """The reader thread has read its last; everything before it is in the inbox already."""
-
-    connection: "Connection"
-    reason: str
-    goodbye: bool
-    refused: bool = False
-    """Whether the goodbye was the peer's answer to being chosen."""
-
-
-@dataclass(slots=True, eq=False)
-class WriterEnded:
-    """The writer thread has written its last."""
-
-    connection: "Connection"
-    error: str | None
-
-
-@dataclass(slots=True, eq=False)
-class PeerSaid:
-    """A control frame about the choice, which the connection itself has no answer for."""
-
-    connection: "Connection"
-    kind: int
-    serial: int
-
-
-@dataclass(slots=True, eq=False)
-class Gossiped:
-    """A CONTACTS frame came. Who takes it says so by `Connection.contacts_taken`."""
-
-    connection: "Connection"
-    content: dict[str, Any]
 
 
 class Connection:
@@ -118,6 +62,7 @@ class Connection:
         config: for the bounds and intervals.
         since: seconds since the epoch.
         rtt: seconds that the handshake's question took, where known.
+        ledger: what comes from each address, if that is limited.
     """
 
     def __init__(
@@ -129,6 +74,7 @@ class Connection:
         config: Config,
         since: float,
         rtt: float | None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.candidate = candidate
         self.endpoint = endpoint
@@ -142,6 +88,7 @@ class Connection:
         self._link = link
         self._inbox = inbox
         self._decoder = Decoder(config.max_message_size)
+        self._toll = Toll(config, candidate.address, ledger)
         self._since = since
         self._keepalive = config.keepalive_interval
         self._dead_after = config.dead_after
@@ -192,6 +139,8 @@ class Connection:
             waiting_bytes=self.outbox.waiting_bytes,
             rtt=self.rtt,
             since=self._since,
+            records_received=self._toll.records,
+            controls_received=self._decoder.controls_seen,
             utp=stream.stats() if isinstance(stream, UtpStream) else None,
         )
 
@@ -262,14 +211,16 @@ class Connection:
     # --- the reader thread ------------------------------------------------------------------------
 
     def _read_thread(self) -> None:
+        misbehaved = False
         try:
             reason = self._read()
         except CrustError as error:
             reason = str(error)
+            misbehaved = isinstance(error, PeerMisbehaved)
         except Exception as error:
             self._inbox.put(ReaderEnded(self, f"an internal error: {error!r}", False))
             raise
-        self._inbox.put(ReaderEnded(self, reason, self._goodbye is not None, self._refused))
+        self._inbox.put(ReaderEnded(self, reason, self._goodbye is not None, self._refused, misbehaved))
 
     def _read(self) -> str:
         reader = self._link.reader
@@ -278,22 +229,63 @@ class Connection:
             pending = False
             self._last_received = now()
             try:
-                self._decode()
-                # When much comes in, more is gathered before anybody is woken: a wake-up costs more than a message.
-                while self._decoder.waiting_bytes < HAND_OVER_BYTES and reader.fill_waiting():
-                    self._decode()
+                self._gather()
             finally:
                 self._hand_over()  # what was whole and genuine counts, even when the next byte is not
             if self._decoder.has_controls:
                 self._handle_controls()
                 if self._goodbye is not None:
                     return self._goodbye
+            too_much = self._pay()
+            if too_much is not None:
+                return too_much
         return "the peer ended without a goodbye (it crashed, was killed, or the network was cut)"
+
+    def _gather(self) -> None:
+        """Decode what was read. When much comes in, more is read before anybody is woken: a wake-up costs more than a
+        message."""
+        reader, decoder = self._link.reader, self._decoder
+        most = reader.bytes_read + HAND_OVER_BYTES  # empty messages and control frames do not count as waiting bytes
+        self._decode()
+        while decoder.waiting_bytes < HAND_OVER_BYTES and reader.bytes_read < most and not decoder.has_controls:
+            if not reader.fill_waiting():
+                return
+            self._decode()
 
     def _decode(self) -> None:
         reader, decoder = self._link.reader, self._decoder
-        while (plaintext := reader.next()) is not None:
-            decoder.feed(plaintext)
+        records = 0
+        try:
+            while (plaintext := reader.next()) is not None:
+                records += 1
+                decoder.feed(plaintext)
+        finally:
+            self._toll.records += records
+
+    def _pay(self) -> str | None:
+        """Count what came. Who sends more than they may is left alone for a while; who goes on all the same has to go,
+        and this says why."""
+        read, messages, controls = self._link.reader.bytes_read, self._messages_received, self._decoder.controls_seen
+        judgement = self._toll.charge(read, messages, controls)
+        for alert in judgement.alerts:
+            self._inbox.put(Flooded(self, alert))
+        if judgement.over is not None:
+            kind, rate, limit = judgement.over
+            return f"it sent {rate:.0f} {kind} a second, where {limit:g} are allowed, and did not slow down"
+        if judgement.pause:
+            self._wait(judgement.pause)
+        return None
+
+    def _wait(self, seconds: float) -> None:
+        """Leave what comes in the network for a while."""
+        self._paused = True
+        deadline = Deadline(seconds)
+        while not (self._ending or deadline.expired):
+            try:
+                self._resume.get(timeout=deadline.remaining())
+            except queue.Empty:
+                break
+        self._paused = False
 
     def _hand_over(self) -> None:
         messages, size = self._decoder.take_messages()

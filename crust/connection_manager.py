@@ -19,7 +19,7 @@ from crust.blacklist import Entry
 from crust.bootstrap_status import BootstrapStatus
 from crust.clock import Deadline
 from crust.config import Config
-from crust.connection import ConnectionInfo
+from crust.connection_news import ConnectionInfo
 from crust.dialing import TRACER_OFF
 from crust.endpoint import Endpoint, Port, Protocol
 from crust.errors import ConfigError, ManagerStopped, MessageTooLarge, NotConnected, TransportUnavailable

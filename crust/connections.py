@@ -13,10 +13,12 @@ from crust import notices
 from crust.claims import PeerTables
 from crust.clock import now, wall_time
 from crust.config import Config
-from crust.connection import Connection, PeerSaid, ReaderEnded, WriterEnded
+from crust.connection import Connection
+from crust.connection_news import PeerSaid, ReaderEnded, WriterEnded
 from crust.endpoint import Endpoint, Protocol
-from crust.event import AnyEvent, LostConnection, NewBootstrapConnection, NewConnection
+from crust.event import AnyEvent, LostConnection, Misbehaviour, NewBootstrapConnection, NewConnection
 from crust.identity import PeerId
+from crust.ledger import Ledger
 from crust.negotiate import Established
 from crust.peers import Candidate, Verdict
 from crust.timers import Timers
@@ -47,6 +49,7 @@ class Connections:
         inbox: the manager's, for the connections' threads.
         timers: the manager's.
         emit: gives an event to the user.
+        ledger: what comes from each address.
         came, went: called when a connection has become live, and when it is so no more.
     """
 
@@ -57,6 +60,7 @@ class Connections:
         inbox: notices.Inbox,
         timers: Timers,
         emit: Callable[[AnyEvent], None],
+        ledger: Ledger,
         came: Callable[[Connection], None] = lambda connection: None,
         went: Callable[[Connection], None] = lambda connection: None,
     ) -> None:
@@ -66,6 +70,7 @@ class Connections:
         self._inbox = inbox
         self._timers = timers
         self._emit = emit
+        self._ledger = ledger
         self._came = came
         self._went = went
         self._table = PeerTables(own_id, config.max_connections, config.max_connections_per_address)
@@ -158,7 +163,11 @@ class Connections:
             stream.close()
             return None
         link, since = established.link, wall_time()
-        connection = Connection(candidate, link, endpoint, self._inbox, self._config, since, established.rtt)
+        if candidate.peer_id.proven:
+            self._ledger.proved(candidate.address)
+        connection = Connection(
+            candidate, link, endpoint, self._inbox, self._config, since, established.rtt, self._ledger
+        )
         candidate.live = True
         self._all.add(connection)
         self._live[candidate] = connection
@@ -214,7 +223,13 @@ class Connections:
             if candidate.peer_serial is None:
                 candidate.peer_serial = notice.serial
         elif notice.kind == CHOOSE:
+            self.misbehaved(notice.connection, "it chose a connection twice")
             self._lose(notice.connection, "the peer broke the protocol: it chose a connection twice")
+
+    def misbehaved(self, connection: Connection, reason: str) -> None:
+        """A peer broke the protocol: say so, if its connection is one that the user knows."""
+        if connection.announced:
+            self._emit(Misbehaviour(connection.endpoint, connection.peer_id, reason))
 
     def with_peer(self, peer_id: PeerId) -> Connection | None:
         """The live connection with a peer, if there is one."""
@@ -232,6 +247,8 @@ class Connections:
     def reader_ended(self, notice: ReaderEnded) -> None:
         """A reader thread has read its last."""
         connection = notice.connection
+        if notice.misbehaved:
+            self.misbehaved(connection, notice.reason)
         retired = connection in self._retired
         reason = _replaced(connection) if retired else notice.reason
         self._lose(connection, reason, orderly=notice.goodbye and not retired)

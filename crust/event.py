@@ -119,6 +119,34 @@ class OwnEndpointsChanged(NamedTuple):
 
 
 @_variant
+class Flood(NamedTuple):
+    """Somebody passes a limit of the configuration, and is slowed down; once for an episode. If they go on all the same
+    they are cut off (`LostConnection`), or not let in for a while."""
+
+    endpoint: Endpoint
+    """The connection, or where the latest of those came from that have no connection yet."""
+    peer_id: PeerId | None
+    """``None`` before they have said who they are."""
+    kind: str
+    """What there is too much of: "bytes", "messages", "records", "control frames", "handshakes" or "failed
+    authentications"."""
+    rate: float
+    """How much of it came, for each second of the episode so far."""
+    limit: float
+    """How much may come for each second: of a connection, or of all connections of an address."""
+
+
+@_variant
+class Misbehaviour(NamedTuple):
+    """A peer broke the protocol. Where it makes going on impossible, `LostConnection` follows."""
+
+    endpoint: Endpoint
+    peer_id: PeerId
+    reason: str
+    """What it did, for people."""
+
+
+@_variant
 class Stopped(NamedTuple):
     """The last event: the manager has ended and holds no thread, socket or file any more."""
 
@@ -131,6 +159,8 @@ AnyEvent: TypeAlias = (
     | ConnectionFailed
     | ListenerFailed
     | OwnEndpointsChanged
+    | Flood
+    | Misbehaviour
     | Stopped
 )
 
@@ -145,6 +175,8 @@ class Event:
     ConnectionFailed = ConnectionFailed
     ListenerFailed = ListenerFailed
     OwnEndpointsChanged = OwnEndpointsChanged
+    Flood = Flood
+    Misbehaviour = Misbehaviour
     Stopped = Stopped
 
 

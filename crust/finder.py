@@ -16,7 +16,8 @@ from crust.bootstrap import Bootstrapper, Surroundings
 from crust.bootstrap_status import BootstrapStatus, ContactStatus
 from crust.clock import now
 from crust.config import Config
-from crust.connection import Connection, Gossiped
+from crust.connection import Connection
+from crust.connection_news import Gossiped
 from crust.connections import Connections
 from crust.dialing import Dialer
 from crust.discovery.cache_keeper import CacheKeeper
@@ -24,7 +25,7 @@ from crust.discovery.contact import Contact, Source
 from crust.discovery.contact_book import ContactBook, Entry, Promise, given
 from crust.endpoint import Endpoint
 from crust.errors import CrustError
-from crust.event import AnyEvent, OwnEndpointsChanged
+from crust.event import AnyEvent, Misbehaviour, OwnEndpointsChanged
 from crust.gossiping import Gossiping
 from crust.identity import PeerId
 from crust.lan import Lan
@@ -53,6 +54,7 @@ class Finder:
         blacklist: who is not talked to.
         fallback: contacts that the program gave.
         emit: gives an event to the user.
+        alert: the same, for those about somebody who means harm.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Finder:
         blacklist: Blacklist,
         fallback: tuple[Endpoint, ...],
         emit: Callable[[AnyEvent], None],
+        alert: Callable[[Misbehaviour], None],
     ) -> None:
         self._own_id = node.identity.peer_id
         self._config = config
@@ -91,6 +94,7 @@ class Finder:
             dialer,
             connections,
             learned=self._learned,
+            alert=alert,
             others=self._dialable,
             wanted=self._wanted,
         )

@@ -13,7 +13,8 @@ from typing import Final
 from crust.attempts import Job, Race
 from crust.clock import now, wall_time
 from crust.config import Config
-from crust.connection import Connection, Gossiped
+from crust.connection import Connection
+from crust.connection_news import Gossiped
 from crust.connections import Connections
 from crust.dialing import Dialer
 from crust.discovery.contact import Contact
@@ -21,6 +22,7 @@ from crust.discovery.gossip import Gossip, Learned, Outcome, Reported, Send
 from crust.discovery.reach import on_this_machine_only
 from crust.discovery.target_connections import TargetConnections
 from crust.endpoint import Endpoint
+from crust.event import Misbehaviour
 from crust.identity import Identity, PeerId
 from crust.timers import Timer, Timers
 from crust.transport.framing import CONTACTS, control_frame
@@ -43,6 +45,7 @@ class Gossiping:
         dialer: the manager's.
         connections: the manager's.
         learned: called with each contact that was not known before.
+        alert: gives an event about somebody who means harm to the user.
         others: contacts that came from elsewhere, of nodes that can be dialled as well.
         wanted: whether a contact may be dialled.
     """
@@ -57,6 +60,7 @@ class Gossiping:
         connections: Connections,
         *,
         learned: Callable[[Contact], None],
+        alert: Callable[[Misbehaviour], None],
         others: Callable[[], Iterable[Contact]],
         wanted: Callable[[Contact], bool],
     ) -> None:
@@ -64,6 +68,7 @@ class Gossiping:
         self._dialer = dialer
         self._connections = connections
         self._learned = learned
+        self._alert = alert
         self._others = others
         self._wanted = wanted
         local = on_this_machine_only(config.listen_addresses)
@@ -153,8 +158,14 @@ class Gossiping:
                         self._learned(contact)
                         self._plan_soon()
                 case Reported(peer, reason):
-                    log.warning("%s breaks the rules of gossip and is ignored in it for a while: %s", peer, reason)
+                    self._report(peer, reason)
         self._set_timer()
+
+    def _report(self, peer: PeerId, reason: str) -> None:
+        connection = self._connections.with_peer(peer)
+        if connection is not None and connection.announced:
+            text = f"it breaks the rules of gossip and is ignored in it for a while: {reason}"
+            self._alert(Misbehaviour(connection.endpoint, peer, text))
 
     # --- enough connections -----------------------------------------------------------------------------
 

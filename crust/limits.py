@@ -48,6 +48,25 @@ MAX_WAITING_CONNECTS: Final = 4096
 LISTEN_BACKLOG: Final = 512
 """Connections that the kernel keeps for a listener; the original's backlog of 1 dropped valid peers under stress."""
 
+# --- how fast, for each second; 0 for no limit ------------------------------------------------------
+MAX_BYTES_PER_SECOND: Final = 0
+"""Bytes from the network on one connection. Off: any number that keeps an attacker from filling a home line would be
+passed a hundred times over by honest peers on a LAN."""
+MAX_MESSAGES_PER_SECOND: Final = 0
+"""Messages on one connection. Off for the same reason: a fast peer sends a million of the smallest."""
+MAX_RECORDS_PER_SECOND: Final = 0
+"""Records, each of which has to be decrypted, on one connection. Off: a peer that sends single messages makes one of
+each."""
+MAX_CONTROLS_PER_SECOND: Final = 50
+"""Control frames on one connection. Nothing that a program does makes one; keep-alive, choice and gossip together make
+less than one a second, and 40 at once."""
+MAX_HANDSHAKES_PER_SECOND: Final = 50
+"""Connections that begin at one IPv4 address, or /64 of IPv6: each costs two milliseconds of work. 2000 may come at
+once."""
+MAX_FAILURES_PER_SECOND: Final = 1
+"""The same for those that turn out to be strangers: a node of another network that dials again and again stays below
+it."""
+
 # --- how long, in seconds -------------------------------------------------------------------------
 DIAL_TIMEOUT: Final = 10.0
 """One attempt at one address, from the name look-up to the peer's choice; a retransmitted SYN comes after 1, 3 and 7

@@ -19,19 +19,16 @@ from crust.blacklist import Blacklist
 from crust.blacklist_file import BlacklistFile
 from crust.clock import Deadline, now
 from crust.config import Config
-from crust.connection import Connection, PeerSaid, ReaderEnded, WriterEnded
+from crust.connection import Connection
+from crust.connection_news import Flooded, PeerSaid, ReaderEnded, WriterEnded
 from crust.connections import Connections
 from crust.dialing import Dialer
 from crust.endpoint import Endpoint
-from crust.errors import ManagerStopped
-from crust.event import (
-    AnyEvent,
-    ConnectionFailed,
-    ListenerFailed,
-    Stopped,
-)
+from crust.errors import ManagerStopped, PeerMisbehaved
+from crust.event import AnyEvent, ConnectionFailed, Flood, ListenerFailed, Misbehaviour, Stopped
 from crust.finder import Finder
 from crust.gatekeeper import Gatekeeper
+from crust.ledger import Ledger
 from crust.limits import MAX_WAITING_CONNECTS
 from crust.negotiate import Established, Node, Refused
 from crust.notices import Ask
@@ -78,12 +75,14 @@ class ManagerCore:
         self._outlet = Outlet(
             events, config.max_waiting_events, config.max_waiting_bytes, lambda: self.inbox.put(notices.RoomMade())
         )
+        ledger = Ledger(config)
         self._connections = Connections(
             node.identity.peer_id,
             config,
             self.inbox,
             self._timers,
             self._emit,
+            ledger,
             came=lambda connection: self.finder.came(connection),
             went=lambda connection: self.finder.went(connection),
         )
@@ -92,7 +91,7 @@ class ManagerCore:
         self.utp = UtpPorts(config, blacklist.has_address)
         """The UDP sockets; any thread may open more."""
         self._linger = Deadline(0.0)
-        self._acceptor = Acceptor(node, config, self.inbox, blacklist.refuses_at)
+        self._acceptor = Acceptor(node, config, self.inbox, blacklist.refuses_at, ledger)
         self._dialer = Dialer(
             node,
             config,
@@ -114,6 +113,7 @@ class ManagerCore:
             blacklist,
             fallback,
             self._emit,
+            self._alert,
         )
         self._gate = Gatekeeper(blacklist, blacklist_file, self._timers, self._connections)
         self._stopping = False
@@ -137,6 +137,9 @@ class ManagerCore:
             ReaderEnded: self._on_reader_ended,
             WriterEnded: self._connections.writer_ended,
             PeerSaid: self._connections.peer_said,
+            Flooded: self._on_flooded,
+            notices.Besieged: lambda n: self._alert(Flood(n.endpoint, None, *n.alert)),
+            notices.Misbehaved: lambda n: self._alert(Misbehaviour(n.endpoint, n.peer_id, n.reason)),
             **self.finder.handlers,
             **self._gate.handlers,
         }
@@ -189,6 +192,17 @@ class ManagerCore:
 
     def _emit(self, event: AnyEvent) -> None:
         self._outlet.deliver((event,))
+
+    def _alert(self, event: Flood | Misbehaviour) -> None:
+        """Say that somebody means harm; but they must not fill the queue of a user who does not read."""
+        log.warning("%r", event)
+        if self._outlet.waiting <= MAX_WAITING_CONNECTS:
+            self._emit(event)
+
+    def _on_flooded(self, notice: Flooded) -> None:
+        connection = notice.connection
+        if connection.announced:
+            self._alert(Flood(connection.endpoint, connection.peer_id, *notice.alert))
 
     def _on_messages(self, connection: Connection, events: Sequence[AnyEvent], weight: int) -> None:
         if not connection.wanted:
@@ -277,6 +291,8 @@ class ManagerCore:
     def _on_attempt_failed(self, notice: attempts.AttemptFailed) -> None:
         if notice.candidate is not None:
             self._connections.forsake(notice.candidate)
+            if isinstance(notice.error, PeerMisbehaved):
+                self._alert(Misbehaviour(notice.attempt.target, notice.candidate.peer_id, str(notice.error)))
         self.finder.dialled_in_vain(notice.attempt, notice.error)
         self._dialer.failed(notice)
 

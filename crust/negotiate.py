@@ -29,6 +29,7 @@ from crust.clock import Deadline, now
 from crust.endpoint import Protocol
 from crust.errors import ConnectionLost, HandshakeFailed, Malformed, RemoteError, TimedOut
 from crust.identity import Identity, PeerId
+from crust.networks import subscriber
 from crust.peers import Candidate, Verdict
 from crust.transport.base import Stream
 from crust.transport.framing import BYE, CHOOSE, CHOSEN, Decoder, control_frame, number_in
@@ -144,7 +145,9 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
         ) from error
     rtt = now() - asked_at
     hello = handshake.peer_hello
-    candidate = Candidate(handshake.peer_id, stream.remote.host, hello.session, began, endpoint=stream.remote)
+    candidate = Candidate(
+        handshake.peer_id, subscriber(stream.remote.host), hello.session, began, endpoint=stream.remote
+    )
     verdict = ask(candidate)
     if verdict in _REFUSALS:
         raise _refused_here(verdict, candidate)
@@ -191,7 +194,7 @@ def negotiate_incoming(
     hello = handshake.peer_hello
     candidate = Candidate(
         handshake.peer_id,
-        stream.remote.host,
+        subscriber(stream.remote.host),
         hello.session,
         began,
         peer_serial=hello.serial,

@@ -39,9 +39,9 @@ def text_of(network: Network) -> str:
 
 def neighbourhood(host: str) -> str:
     """The network that one subscriber may have to themselves, or one that neighbours share: the /24 of an IPv4 address,
-    the /64 of an IPv6 address. What is no address stands for itself."""
+    the /64 of an IPv6 address. Addresses of this machine itself, and what is no address, stand for themselves."""
     address = address_of(host)
-    if address is None:
+    if address is None or address.is_loopback:
         return host
     length = 24 if address.version == 4 else 64
     return str(ipaddress.ip_network((address, length), strict=False))

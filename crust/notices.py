@@ -11,6 +11,8 @@ from crust.discovery.contact import Contact
 from crust.discovery.contact_book import Promise
 from crust.endpoint import Endpoint, Port
 from crust.errors import CrustError, ManagerStopped, TimedOut
+from crust.identity import PeerId
+from crust.metering import Alert
 from crust.negotiate import Established
 from crust.peers import Candidate, Verdict
 
@@ -45,6 +47,23 @@ class Forsaken:
     """A candidate that asked came to nothing after all."""
 
     candidate: Candidate
+
+
+@dataclass(slots=True, eq=False)
+class Besieged:
+    """More comes from the address of `endpoint`, of those who have no connection yet, than may."""
+
+    endpoint: Endpoint
+    alert: Alert
+
+
+@dataclass(slots=True, eq=False)
+class Misbehaved:
+    """A peer that has proved itself broke the protocol before its connection was chosen."""
+
+    endpoint: Endpoint
+    peer_id: PeerId
+    reason: str
 
 
 @dataclass(slots=True, eq=False)

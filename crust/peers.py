@@ -58,7 +58,7 @@ class Candidate:
 
     peer_id: PeerId
     address: str
-    """The peer's IP address, for the bound on connections per address."""
+    """The peer's IPv4 address or /64 of IPv6, for the bounds on what comes from one."""
     session: bytes
     """The peer's session, from the handshake."""
     began: int = 0

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from crust import Config, DialFailed, Endpoint, Port, acceptor
+from crust import Config, DialFailed, Endpoint, Port, acceptor, metering
 from crust.acceptor import Acceptor
 from crust.clock import now
 from crust.errors import CrustError, TimedOut
-from crust.notices import Ask, Forsaken, Inbox, ListenerBroke, Promoted
+from crust.ledger import Ledger
+from crust.metering import FAILURES, HANDSHAKES
+from crust.notices import Ask, Besieged, Forsaken, Inbox, ListenerBroke, Misbehaved, Promoted
 from crust.peers import Verdict
 from crust.transport.framing import BYE
 from crust.transport.tcp import listen
@@ -27,14 +29,21 @@ from tests.together import PATIENCE, Running, until
 LOCAL = "127.0.0.1"
 
 
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two may come at once, and then one a second."""
+    monkeypatch.setattr(metering, "BURST_SECONDS", dict.fromkeys(metering.BURST_SECONDS, 2.0))
+
+
 class Listening:
     """An acceptor with one listener, and the test in place of the manager."""
 
     def __init__(self, refuses: Callable[[str], bool] = lambda host: False, **settings: Any) -> None:
         self.lesser, self.greater = two_identities()
         self.inbox = Inbox()
+        config = Config(**settings)
         self.acceptor = Acceptor(
-            node(self.lesser), Config(**settings), self.inbox, lambda endpoint: refuses(endpoint.host)
+            node(self.lesser), config, self.inbox, lambda endpoint: refuses(endpoint.host), Ledger(config)
         )
         self.listener = listen(LOCAL, 0)
         self.utp = UtpSocket((LOCAL, 0), accepting=False, refuses=refuses)
@@ -216,7 +225,7 @@ def test_who_ends_at_once_is_forgotten_at_once(serving: Make) -> None:
     (sock,) = here.crowd([LOCAL])
     sock.close()
     until(lambda: here.acceptor.half_open == 0)
-    assert not here.acceptor._by_address
+    assert not here.acceptor._groups
 
 
 # --- floods ---------------------------------------------------------------------------------------------
@@ -263,6 +272,87 @@ def test_strangers_do_not_throw_out_who_has_proved_to_be_of_our_network(serving:
         promoted.established.link.stream.close()
     assert [read_to_end(sock) for sock in strangers[:3]] == [b""] * 3
     assert still_open(*strangers[3:])
+
+
+def test_a_neighbourhood_has_half_of_the_places(serving: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptor, "neighbourhood", lambda host: host.rpartition(".")[0])
+    here = serving(max_half_open=6, max_half_open_per_address=2)
+    far = here.crowd(["127.1.0.1", "127.1.0.2"])
+    first, second, third = here.crowd(["127.0.0.2", "127.0.0.3", "127.0.0.4"])
+    fourth = here.crowd(["127.0.0.5"])[0]
+    assert read_to_end(first) == b""
+    assert still_open(*far, second, third, fourth)
+
+
+def test_strangers_go_before_those_from_where_a_peer_has_proved_itself(serving: Make) -> None:
+    here = serving(max_half_open=2, max_half_open_per_address=2)
+    here.acceptor._ledger.proved("127.0.0.2")
+    known, stranger = here.crowd(["127.0.0.2", "127.0.0.3"])
+    another = here.crowd(["127.0.0.4"])[0]
+    assert read_to_end(stranger) == b""
+    assert still_open(known, another)
+
+
+# --- too much from one address --------------------------------------------------------------------------
+
+
+def besieged(here: Listening) -> Besieged:
+    """The next notice, which tells of too many."""
+    notice = here.next()
+    assert isinstance(notice, Besieged)
+    return notice
+
+
+def test_too_many_handshakes_are_told_once_and_get_fewer_places(serving: Make, limits: None) -> None:
+    here = serving(max_half_open_per_address=16, max_handshakes_per_second=1)
+    crowd = here.crowd([LOCAL] * 4)
+    notice = besieged(here)
+    assert (notice.endpoint.host, notice.alert.kind, notice.alert.limit) == (LOCAL, HANDSHAKES, 1)
+    assert [read_to_end(sock) for sock in crowd[:2]] == [b""] * 2
+    assert still_open(*crowd[2:])
+    assert here.inbox.empty()
+    other = here.crowd(["127.0.0.2"])
+    assert still_open(*other)
+
+
+@pytest.mark.parametrize("over", ["tcp", "utp"])
+def test_who_goes_on_all_the_same_is_not_let_in(serving: Make, limits: None, over: str) -> None:
+    here = serving(max_handshakes_per_second=1)
+    for _ in range(40):
+        here.acceptor._ledger.knock(LOCAL)
+    if over == "tcp":
+        assert read_to_end(here.connect()) == b""
+    else:
+        assert read_to_end(here.dial_utp()) == b""
+    assert here.acceptor.half_open == 0
+    here.crowd(["127.0.0.2"])
+
+
+def test_strangers_are_counted(serving: Make, limits: None) -> None:
+    """Whose first message is wrong; also where a peer has proved itself, but there it keeps nobody out."""
+    here = serving(max_failures_per_second=1, handshake_timeout=0.2)
+    here.acceptor._ledger.proved(LOCAL)
+    for _ in range(3):
+        sock = here.connect()
+        sock.sendall(bytes(600))
+        assert read_to_end(sock) == b""
+    assert besieged(here).alert.kind == FAILURES
+    for _ in range(40):
+        here.acceptor._ledger.failed(LOCAL)
+    here.crowd([LOCAL])
+
+
+def test_who_breaks_the_protocol_before_the_choice_is_named(serving: Make) -> None:
+    here = serving()
+    with WirePeer(here.connect(), identity=here.greater) as peer:
+        peer.prove()
+        here.answer(Verdict.WAIT)
+        peer.send_messages(b"")
+        notice = here.next()
+        assert isinstance(notice, Misbehaved)
+        assert notice.peer_id == peer.id
+        assert "before the choice" in notice.reason
+        assert isinstance(here.next(), Forsaken)
 
 
 def still_open(*sockets: socket.socket) -> bool:

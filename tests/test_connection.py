@@ -8,10 +8,22 @@ from typing import Any
 
 import pytest
 
-from crust import Event, NotConnected, connection
-from crust.connection import MAX_WAITING_CONTACTS, Gossiped, PeerSaid, ReaderEnded, WriterEnded
+from crust import Event, NotConnected, connection, metering
+from crust.clock import now
+from crust.connection import MAX_WAITING_CONTACTS
+from crust.connection_news import Flooded, Gossiped, PeerSaid, ReaderEnded, WriterEnded
 from crust.limits import MESSAGE_OVERHEAD
-from crust.transport.framing import BYE, CHOOSE, CHOSEN, CONTACTS, control_frame, message_frame
+from crust.metering import CONTROLS
+from crust.transport.framing import (
+    BYE,
+    CHOOSE,
+    CHOSEN,
+    CONTACTS,
+    HEADER,
+    MESSAGE,
+    control_frame,
+    message_frame,
+)
 from tests.connection_bench import NAME, Make, idle_connection, live_connection
 from tests.together import until
 
@@ -265,3 +277,86 @@ def test_what_waits_to_be_sent_is_told(idle: Make) -> None:
     bench = idle()
     bench.outbox.put(bytes(100))
     assert bench.connection.info().waiting_bytes == 100 + MESSAGE_OVERHEAD
+
+
+# --- too much of something ------------------------------------------------------------------------------
+
+
+def test_what_comes_is_counted(live: Make) -> None:
+    bench = live()
+    bench.peer.send_messages(b"one", b"two")
+    bench.peer.send_frame(*[control_frame(NEWS, {"n": number}) for number in range(3)])
+    bench.peer.send_messages(b"end")
+    bench.messages(3)
+    info = bench.connection.info()
+    assert (info.messages_received, info.records_received, info.controls_received) == (3, 3, 3)
+
+
+def test_too_many_control_frames_are_told_and_slowed(live: Make) -> None:
+    """At once ten seconds' worth are fine; then it is told once, and reading pauses."""
+    bench = live(max_controls_per_second=1000)
+    bench.peer.send_frame(*[control_frame(NEWS, {})] * 10_000)
+    bench.peer.send_messages(b"fine")
+    assert bench.batch() == [b"fine"]
+    bench.peer.send_frame(*[control_frame(NEWS, {})] * 1_500)
+    notice = bench.next()
+    assert isinstance(notice, Flooded)
+    assert (notice.connection, notice.alert.kind, notice.alert.limit) == (bench.connection, CONTROLS, 1000)
+    began = now()
+    bench.peer.send_frame(*[control_frame(NEWS, {})] * 10)
+    bench.peer.send_messages(b"late")
+    assert bench.batch() == [b"late"]
+    assert now() - began > 0.2
+
+
+def test_who_does_not_slow_down_has_to_go(live: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metering, "READ_PAUSE", 0.01)
+    bench = live(max_controls_per_second=10)
+    notices: list[Any] = []
+    for _ in range(4):
+        bench.peer.send_frame(*[control_frame(NEWS, {})] * 450)
+    while not notices or not isinstance(notices[-1], ReaderEnded):
+        bench.peer.send_frame(control_frame(NEWS, {}))
+        while not bench.inbox.empty():
+            notices.append(bench.next())
+    assert [type(notice) for notice in notices] == [Flooded, ReaderEnded]
+    assert "control frames a second, where 10 are allowed, and did not slow down" in notices[-1].reason
+    assert not notices[-1].goodbye
+
+
+@pytest.mark.parametrize("kind", ["bytes", "messages", "records"])
+def test_other_limits_are_off_until_they_are_set(live: Make, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metering, "BURST_SECONDS", dict.fromkeys(metering.BURST_SECONDS, 1.0))
+    bench = live(**{f"max_{kind}_per_second": 20})
+    for _ in range(21):
+        bench.peer.send_messages(b"")
+    notice = next(item for item in iter(bench.next, None) if isinstance(item, Flooded))
+    assert notice.alert.kind == kind
+
+
+def test_the_end_does_not_wait_for_a_pause(live: Make) -> None:
+    bench = live(max_controls_per_second=1)
+    bench.peer.send_frame(*[control_frame(NEWS, {})] * 100)
+    assert isinstance(bench.next(), Flooded)
+    until(lambda: bench.connection._paused)
+    began = now()
+    bench.connection.abort()
+    assert isinstance(bench.next(), ReaderEnded | WriterEnded)
+    assert isinstance(bench.next(), ReaderEnded | WriterEnded)
+    assert now() - began < metering.READ_PAUSE / 2
+
+
+def test_who_breaks_the_protocol_is_told_from_who_is_lost(live: Make) -> None:
+    bench = live()
+    bench.peer.sock.sendall(bytes(200))
+    notices = [bench.next()]
+    assert isinstance(notices[0], ReaderEnded)
+    assert notices[0].misbehaved
+
+
+def test_empty_messages_are_handed_over_in_time(live: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count nothing, and must not be gathered for as long as more come."""
+    monkeypatch.setattr(connection, "HAND_OVER_BYTES", 1)
+    bench = live()
+    bench.peer.sock.sendall(b"".join(bench.peer.seal(HEADER.pack(MESSAGE)) for _ in range(5000)))
+    assert len(bench.batch()) < 5000

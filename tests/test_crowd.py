@@ -3,7 +3,7 @@
 import pytest
 
 from crust import crowd
-from crust.crowd import MEMBER_ALLOWANCE, STRANGER_ALLOWANCE, Crowd
+from crust.crowd import KNOWN_ALLOWANCE, MEMBER_ALLOWANCE, STRANGER_ALLOWANCE, Crowd
 from tests.hand_clock import HandClock
 
 
@@ -63,3 +63,23 @@ def test_who_has_proved_itself_twice_is_not_younger_for_it(clock: HandClock) -> 
     crowd.prove("second")
     crowd.prove("first")
     assert in_order(crowd) == ["first", "second"]
+
+
+def test_strangers_go_before_those_from_where_somebody_is_known(clock: HandClock) -> None:
+    crowd: Crowd[str] = Crowd()
+    crowd.add("known", known=True)
+    crowd.add("member")
+    crowd.prove("member")
+    crowd.add("stranger")
+    assert list(crowd) == ["stranger", "known", "member"]
+    assert in_order(crowd) == ["stranger", "known", "member"]
+
+
+def test_whoever_is_known_goes_when_it_is_overdue_and_may_prove_itself(clock: HandClock) -> None:
+    crowd: Crowd[str] = Crowd()
+    crowd.add("silent", known=True)
+    crowd.add("honest", known=True)
+    crowd.prove("honest")
+    clock.time += KNOWN_ALLOWANCE - STRANGER_ALLOWANCE + 0.01
+    crowd.add("stranger")
+    assert in_order(crowd) == ["silent", "stranger", "honest"]

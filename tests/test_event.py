@@ -24,6 +24,8 @@ EXAMPLES: list[Any] = [
     Event.ConnectionFailed((HERE, THERE), {HERE: "refused", THERE: "no answer"}),
     Event.ListenerFailed(Port.tcp(5483), "no descriptors left"),
     Event.OwnEndpointsChanged((HERE, THERE)),
+    Event.Flood(HERE, None, "handshakes", 123.5, 50.0),
+    Event.Misbehaviour(HERE, PEER, "a frame of the unknown kind 0x7e"),
     Event.Stopped(),
 ]
 VARIANTS = [type(example) for example in EXAMPLES]
@@ -50,6 +52,8 @@ def test_the_examples_are_all_variants_there_are() -> None:
         (Event.ConnectionFailed, ("endpoints", "reason")),
         (Event.ListenerFailed, ("port", "reason")),
         (Event.OwnEndpointsChanged, ("endpoints",)),
+        (Event.Flood, ("endpoint", "peer_id", "kind", "rate", "limit")),
+        (Event.Misbehaviour, ("endpoint", "peer_id", "reason")),
         (Event.Stopped, ()),
     ],
 )
@@ -76,6 +80,10 @@ def matched(event: AnyEvent) -> Any:
             return "ListenerFailed", port, event.reason
         case Event.OwnEndpointsChanged([*endpoints]):
             return "OwnEndpointsChanged", tuple(endpoints)
+        case Event.Flood(endpoint, peer_id, kind, rate, limit):
+            return "Flood", endpoint, peer_id, kind, rate, limit
+        case Event.Misbehaviour(endpoint, reason=reason):
+            return "Misbehaviour", endpoint, event.peer_id, reason
         case Event.Stopped():
             return ("Stopped",)
 

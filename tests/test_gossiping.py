@@ -1,15 +1,14 @@
 """`crust.gossiping`: gossip travels over connections, and they become as many as wanted; all in one thread."""
 
-import logging
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from crust import Config, Endpoint, Identity, PeerId, gossiping
+from crust import Config, Endpoint, Event, Identity, PeerId, gossiping
 from crust.attempts import Job, Race
-from crust.connection import Gossiped
+from crust.connection_news import Gossiped
 from crust.discovery.conduct import MUTE_TIME
 from crust.discovery.contact import Contact, Source
 from crust.gossiping import Gossiping
@@ -28,6 +27,7 @@ class Wire:
         self.peer_id = peer_id
         self.endpoint = endpoint
         self.contacts_taken = 0
+        self.announced = True
         self.outbox = SimpleNamespace(put_control=self.put_control)
         self.sent: list[dict[str, Any]] = []
 
@@ -50,6 +50,7 @@ class Node:
         self.live: list[Wire] = []
         self.dialled: list[tuple[Contact, Job]] = []
         self.learned: list[Contact] = []
+        self.alerts: list[Event.Misbehaviour] = []
         self.others: list[Contact] = []
         self.unwanted: set[PeerId] = set()
         connections: Any = self
@@ -62,6 +63,7 @@ class Node:
             dialer,
             connections,
             learned=self.learned.append,
+            alert=self.alerts.append,
             others=lambda: self.others,
             wanted=lambda contact: contact.peer_id not in self.unwanted,
         )
@@ -231,15 +233,14 @@ def test_nobody_is_told_over_a_connection_that_proves_nothing(world: World) -> N
     first.part(wire)
 
 
-def test_misbehaviour_is_logged_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "crust.gossip")
+def test_misbehaviour_is_reported_once(world: World) -> None:
     node, liar = world.make(), world.make()
     wire = node.join(liar.identity.peer_id, liar.endpoint)
     for _ in range(100):
         node.gossiping.said(Gossiped(wire, {"nonsense": 1}))
-    (record,) = caplog.records
-    assert "breaks the rules of gossip" in record.getMessage()
-    assert str(liar.identity.peer_id) in record.getMessage()
+    (alert,) = node.alerts
+    assert (alert.endpoint, alert.peer_id) == (liar.endpoint, liar.identity.peer_id)
+    assert "breaks the rules of gossip" in alert.reason
     wire.sent.clear()
     world.run(min(60.0, MUTE_TIME))
     assert wire.sent == [], "it is told nothing either"

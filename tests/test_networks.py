@@ -77,4 +77,6 @@ def test_neighbours_and_subscribers() -> None:
     assert neighbourhood("2001:db8::1%eth0") == subscriber("2001:db8::ffff") == "2001:db8::/64"
     assert neighbourhood("2001:db8:0:1::1") != neighbourhood("2001:db8::1")
     assert subscriber("192.0.2.7") == "192.0.2.7"
+    assert neighbourhood("127.0.0.2") == subscriber("127.0.0.2") == "127.0.0.2"
+    assert neighbourhood("::1") == subscriber("::1") == "::1"
     assert neighbourhood("example.org") == subscriber("example.org") == "example.org"

@@ -16,6 +16,7 @@ ELSEWHERE = {
     "config_yaml": "test_config.py",
     # The manager's own thread: what it does shows only with peers, and its tests are about what a user sees.
     "connection_manager": "manager/test_events.py",
+    "connection_news": "test_connection.py",
     "connections": "manager/test_one_connection.py",
     "discovery": "test_layers.py",
     "finder": "manager/test_finding.py",

@@ -70,6 +70,12 @@ def describe(event: object, peers: PeerTable, most: int | None = None) -> list[L
         case Event.OwnEndpointsChanged(endpoints):
             where = ", ".join(map(str, endpoints))
             return [Line(f"Reached at {where} now." if where else "Reached nowhere now.", "note")]
+        case Event.Flood(endpoint, peer_id, kind, rate, limit):
+            sender = peers.at(endpoint) if peer_id else None
+            told = f"Too many {kind} from {sender or endpoint}: {rate:.0f} a second, where {limit:g} are allowed."
+            return [Line(f"{told} They are slowed down.", "warn")]
+        case Event.Misbehaviour(endpoint, peer_id, reason):
+            return [Line(f"{peers.at(endpoint) or peer_id} at {endpoint} misbehaves: {_sentence(reason)}", "warn")]
         case Event.Stopped():
             return [Line("Stopped.")]
         case _:

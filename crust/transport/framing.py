@@ -234,6 +234,8 @@ class Decoder:
         self._messages: list[bytes] = []
         self._bytes = 0
         self._controls: list[tuple[int, dict[str, Any]]] = []
+        self.controls_seen = 0
+        """Control frames that came, also those that were forgotten."""
         # A large message in the making: one buffer, kept from message to message while it is of a usual size.
         self._partial = bytearray()
         self._have = 0
@@ -278,6 +280,7 @@ class Decoder:
             raise Malformed(f"a frame of the unknown kind 0x{kind:02x}")
 
     def _control(self, kind: int, body: memoryview) -> None:
+        self.controls_seen += 1
         content = parse_control(body)
         self._ended = kind == BYE
         if self._ended or len(self._controls) < MAX_CONTROLS:

@@ -143,6 +143,20 @@ def test_new_addresses_are_told() -> None:
     assert line.text == "Reached nowhere now."
 
 
+def test_floods_and_misbehaviour_are_told() -> None:
+    peers = PeerTable()
+    describe(Event.NewConnection(HERE, PeerId(bytes(32))), peers)
+    (line,) = describe(Event.Flood(HERE, PeerId(bytes(32)), "control frames", 612.4, 50.0), peers)
+    assert line.text.startswith("Too many control frames from ")
+    assert line.text.endswith("612 a second, where 50 are allowed. They are slowed down.")
+    (line,) = describe(Event.Flood(HERE, None, "handshakes", 99.0, 50.0), PeerTable())
+    assert line.text.startswith(f"Too many handshakes from {HERE}: 99 a second")
+    (line,) = describe(Event.Misbehaviour(HERE, PeerId(bytes(32)), "a forged\nrecord"), peers)
+    assert line.style == "warn"
+    assert "\n" not in line.text
+    assert f"at {HERE} misbehaves: a forged" in line.text
+
+
 def test_an_id_that_is_only_claimed_is_called_so() -> None:
     peers = PeerTable()
     ((text, _),) = describe(Event.NewConnection(Endpoint.tracer("192.0.2.7:1"), UnprovenPeerId(bytes(32))), peers)

@@ -13,7 +13,7 @@ from typing import Any
 import crust
 from crust import Config, ConnectionManager, Endpoint, Event, Identity, NotConnected, PeerId, SendQueueFull
 from crust.blacklist import Entry
-from crust.connection import ConnectionInfo
+from crust.connection_news import ConnectionInfo
 from crust.event import AnyEvent
 from tests.manager.order import OrderJudge
 

@@ -238,7 +238,7 @@ def test_a_peer_that_does_not_wait_for_our_choice_is_heard_once_it_is_made(nodes
 
 def test_a_peer_that_asks_and_never_reads_the_answers_is_bounded(nodes: Nodes) -> None:
     """A flood of PINGs costs the one who sends them."""
-    node = nodes.make(linger=0.0)
+    node = nodes.make(linger=0.0, max_controls_per_second=0)
     with WirePeer.dial(node.endpoint) as peer:
         peer.settle()
         node.link(peer.id)

@@ -291,6 +291,7 @@ def test_control_frames_are_bounded() -> None:
         decoder.feed(frame(LAST_CONTROL, b"{"))
     decoder.feed(control_frame(BYE, {"reason": "bye"}))
     assert decoder.take_controls()[-1] == (BYE, {"reason": "bye"})
+    assert decoder.controls_seen == 2 * (MAX_CONTROLS + 10) + MAX_CONTROLS + 1 + 1
 
 
 @given(st.binary(max_size=64) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
