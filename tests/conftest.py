@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -28,6 +29,14 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 # Inherited by child processes: no test speaks to the LAN or touches the contacts and settings of who runs it.
 os.environ["CRUST_ISOLATED"] = "1"
+
+
+def pytest_configure() -> None:
+    """Heed signals: who runs this in the background may have made it ignore some, and what it starts inherits that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _crust_threads() -> set[threading.Thread]:

@@ -1,8 +1,11 @@
 """The guards of ``conftest.py`` catch what they are there for."""
 
+import signal
 from pathlib import Path
 
 import pytest
+
+from tests import conftest
 
 CONFTEST = Path(__file__).with_name("conftest.py").read_text("utf-8").replace("GRACE = 5.0", "GRACE = 0.5")
 
@@ -76,3 +79,12 @@ def test_a_skip_is_a_failure_on_ci_and_nowhere_else(run, monkeypatch: pytest.Mon
 def test_a_skipped_file_is_an_error_on_ci(run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     run("import pytest; pytest.importorskip('no_such_thing')").assert_outcomes(errors=1)
+
+
+def test_signals_that_the_shell_made_us_ignore_are_heeded() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        conftest.pytest_configure()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
