@@ -43,6 +43,20 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
+class Blacklist:
+    """Talk to these no more: peers, addresses or networks; ``None`` shows who is on the list."""
+
+    entries: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unblacklist:
+    """Take these off the blacklist."""
+
+    entries: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ListPeers:
     """Show who is connected."""
 
@@ -76,7 +90,9 @@ class Stop:
     """Deliver what is queued, close every connection and end."""
 
 
-Command: TypeAlias = Connect | Send | SendAll | Drop | ListPeers | WhoAmI | Status | Traffic | Help | Stop
+Command: TypeAlias = (
+    Connect | Send | SendAll | Drop | Blacklist | Unblacklist | ListPeers | WhoAmI | Status | Traffic | Help | Stop
+)
 
 
 def _connect(rest: str) -> Command:
@@ -105,6 +121,18 @@ def _drop(rest: str) -> Command:
     if not rest or " " in rest:
         raise BadCommand("drop whom? drop PEER, as in: drop 1 (list shows the peers)")
     return Drop(rest)
+
+
+def _blacklist(rest: str) -> Command:
+    if not rest:
+        raise BadCommand("whom? blacklist ENTRY ..., as in: blacklist 1 192.0.2.0/24 (blacklisted shows the list)")
+    return Blacklist(tuple(rest.split()))
+
+
+def _unblacklist(rest: str) -> Command:
+    if not rest:
+        raise BadCommand("whom? unblacklist ENTRY ..., as in: unblacklist 192.0.2.0/24 (blacklisted shows the list)")
+    return Unblacklist(tuple(rest.split()))
 
 
 def _traffic(rest: str) -> Command:
@@ -146,6 +174,17 @@ SPECS: Final[dict[str, Spec]] = {
     "send": Spec("send PEER TEXT", "send a text to one peer", _send),
     "send-all": Spec("send-all TEXT", "send a text to every connected peer", _send_all),
     "drop": Spec("drop PEER", "deliver what is queued for a peer, then close the connection", _drop),
+    "blacklist": Spec(
+        "blacklist ENTRY ...",
+        "talk to peers, ids, addresses or networks (such as 192.0.2.0/24) no more; connections with them end at once",
+        _blacklist,
+    ),
+    "unblacklist": Spec(
+        "unblacklist ENTRY ...", "take these off the blacklist, as blacklisted shows them", _unblacklist
+    ),
+    "blacklisted": Spec(
+        "blacklisted", "show everything that is on the blacklist", _alone(Blacklist(None), "blacklisted")
+    ),
     "list": Spec("list", "show the connected peers and the traffic with each", _alone(ListPeers(), "list")),
     "whoami": Spec("whoami", "show this node's id and the addresses where others reach it", _alone(WhoAmI(), "whoami")),
     "status": Spec(
@@ -156,7 +195,7 @@ SPECS: Final[dict[str, Spec]] = {
     "stop": Spec("stop", "deliver what is queued, close every connection and end", _alone(Stop(), "stop")),
 }
 ALIASES: Final[dict[str, str]] = {"quit": "stop", "exit": "stop", "?": "help"}
-TAKES_PEER: Final = frozenset({"send", "drop"})
+TAKES_PEER: Final = frozenset({"send", "drop", "blacklist"})
 PEER_HELP: Final = "PEER is a number or the first digits of an id, as list shows them, or an address."
 
 

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 from crust import clock
+from crust.blacklist import Entry, read
 from crust.bootstrap_status import BootstrapStatus
 from crust.channel import Channel
 from crust.cli import console
@@ -14,6 +15,7 @@ from crust.cli.console import count_of
 from crust.cli.interrupts import Interrupts
 from crust.cli.peer_commands import (
     BadCommand,
+    Blacklist,
     Connect,
     Drop,
     Help,
@@ -23,6 +25,7 @@ from crust.cli.peer_commands import (
     Status,
     Stop,
     Traffic,
+    Unblacklist,
     WhoAmI,
     help_lines,
     parse,
@@ -33,7 +36,7 @@ from crust.cli.peer_table import Peer, UnknownPeer
 from crust.cli.peer_view import View, peer_rows
 from crust.clock import Deadline
 from crust.endpoint import Endpoint
-from crust.errors import CrustError, EndpointError, NotConnected, SendQueueFull
+from crust.errors import ConfigError, CrustError, EndpointError, NotConnected, SendQueueFull
 from crust.identity import Identity, PeerId
 from crust.workers import start_thread
 
@@ -55,6 +58,9 @@ class Manager(Protocol):
     def connect(self, endpoints: Iterable[Endpoint]) -> None: ...
     def send(self, endpoint: Endpoint, data: bytes, *, timeout: float | None = ...) -> None: ...
     def drop_node(self, endpoint: Endpoint) -> None: ...
+    def blacklist(self, *entries: Entry) -> None: ...
+    def unblacklist(self, *entries: Entry) -> None: ...
+    def blacklisted(self) -> Sequence[object]: ...
     def get_own_endpoints(self) -> list[Endpoint]: ...
     def bootstrap_status(self) -> BootstrapStatus: ...
     def connections(self) -> Sequence[Any]: ...
@@ -139,6 +145,13 @@ class Session:
                     self._send_all(text)
                 case Drop(peer):
                     self._drop(self._select(peer))
+                case Blacklist(None):
+                    self._blacklisted()
+                case Blacklist(entries) if entries is not None:
+                    self._blacklist(entries)
+                case Unblacklist(entries):
+                    self._manager.unblacklist(*entries)
+                    self._say(f"Off the blacklist: {', '.join(entries)}.", "note")
                 case ListPeers():
                     self._list()
                 case WhoAmI():
@@ -251,6 +264,28 @@ class Session:
             self._view.peers.lost(peer.endpoint)  # no event will come for what we drop ourselves
         self._manager.drop_node(peer.endpoint)
         self._say(f"Dropped {peer} at {peer.endpoint}.", "note")
+
+    def _blacklist(self, entries: tuple[str, ...]) -> None:
+        meant = [self._entry(text) for text in entries]
+        self._manager.blacklist(*meant)
+        shown = ", ".join(entry.hex() if isinstance(entry, PeerId) else entry for entry in meant)
+        self._say(f"On the blacklist: {shown}.", "note")
+
+    def _entry(self, text: str) -> PeerId | str:
+        """What is to be on the blacklist: an id, address or network, or else the id of a peer that ``text`` selects."""
+        try:
+            known = read(text)
+        except ConfigError as error:
+            try:
+                return self._select(text).peer_id
+            except UnknownPeer:
+                raise BadCommand(f"{text!r} is no peer, no id, no address and no network") from error
+        return known if isinstance(known, PeerId) else text
+
+    def _blacklisted(self) -> None:
+        entries = self._manager.blacklisted()
+        lines = [entry.hex() if isinstance(entry, PeerId) else str(entry) for entry in entries]
+        self._say("\n".join(lines) or "The blacklist is empty.", None)
 
     def _switch_traffic(self, on: bool | None) -> None:
         with self._lock:

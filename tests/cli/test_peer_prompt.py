@@ -31,7 +31,24 @@ PEERS = [("1", "00010203 tcp://192.0.2.7:1"), ("12", "cafe0000 tcp://192.0.2.8:1
 @pytest.mark.parametrize(
     ("before", "words"),
     [
-        ("", ["connect", "send", "send-all", "drop", "list", "whoami", "status", "traffic", "help", "stop"]),
+        (
+            "",
+            [
+                "connect",
+                "send",
+                "send-all",
+                "drop",
+                "blacklist",
+                "unblacklist",
+                "blacklisted",
+                "list",
+                "whoami",
+                "status",
+                "traffic",
+                "help",
+                "stop",
+            ],
+        ),
         ("se", ["send", "send-all"]),
         ("SE", ["send", "send-all"]),
         ("q", ["quit"]),

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from crust.blacklist import Entry
 from crust.bootstrap_status import BootstrapStatus, ContactStatus
 from crust.channel import Channel
 from crust.cli import Terminated, console
 from crust.cli.interrupts import Interrupts
 from crust.cli.peer_session import SEND_SLICE, Session
 from crust.endpoint import Endpoint
-from crust.errors import NotConnected, SendQueueFull
+from crust.errors import ConfigError, NotConnected, SendQueueFull
 from crust.event import Event
 from crust.identity import Identity, PeerId
 
@@ -32,6 +33,7 @@ class FakeManager:
         self.refuse: Exception | None = None
         self.answer: Callable[[tuple[Endpoint, ...]], None] = lambda endpoints: None
         self.status = BootstrapStatus()
+        self.listed: list[object] = []
         self.aliases: dict[Endpoint, PeerId] = {}
         self._events = events
 
@@ -64,6 +66,17 @@ class FakeManager:
 
     def bootstrap_status(self) -> BootstrapStatus:
         return self.status
+
+    def blacklist(self, *entries: Entry) -> None:
+        self.calls.append(("blacklist", *entries))
+
+    def unblacklist(self, *entries: Entry) -> None:
+        if "192.0.2.9" in entries:
+            raise ConfigError("192.0.2.9 stands in the blacklist_file: take it out there")
+        self.calls.append(("unblacklist", *entries))
+
+    def blacklisted(self) -> Sequence[object]:
+        return self.listed
 
     def stop(self) -> None:
         self.calls.append(("stop",))
@@ -343,3 +356,31 @@ def test_status_shows_how_the_search_goes(rig: Rig) -> None:
     rig.heard("connections")
     rig.heard("... and 1 contact more")
     assert [row[0] for row in rig.tables[0]] == [str(HERE)] * 30
+
+
+def test_peers_ids_addresses_and_networks_go_on_the_blacklist(rig: Rig) -> None:
+    rig.with_peers()
+    rig.session.execute(f"blacklist 2 00010203 192.0.2.0/24 {HERE} {OTHER_ID.hex()}")
+    rig.heard(f"On the blacklist: {OTHER_ID.hex()}, {ID.hex()}, 192.0.2.0/24, {HERE}, {OTHER_ID.hex()}.")
+    assert rig.manager.calls == [("blacklist", OTHER_ID, ID, "192.0.2.0/24", str(HERE), OTHER_ID)]
+    assert rig.session.failures == 0
+
+
+def test_with_one_that_means_nobody_nothing_is_done(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    rig.session.execute("blacklist 192.0.2.1 7")
+    assert rig.manager.calls == []
+    assert rig.session.failures == 1
+    assert "'7' is no peer, no id, no address and no network" in capsys.readouterr().err
+
+
+def test_the_blacklist_is_shown_and_shrinks(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    rig.session.execute("blacklisted")
+    rig.heard("The blacklist is empty.")
+    rig.manager.listed = [ID, "192.0.2.0/24"]
+    rig.session.execute("blacklisted")
+    rig.heard(f"{ID.hex()}\n192.0.2.0/24")
+    rig.session.execute("unblacklist 192.0.2.0/24")
+    rig.heard("Off the blacklist: 192.0.2.0/24.")
+    rig.session.execute("unblacklist 192.0.2.9")
+    assert "take it out there" in capsys.readouterr().err
+    assert rig.manager.calls == [("unblacklist", "192.0.2.0/24")]
