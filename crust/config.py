@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import logging
 import os
 import stat
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from crust import config_checks, config_search, config_yaml, files, limits
 from crust.config_checks import Invalid
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError
+
+log = logging.getLogger("crust.config")
 
 DEFAULT_BEACON_PORT: Final = 5483
 
@@ -200,6 +203,8 @@ class Config:
             return cls()
         name = os.fspath(found if path is None else path)
         config = cls.parse(config_yaml.read_file(name), name)
+        if config.network_key:
+            _warn_if_others_may_read(name)
         directory = os.path.dirname(os.path.abspath(name))
         places: dict[str, Any] = {
             key: os.path.join(directory, os.path.expanduser(given))
@@ -293,6 +298,15 @@ class Config:
 
 
 _KEYS: Final = tuple(f.name for f in dataclasses.fields(Config))
+
+
+def _warn_if_others_may_read(name: str) -> None:
+    try:
+        mode = os.stat(name).st_mode
+    except OSError:  # it has gone since it was read
+        return
+    if files.others_may_read(mode):
+        log.warning("%s holds a network_key, and other users may read or write it; try: chmod 600 %s", name, name)
 
 
 def _nearest(key: str) -> str:

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,11 @@ def app_file(app: str, ending: str) -> str:
     if not _APP.fullmatch(app):
         raise ConfigError(f"{app!r} cannot name a file: use 1 to 64 letters, digits, '-', '_' and '.'")
     return f"{app}.{ending}"
+
+
+def others_may_read(mode: int) -> bool:
+    """Whether users beside the owner have any right to a file of that mode, where files have modes (POSIX)."""
+    return os.name == "posix" and bool(stat.S_IMODE(mode) & 0o077)
 
 
 def write_whole(path: str | os.PathLike[str], text: str, *, mode: int = 0o666, replace: bool = True) -> None:

@@ -5,11 +5,9 @@ One secret of 32 bytes, the seed, makes two key pairs of the same number: Ed2551
 RFC 7748 section 4.1, so that a signature proves a `PeerId` without anybody's word for it: see `signer`.
 """
 
-import logging
 import os
 import re
 import secrets
-import stat
 from functools import lru_cache, total_ordering
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self, SupportsIndex
@@ -18,9 +16,7 @@ from nacl import bindings
 from nacl.exceptions import CryptoError
 
 from crust.errors import EndpointError, IdentityError, Malformed
-from crust.files import write_whole
-
-log = logging.getLogger("crust.identity")
+from crust.files import others_may_read, write_whole
 
 KEY_SIZE: Final = 32
 """Bytes of a seed and of each public or private key."""
@@ -172,14 +168,15 @@ class Identity:
             create: whether a missing file is made.
 
         Raises:
-            IdentityError: the file is damaged or cannot be read or written. It is never overwritten.
+            IdentityError: the file is damaged, cannot be read or written, or (POSIX) other users have rights to it. It
+                is never overwritten.
         """
         file = Path(path)
         try:
             if create and not file.exists():
                 cls._write_new(file)
             with open(file, encoding="ascii") as source:
-                _warn_if_others_can_read(file, source.fileno())
+                _refuse_if_others_can_read(file, source.fileno())
                 text = source.read(_MAX_FILE)
         except FileNotFoundError as error:
             raise IdentityError(f"{file}: there is no identity file") from error
@@ -248,9 +245,9 @@ def signer(message: bytes, signature: bytes, signing_key: bytes) -> PeerId:
     return peer_id_of(signing_key)
 
 
-def _warn_if_others_can_read(file: Path, descriptor: int) -> None:
-    """Where files have owners and modes; elsewhere other means protect them, or none."""
-    if os.name == "posix" and stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
-        log.warning(
-            "%s can be read by other users, who could then pretend to be this node; try: chmod 600 %s", file, file
+def _refuse_if_others_can_read(file: Path, descriptor: int) -> None:
+    if others_may_read(os.fstat(descriptor).st_mode):
+        raise IdentityError(
+            f"{file}: other users may read or write it, and so could pretend to be this node; "
+            f"if nobody has, chmod 600 {file}, else move it away, and a new one is made"
         )

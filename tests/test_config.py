@@ -502,3 +502,17 @@ def test_a_file_with_a_key_is_readable_by_its_owner_only(tmp_path: Path) -> None
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     Config(network_key=KEY).write(file, overwrite=True)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+def test_a_network_key_that_others_may_read_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "node.yaml"
+    file.write_text(f"network_key: {'k' * 32}\n", "utf-8")
+    file.chmod(0o644)
+    Config.load(file)
+    assert f"chmod 600 {file}" in caplog.text
+    assert "kkkk" not in caplog.text
+    caplog.clear()
+    file.chmod(0o600)
+    Config.load(file)
+    assert not caplog.records

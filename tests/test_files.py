@@ -86,3 +86,11 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
         files.write_whole(tmp_path / "a", "b")
     assert stat.S_ISFIFO((tmp_path / "a").stat().st_mode)
     assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+@pytest.mark.parametrize(
+    ("mode", "told"), [(0o100600, False), (0o400, False), (0o640, True), (0o602, True), (0o601, True)]
+)
+def test_who_has_rights_to_a_file(mode: int, told: bool) -> None:
+    assert files.others_may_read(mode) is told

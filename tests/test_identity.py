@@ -3,7 +3,6 @@
 import copy
 import errno
 import hashlib
-import logging
 import os
 import pickle
 import stat
@@ -263,13 +262,15 @@ def test_only_its_owner_can_read_it(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 @posix
-def test_a_file_that_others_can_read_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o610])
+def test_a_file_that_others_have_rights_to_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "identity"
-    Identity.load(path)
-    path.chmod(0o644)
-    with caplog.at_level(logging.WARNING, "crust.identity"):
+    known = Identity.load(path).peer_id
+    path.chmod(mode)
+    with pytest.raises(IdentityError, match=f"pretend to be this node; if nobody has, chmod 600 {path}"):
         Identity.load(path)
-    assert f"chmod 600 {path}" in caplog.text
+    path.chmod(0o400)
+    assert Identity.load(path).peer_id == known
 
 
 def test_a_missing_file_may_be_an_error(tmp_path: Path) -> None:
