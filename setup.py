@@ -11,6 +11,14 @@ HERE = Path(__file__).resolve().parent
 VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "crust" / "_version.py").read_text("utf-8"), re.MULTILINE)[1]
 README = HERE / "README.md"
 
+# Each lower bound has a reason.
+REQUIRED = [
+    "pynacl>=1.6.2",  # AEGIS; before it, keys with a part of small order pass as signing keys (CVE-2025-69277)
+    "pyyaml>=6.0.1",  # far past CVE-2020-14343; older ones do not build with today's Cython
+    "miniupnpc>=2.3",  # far past CVE-2017-8798 in its parser of what routers say
+    "ifaddr>=0.2",  # type hints
+    "platformdirs>=4",  # its directories moved now and then before
+]
 EXTRAS = {
     "cli": ["rich>=13", "prompt_toolkit>=3.0.40"],
     "test": [
@@ -41,7 +49,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["crust", "crust.*"]),
     package_data={"crust": ["py.typed"], "crust.dissector": ["*.lua"]},
-    install_requires=["pynacl>=1.6", "pyyaml>=6.0.1", "miniupnpc>=2.3", "ifaddr>=0.2", "platformdirs>=4"],
+    install_requires=REQUIRED,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["crust = crust.cli:main"]},
     classifiers=[
