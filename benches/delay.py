@@ -158,6 +158,7 @@ class DelayLine:
         except OSError:
             pass  # not everywhere is that allowed for a listener; closing suffices there
         self._listener.close()
+        self._threads[0].join()  # the one that accepts: what it was accepting is among the relays now
         self.schedule.close()
         for relay in self._relays:
             relay.close()

@@ -121,6 +121,8 @@ _SLOW_FILES = (
     "tests/cli/test_bench.py",
     "tests/cli/test_bench_report.py",
     "tests/cli/test_demo.py",
+    "tests/cli/test_demo_crew.py",
+    "tests/cli/test_demo_worker.py",
     "tests/cli/test_peer.py",
     "tests/cli/test_peer_on_terminal.py",
     "tests/cli/test_transfer_receive.py",
@@ -134,10 +136,10 @@ _SLOW_FILES = (
     "tests/manager/test_many_peers.py",
     "tests/manager/test_utp_mesh.py",
     "tests/nat/test_upnp.py",
-    "tests/transport/utp/test_ledbat.py",
     "tests/transport/utp/simulation/test_churn.py",
     "tests/transport/utp/simulation/test_mesh.py",
     "tests/transport/utp/simulation/test_wraps.py",
+    "tests/transport/utp/test_ledbat.py",
 )
 
 

@@ -102,6 +102,7 @@ def test_a_wrong_delivery_is_an_error() -> None:
 # --- real pairs ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OURS)
 def test_a_pair_measures_both_ways(name: str) -> None:
     pair = Pair(BY_NAME[name])
@@ -120,6 +121,7 @@ def test_a_system_that_cannot_be_started_says_so() -> None:
         Pair(System("no such system", "x", "x", "x", "x"))
 
 
+@pytest.mark.slow
 def test_a_comparison_goes_on_without_a_system_that_fails() -> None:
     broken = System("no such system", "x", "x", "x", "x")
     comparison = Comparison(Plan([broken, BY_NAME["raw"]], [64], 1, 0.01), lambda text: None)
@@ -128,6 +130,7 @@ def test_a_comparison_goes_on_without_a_system_that_fails() -> None:
     assert {sample.system for sample in comparison.samples} == {"raw"}
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     samples, table = tmp_path / "samples.json", tmp_path / "table.md"
     again = tmp_path / "again.md"
@@ -204,6 +207,7 @@ def test_many_connections_are_held() -> None:
     assert result["threads_per_connection"] >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ["none", *ATTACKS])
 def test_an_honest_peer_is_served_during_an_attack(attack: str) -> None:
     result = hostile.measure(attack, 0.1)

@@ -204,6 +204,7 @@ def test_all_hosts_together_cannot_either() -> None:
 
 
 # --- many ---
+@pytest.mark.slow
 def test_one_that_asks_many_is_answered_by_some() -> None:
     lan = Lan(seed=5)
     for _ in range(200):
@@ -216,6 +217,7 @@ def test_one_that_asks_many_is_answered_by_some() -> None:
     assert ANSWERS_WANTED / 2 < answers < ANSWERS_WANTED * 3
 
 
+@pytest.mark.slow
 def test_many_that_start_together_do_not_drown() -> None:
     """A hundred hosts after a power failure."""
     lan = Lan(seed=6)
@@ -225,6 +227,7 @@ def test_many_that_start_together_do_not_drown() -> None:
     assert max(lan.received_bytes.values()) < 100_000
 
 
+@pytest.mark.slow
 def test_large_halves_of_a_lan_meet_too() -> None:
     """Also where each knows plenty of others already, and does not ask."""
     lan = Lan(seed=8)
@@ -250,6 +253,7 @@ def at_rest(nodes: int, seconds: float) -> tuple[float, float]:
     return tuple(counter.total() / nodes / seconds for counter in (lan.sent_bytes, lan.received_bytes))  # type: ignore[return-value]
 
 
+@pytest.mark.slow
 def test_the_cost_at_rest_of_a_hundred_nodes_is_as_documented() -> None:
     sent, received = at_rest(100, 600.0)
     assert sent < 8

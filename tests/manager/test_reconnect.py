@@ -95,7 +95,8 @@ def test_the_same_run_of_a_peer_may_come_back_as_well(nodes: Nodes, greater: str
         assert_replaced(stays, old, stays.link(mover))
 
 
-@both_transports_slowly
+@pytest.mark.slow
+@both_transports
 @pytest.mark.parametrize("greater", ["stays", "comes back"])
 def test_a_killed_process_that_comes_back_is_welcome_at_once(nodes: Nodes, tmp_path: Path, greater: str) -> None:
     stays_id, back_id = ordered(greater)

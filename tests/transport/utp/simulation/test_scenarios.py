@@ -6,7 +6,7 @@ import pytest
 
 from tests.transport.utp.simulation.batch import Summary, run_all
 
-QUICK = 400
+QUICK = 200
 SLOW = 20_000
 FIRST_SLOW = 1_000_000  # other seeds than the quick ones
 
