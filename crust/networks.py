@@ -2,10 +2,13 @@
 
 import ipaddress
 from collections.abc import Iterator
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Final, TypeAlias
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_REMEMBERED: Final = 1024  # answers for addresses; those that talk to us are asked about again and again
 
 
 def network_of(text: str) -> Network:
@@ -37,6 +40,7 @@ def text_of(network: Network) -> str:
     return str(network.network_address if network.prefixlen == network.max_prefixlen else network)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def neighbourhood(host: str) -> str:
     """The network that one subscriber may have to themselves, or one that neighbours share: the /24 of an IPv4 address,
     the /64 of an IPv6 address. Addresses of this machine itself, and what is no address, stand for themselves."""
@@ -47,6 +51,7 @@ def neighbourhood(host: str) -> str:
     return str(ipaddress.ip_network((address, length), strict=False))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def subscriber(host: str) -> str:
     """What one who is up to no good has one of: an IPv4 address, but the /64 of an IPv6 address, of which any host may
     take as many addresses as it likes."""
