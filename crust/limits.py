@@ -61,8 +61,8 @@ MAX_CONTROLS_PER_SECOND: Final = 50
 """Control frames on one connection. Nothing that a program does makes one; keep-alive, choice and gossip together make
 less than one a second, and 40 at once."""
 MAX_HANDSHAKES_PER_SECOND: Final = 50
-"""Connections that begin at one IPv4 address, or /64 of IPv6: each costs two milliseconds of work. 2000 may come at
-once."""
+"""Connections that begin at one IPv4 address, or /64 of IPv6: each costs half a millisecond of cryptography and a
+thread. 2000 may come at once."""
 MAX_FAILURES_PER_SECOND: Final = 1
 """The same for those that turn out to be strangers: a node of another network that dials again and again stays below
 it."""
