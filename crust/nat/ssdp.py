@@ -68,4 +68,4 @@ def _checked(url: str, sender: str) -> str:
         raise Malformed("a description is fetched over plain HTTP, without a user's name")
     if named != ipaddress.ip_address(sender):
         raise Malformed(f"the device at {sender} names a description at {host}")
-    return url
+    return parts.geturl()  # whatever the case of "HTTP" was

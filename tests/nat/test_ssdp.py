@@ -35,6 +35,10 @@ def test_an_answer(kind: str) -> None:
     assert ssdp.parse(answer(kind=kind), ROUTER) == "http://192.168.1.1:5000/rootDesc.xml"
 
 
+def test_the_scheme_is_in_any_case() -> None:
+    assert ssdp.parse(answer("htTP://192.168.1.1/x"), ROUTER) == "http://192.168.1.1/x"
+
+
 def test_names_of_headers_are_in_any_case() -> None:
     assert ssdp.parse(answer().replace(b"Location:", b"LOCATION:").replace(b"ST:", b"st:"), ROUTER)
 
