@@ -17,7 +17,7 @@ from tests.manager.helpers import Capacity, Node, Nodes, in_parallel
 
 DESCRIPTORS = Path("/proc/self/fd")
 ROUNDS = 200
-ROUNDS_OF_SMALL = 60  # where the channel of one node has room for one
+ROUNDS_OF_SMALL = 30  # where the channel of one node has room for one
 MOST_NODES = 5
 MOST_ACTIONS = 40
 

@@ -1,8 +1,5 @@
 """The full mesh that many a uTP got lost in: no hang, no lost message, no second connection."""
 
-import multiprocessing
-import os
-
 import pytest
 
 from tests.transport.utp.simulation.mesh import Run, meet
@@ -31,9 +28,8 @@ def test_a_small_mesh_over_terrible_links() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_meshes_of_sixty_nodes() -> None:
-    """A few of the two hundred that ``python -m tests.transport.utp.simulation.mesh --runs 200`` makes."""
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        for met in pool.map(meet, [Run(seed) for seed in range(2)], chunksize=1):
-            assert not met.wrong, "\n".join(met.wrong)
-            assert met.connections == 1770
+def test_a_mesh_of_sixty_nodes() -> None:
+    """One of the two hundred that ``python -m tests.transport.utp.simulation.mesh --runs 200`` makes."""
+    met = meet(Run(0))
+    assert not met.wrong, "\n".join(met.wrong)
+    assert met.connections == 1770
