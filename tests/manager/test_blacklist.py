@@ -36,7 +36,7 @@ def knock_in_vain(outcast: Node, host: Node) -> None:
     indirect=["transport"],
 )
 def test_a_connected_peer_goes_at_once_and_does_not_come_back(nodes: Nodes, by: str) -> None:
-    host, outcast = nodes.pair(dial_timeout=SCALE)
+    host, outcast = nodes.pair(dial_timeout=4 * SCALE)
     entries: dict[str, Any] = {
         "id": outcast.id,
         "address": LOOPBACK,
@@ -111,8 +111,8 @@ def test_a_function_is_asked_before_the_handshake(nodes: Nodes) -> None:
 def test_nobody_but_these(nodes: Nodes) -> None:
     lesser, greater = two_identities()
     friend = nodes.make(identity=lesser)
-    host = nodes.make(only=[friend.id], dial_timeout=SCALE)
-    stranger = nodes.make(identity=greater, dial_timeout=SCALE)
+    host = nodes.make(only=[friend.id], dial_timeout=4 * SCALE)
+    stranger = nodes.make(identity=greater, dial_timeout=4 * SCALE)
     join(friend, host)
     knock_in_vain(stranger, host)
     assert "blacklist" in refusal(host, stranger)
