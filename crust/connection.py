@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from crust.clock import Deadline, now
 from crust.config import Config
-from crust.connection_news import ConnectionInfo, Flooded, Gossiped, PeerSaid, ReaderEnded, WriterEnded
+from crust.connection_news import ConnectionInfo, Flooded, Gossiped, PeerSaid, ReaderEnded, Told, WriterEnded
 from crust.endpoint import Endpoint
 from crust.errors import CrustError, PeerMisbehaved
 from crust.event import new_messages
@@ -23,12 +23,14 @@ from crust.outbox import Outbox
 from crust.peers import Candidate
 from crust.toll import Toll
 from crust.transport.framing import (
+    ADDRESS,
     BYE,
     CHOOSE,
     CHOSEN,
     CONTACTS,
     PING,
     PONG,
+    PUNCH,
     Decoder,
     control_frame,
     encode_messages,
@@ -49,6 +51,9 @@ MAX_OPEN_PINGS: Final = 4
 MAX_WAITING_CONTACTS: Final = 32
 """CONTACTS frames of a connection that wait for the manager thread; what comes meanwhile is dropped. An exchange of
 gossip has up to 20."""
+
+MAX_WAITING_TOLD: Final = 32
+"""The same for frames about addresses and meetings: a meeting has three."""
 
 
 class Connection:
@@ -109,6 +114,8 @@ class Connection:
         self._resume: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._contacts_handed = 0  # the reader's
         self.contacts_taken = 0  # the manager's
+        self._told_handed = 0  # the same for what is told of addresses and meetings
+        self.told_taken = 0
 
     @property
     def peer_id(self) -> PeerId:
@@ -324,6 +331,9 @@ class Connection:
             elif kind == CONTACTS and self._contacts_handed - self.contacts_taken < MAX_WAITING_CONTACTS:
                 self._contacts_handed += 1
                 self._inbox.put(Gossiped(self, content))
+            elif kind in (ADDRESS, PUNCH) and self._told_handed - self.told_taken < MAX_WAITING_TOLD:
+                self._told_handed += 1
+                self._inbox.put(Told(self, kind, content))
             # Others belong to a later version. They go no further: nothing would bound them in the inbox.
 
     # --- the writer thread, or who stands in for it ---------------------------------------------------

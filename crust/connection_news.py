@@ -77,6 +77,15 @@ class Gossiped:
 
 
 @dataclass(slots=True, eq=False)
+class Told:
+    """A frame about addresses or meetings came. Who takes it says so by `Connection.told_taken`."""
+
+    connection: "Connection"
+    kind: int
+    content: dict[str, Any]
+
+
+@dataclass(slots=True, eq=False)
 class Flooded:
     """The peer sends more than it may, and is slowed down."""
 

@@ -10,17 +10,19 @@ import pytest
 
 from crust import Event, NotConnected, connection, metering
 from crust.clock import now
-from crust.connection import MAX_WAITING_CONTACTS
-from crust.connection_news import Flooded, Gossiped, PeerSaid, ReaderEnded, WriterEnded
+from crust.connection import MAX_WAITING_CONTACTS, MAX_WAITING_TOLD
+from crust.connection_news import Flooded, Gossiped, PeerSaid, ReaderEnded, Told, WriterEnded
 from crust.limits import MESSAGE_OVERHEAD
 from crust.metering import CONTROLS
 from crust.transport.framing import (
+    ADDRESS,
     BYE,
     CHOOSE,
     CHOSEN,
     CONTACTS,
     HEADER,
     MESSAGE,
+    PUNCH,
     control_frame,
     message_frame,
 )
@@ -79,6 +81,24 @@ def test_gossip_goes_to_the_manager_and_no_more_than_it_takes(live: Make) -> Non
     for number in (1, 2):
         bench.peer.send_frame(control_frame(CONTACTS, {"x": -number}))
     assert bench.next().content == {"x": -1}
+    bench.peer.send_messages(b"end")
+    assert bench.batch() == [b"end"]
+
+
+def test_what_is_told_of_addresses_and_meetings_goes_to_the_manager_and_no_more_than_it_takes(live: Make) -> None:
+    bench = live()
+    for number in range(MAX_WAITING_TOLD + 5):
+        bench.peer.send_frame(control_frame((ADDRESS, PUNCH)[number % 2], {"n": number}))
+    notices = [bench.next() for _ in range(MAX_WAITING_TOLD)]
+    assert all(isinstance(notice, Told) and notice.connection is bench.connection for notice in notices)
+    assert [(notice.kind, notice.content["n"]) for notice in notices[:2]] == [(ADDRESS, 0), (PUNCH, 1)]
+    for _ in range(2):  # when the second comes, all that was read with the first has been dealt with
+        bench.peer.send_messages(b"end")
+        assert bench.batch() == [b"end"]
+    bench.connection.told_taken += 1
+    for number in (1, 2):
+        bench.peer.send_frame(control_frame(PUNCH, {"n": -number}))
+    assert bench.next().content == {"n": -1}
     bench.peer.send_messages(b"end")
     assert bench.batch() == [b"end"]
 

@@ -57,9 +57,9 @@ def test_it_names_nothing_of_this_machine() -> None:
 
 
 def test_the_layout_of_frames_is_quoted() -> None:
-    own = drawing(framing.__doc__ or "", "byte 0 1..3", "CONTACTS")
+    own = drawing(framing.__doc__ or "", "byte 0 1..3", "PUNCH")
     assert len(own) > 10
-    assert drawing(SCRIPT, "byte 0 1..3", "CONTACTS") == own
+    assert drawing(SCRIPT, "byte 0 1..3", "PUNCH") == own
 
 
 def test_the_layout_of_the_beginning_is_quoted() -> None:

@@ -191,6 +191,8 @@ def test_the_types_of_frames() -> None:
         "CHOSEN",
         "BYE",
         "CONTACTS",
+        "ADDRESS",
+        "PUNCH",
     }
 
 

@@ -15,6 +15,8 @@
 --     CHOSEN   0x13   control: {"serial": number}          the other one's answer
 --     BYE      0x14   control: {"reason": word, "text": for people}   the last frame of its direction
 --     CONTACTS 0x15   control: gossip, see crust.discovery.gossip_messages
+--     ADDRESS  0x16   control: where the sender sees the other, see crust.reach.address_notes
+--     PUNCH    0x17   control: two peers agree on a meeting, see crust.reach.letters
 
 local f, e = crust.f, crust.e
 
@@ -29,6 +31,8 @@ local NAMES = {
   [0x13] = "CHOSEN",
   [0x14] = "BYE",
   [0x15] = "CONTACTS",
+  [0x16] = "ADDRESS",
+  [0x17] = "PUNCH",
   [0x70] = "HELLO",
   [0x71] = "READY",
 }

@@ -17,6 +17,8 @@ Every frame is a 4-byte header and a body; a record holds one or more whole fram
     CHOSEN   0x13   control: {"serial": number}          the other one's answer
     BYE      0x14   control: {"reason": word, "text": for people}   the last frame of its direction
     CONTACTS 0x15   control: gossip, see crust.discovery.gossip_messages
+    ADDRESS  0x16   control: where the sender sees the other, see crust.reach.address_notes
+    PUNCH    0x17   control: two peers agree on a meeting, see crust.reach.letters
 
 Control frames carry one JSON object of at most 4 KiB in UTF-8, with no key twice, at most 8 levels deep, and integers
 of at most 20 characters; 0x10 to 0x7f are control frames, and those that a version does not know are ignored. Between
@@ -44,6 +46,8 @@ CHOOSE: Final = 0x12
 CHOSEN: Final = 0x13
 BYE: Final = 0x14
 CONTACTS: Final = 0x15
+ADDRESS: Final = 0x16
+PUNCH: Final = 0x17
 LAST_CONTROL: Final = 0x7F
 
 HEADER: Final = struct.Struct("<I")  # type | length << 8
