@@ -13,11 +13,12 @@ from typing import Protocol as TypingProtocol
 from crust.clock import Deadline, now
 from crust.config import Config
 from crust.endpoint import Endpoint, Protocol
-from crust.errors import CrustError, DialFailed
+from crust.errors import CrustError, DialFailed, HandshakeFailed
 from crust.identity import PeerId
+from crust.negotiate import Ask as Negotiator
 from crust.negotiate import Established, Node, negotiate_outgoing
 from crust.notices import Ask, Inbox, ask_manager
-from crust.peers import Candidate
+from crust.peers import Candidate, Verdict
 from crust.timers import Timer
 from crust.transport.base import Stream
 from crust.transport.tcp import dial, resolve
@@ -49,6 +50,9 @@ class Race:
 
 class Attempt:
     """One address being tried."""
+
+    repeatable = True
+    """Whether its endpoint can be dialled again."""
 
     def __init__(self, job: "Job", given: Endpoint, target: Endpoint) -> None:
         self.job = job
@@ -90,18 +94,15 @@ class Attempt:
 
     def _try(self, node: Node, deadline: Deadline, inbox: Inbox, question: Ask, utp: UtpPorts) -> object:
         if self._aborted:
+            self.discard()
             raise DialFailed("given up")
         if self.target.is_name:
             return Resolved(self, resolve(self.target))
-        stream: Stream
-        if self.target.protocol is Protocol.UTP:
-            stream = utp.dial(self.target, deadline, self._hold)
-        else:
-            stream = dial(self.target, deadline, self._hold)
+        stream = self._connect(deadline, utp)
         self._hold(stream)
         self.reached = True
         try:
-            established = negotiate_outgoing(
+            established = self._negotiate(
                 stream, node, deadline, lambda candidate: ask_manager(inbox, question, candidate, deadline)
             )
         except BaseException:
@@ -112,6 +113,67 @@ class Attempt:
             raise
         self._hold(None)
         return AttemptSucceeded(self, established)
+
+    def _connect(self, deadline: Deadline, utp: UtpPorts) -> Stream:
+        if self.target.protocol is Protocol.UTP:
+            return utp.dial(self.target, deadline, self._hold)
+        return dial(self.target, deadline, self._hold)
+
+    def _negotiate(self, stream: Stream, node: Node, deadline: Deadline, ask: Negotiator) -> Established:
+        return negotiate_outgoing(stream, node, deadline, ask)
+
+    def discard(self) -> None:
+        """It was given up before it began: free what it holds."""
+
+
+Opening = Callable[[Deadline, Callable[[Abortable | None], None]], Stream]
+"""Gives the stream of an attempt, and tells what ends it while it blocks."""
+Negotiation = Callable[[Stream, Node, Deadline, Negotiator], Established]
+"""How the two ends of it become a connection; see `crust.negotiate`."""
+
+
+class MeetingAttempt(Attempt):
+    """One way to a peer whose name is known: a path that was opened together, or a relayed one.
+
+    Args:
+        job: what it belongs to.
+        target: the name of the connection to be.
+        peer_id: who has to be there.
+        opening: makes the stream; on the attempt's thread.
+        negotiation: which side we are.
+        discard: frees what `opening` would have used, if that is never called.
+    """
+
+    repeatable = False
+
+    def __init__(
+        self,
+        job: "Job",
+        target: Endpoint,
+        peer_id: PeerId,
+        opening: Opening,
+        negotiation: Negotiation,
+        discard: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(job, target, target)
+        self._peer_id = peer_id
+        self._opening = opening
+        self._negotiation = negotiation
+        self._discard = discard
+
+    def _connect(self, deadline: Deadline, utp: UtpPorts) -> Stream:
+        return self._opening(deadline, self._hold)
+
+    def _negotiate(self, stream: Stream, node: Node, deadline: Deadline, ask: Negotiator) -> Established:
+        def ask_if_it_is_they(candidate: Candidate) -> Verdict:
+            if candidate.peer_id != self._peer_id:
+                raise HandshakeFailed(f"{candidate.peer_id} is there, and not {self._peer_id}")
+            return ask(candidate)
+
+        return self._negotiation(stream, node, deadline, ask_if_it_is_they)
+
+    def discard(self) -> None:
+        self._discard()
 
 
 @dataclass(slots=True, eq=False)
@@ -151,6 +213,8 @@ class Job:
         self.bootstrap = bootstrap
         self.done = False
         self.connected = False
+        self.held = False
+        """Whether more attempts may join in, so that it is not over when none runs."""
         # TCP is favoured: it sorts before the other transports; otherwise the caller's order stands.
         self.queue = deque((e, e) for e in sorted(endpoints, key=lambda e: e.protocol))
         self.running: set[Attempt] = set()
@@ -167,7 +231,7 @@ class Job:
         """Note why an attempt came to nothing."""
         if attempt.target != attempt.given:
             reason = f"{attempt.target.host}: {reason}"
-        self._failures[attempt.given].append(reason)
+        self._failures.setdefault(attempt.given, []).append(reason)
 
     def reasons(self) -> dict[Endpoint, str]:
         """For each endpoint given, why it did not work."""

@@ -92,6 +92,31 @@ class Dialer:
         self._go_on(job)
         return job
 
+    def hold(self, race: Race, ended: Callable[[Job], None]) -> Job:
+        """A job without endpoints: attempts `join` it, until `let_go`."""
+        job = Job((), race, ended, bootstrap=False)
+        job.held = True
+        self._jobs.add(job)
+        return job
+
+    def join_in(self, attempt: Attempt) -> None:
+        """Begin an attempt that somebody else has made, for its job."""
+        job = attempt.job
+        problem = "given up" if job.done else None
+        if problem is None:
+            job.running.add(attempt)
+            problem = self._submit(attempt)
+        if problem is not None:
+            attempt.discard()
+            job.running.discard(attempt)
+            job.failed(attempt, problem)
+            self._go_on(job)
+
+    def let_go(self, job: Job) -> None:
+        """No further attempt will join a job: it ends when those that run have."""
+        job.held = False
+        self._go_on(job)
+
     def give_up(self, job: Job) -> None:
         """End a job that is not wanted any more; its ``ended`` is called."""
         self._end(job)
@@ -152,7 +177,8 @@ class Dialer:
             self._duplicate(attempt, error.peer_id)
         else:
             job.failed(attempt, str(error))
-            if isinstance(error, CutShort) and (error.proved or now() - attempt.began < CUT_EARLY):
+            soon = isinstance(error, CutShort) and (error.proved or now() - attempt.began < CUT_EARLY)
+            if soon and attempt.repeatable:
                 self._try_again_later(job, attempt)
         self._go_on(job)
 
@@ -233,7 +259,7 @@ class Dialer:
 
     def _expected_in_vain(self, job: Job, peer_id: PeerId) -> None:
         attempt, _ = job.expected.pop(peer_id)
-        if attempt.target in job.retried:
+        if attempt.target in job.retried or not attempt.repeatable:
             job.failed(
                 attempt, "the peer says that it is connected to us already, but that connection does not come up"
             )
@@ -256,7 +282,7 @@ class Dialer:
                 break
         if job.queue:
             job.stagger = self._timers.at(due, lambda: self._go_on(job))
-        elif not (job.running or job.expected or job.pauses):
+        elif not (job.running or job.expected or job.pauses or job.held):
             self._end(job)
 
     def _start_next(self, job: Job) -> bool:
