@@ -31,6 +31,7 @@ from tests.lab.namespaces import Node, Running, say
 NETWORK = network_keys("lab", None)
 PORTS = 3478, 3479
 TIMEOUT = 60.0  # seconds
+MEETING_TIMEOUT = 20.0  # seconds, where it takes milliseconds
 
 
 class Punched(NamedTuple):
@@ -127,11 +128,11 @@ def _meet(sock: UtpSocket, port: int | None, errand: Errand, address: Address, o
             errand.stop()
             sock = stack.enter_context(UtpSocket(("0.0.0.0", port)))
         try:
-            stream = sock.rendezvous(address, timeout=8.0)
+            stream = sock.rendezvous(address, timeout=MEETING_TIMEOUT)
             stream.sendall(own.encode())
             stream.shutdown()
             greeting = b""
-            while data := stream.recv(64, timeout=8.0):
+            while data := stream.recv(64, timeout=MEETING_TIMEOUT):
                 greeting += data
             stream.close()
             return greeting.decode(), ""

@@ -7,6 +7,7 @@ more; ``python -m benches.congestion`` prints all figures, of libutp too.
 import pytest
 
 from tests.lab import congestion
+from tests.lab.attempts import attempts
 from tests.lab.flows import Transport, unavailable
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -21,29 +22,40 @@ def cubic() -> None:
 
 
 def test_alone_it_fills_the_link_with_little_queue() -> None:
-    found = congestion.alone(CRUST, seconds=15.0)
-    assert found.filled >= 0.95, found
-    assert found.queueing <= 0.11, found
+    for attempt in attempts():
+        found = congestion.alone(CRUST, seconds=15.0)
+        with attempt:
+            assert found.filled >= 0.95, found
+            assert found.queueing <= 0.11, found
 
 
 def test_beside_tcp_it_yields() -> None:
-    found = congestion.beside_tcp(CRUST, before=10.0, seconds=20.0)
-    assert found.tcp_alone > 0.95, found
-    assert found.kept >= 0.9, found
+    for attempt in attempts():
+        found = congestion.beside_tcp(CRUST, before=10.0, seconds=20.0)
+        with attempt:
+            assert found.tcp_alone > 0.95, found
+            assert found.kept >= 0.9, found
 
 
-def test_two_flows_share_and_a_late_comer_gets_no_more() -> None:
-    both, late = congestion.at_once(
-        lambda: congestion.shared(CRUST, seconds=30.0),
-        lambda: congestion.shared(CRUST, later=5.0, seconds=25.0, settle=10.0),
-    )
-    assert 0.4 <= both.second_of_both <= 0.6, both
-    assert 0.4 <= late.second_of_both <= 0.6, late
-    assert both.first + both.second >= 0.95, both
+def test_two_flows_share() -> None:
+    for attempt in attempts():
+        found = congestion.shared(CRUST, seconds=30.0)
+        with attempt:
+            assert 0.4 <= found.second_of_both <= 0.6, found
+            assert found.first + found.second >= 0.95, found
+
+
+def test_a_late_comer_gets_no_more() -> None:
+    for attempt in attempts():
+        found = congestion.shared(CRUST, later=5.0, seconds=25.0, settle=10.0)
+        with attempt:
+            assert 0.4 <= found.second_of_both <= 0.6, found
 
 
 def test_random_loss_costs_it_no_more_than_tcp() -> None:
-    tcp, crust = congestion.at_once(
-        lambda: congestion.lossy(CUBIC, seconds=15.0), lambda: congestion.lossy(CRUST, seconds=15.0)
-    )
-    assert crust.filled >= tcp.filled, (crust, tcp)
+    for attempt in attempts():
+        tcp, crust = congestion.at_once(
+            lambda: congestion.lossy(CUBIC, seconds=15.0), lambda: congestion.lossy(CRUST, seconds=15.0)
+        )
+        with attempt:
+            assert crust.filled >= tcp.filled, (crust, tcp)

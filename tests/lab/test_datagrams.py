@@ -68,13 +68,14 @@ def test_a_host_that_is_not_there_is_reported(lab: Lab, way: str) -> None:
 
 def test_a_full_buffer_takes_less_and_nothing_is_lost_or_doubled(lab: Lab, way: str) -> None:
     first, _ = behind_a_router(lab)
-    bottleneck(first, 2e6, 5.0)  # a packet in 4 ms
+    bottleneck(first, 64e3, 150.0)  # a packet in 130 ms: next to nothing leaves while the buffer is filled
     near, far = Remote(lab.nodes["near"], V4[0], PORT, way), Remote(lab.nodes["far"], V4[1], PORT, way)
     taken = [near.ask("send", V4[1], PORT, 40, 1000) for _ in range(20)]
     assert taken[0] == 40
     assert taken[-1] < 40
     assert not near.ask("writable", 0)
     assert sum(taken) * 1000 < 500_000
+    bottleneck(first, 2e6, 4.8)  # the same queue, which leaves more quickly
     assert near.ask("writable", RECEIVE_TIMEOUT)
     taken.append(near.ask("send", V4[1], PORT, 40, 1000))
     assert far.ask("receive", sum(taken), RECEIVE_TIMEOUT) == list(range(sum(taken)))
@@ -84,7 +85,7 @@ def test_a_full_buffer_takes_less_and_nothing_is_lost_or_doubled(lab: Lab, way: 
 
 def test_what_a_full_interface_drops_does_not_keep_the_sender(lab: Lab, way: str) -> None:
     first, _ = behind_a_router(lab)
-    bottleneck(first, 8e6, 0.05)
+    bottleneck(first, 80e3, 5.0)  # 50 packets in the queue, and one in 100 ms leaves it
     near, _far = Remote(lab.nodes["near"], V4[0], PORT, way), Remote(lab.nodes["far"], V4[1], PORT, way)
     assert {near.ask("send", V4[1], PORT, 40, 1000) for _ in range(10)} == {40}
     assert near.ask("writable", 0)

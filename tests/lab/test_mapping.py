@@ -8,7 +8,7 @@ from tests.lab.gateways import Gateway
 from tests.lab.mapper_program import PATIENCE, Remote
 from tests.lab.namespaces import Lab, Node
 from tests.lab.routers import Nat, home
-from tests.lab.udp_program import SILENCE, Udp
+from tests.lab.udp_program import RECEIVE_TIMEOUT, SILENCE, Udp
 from tests.lab.wiring import Interface, plug, route, switch
 
 pytestmark = pytest.mark.lab
@@ -47,13 +47,13 @@ class World:
         self.hosts.append(node)
         return node
 
-    def reach(self, port: int, stranger: int = 0) -> tuple[str, str | None]:
-        """What a stranger outside meets there: over TCP, and over UDP."""
-        outside = self.strangers[stranger]
-        tcp = outside.dial(OUTSIDE, port, SILENCE)
-        outside.send(OUTSIDE, port, "hello")
-        back = outside.receive(SILENCE)
-        return tcp, back.text if back else None
+    def assert_reach(self, wanted: tuple[str, str | None], tcp: int, udp: int, stranger: int = 0) -> None:
+        """A stranger outside meets that at these ports: over TCP, and over UDP."""
+        outside, patience = self.strangers[stranger], SILENCE if wanted == SHUT else RECEIVE_TIMEOUT
+        dialled = outside.dial(OUTSIDE, tcp, patience)
+        outside.send(OUTSIDE, udp, "hello")
+        back = outside.receive(patience)
+        assert (dialled, back.text if back else None) == wanted
 
 
 OPEN, SHUT = ("connected", "hello"), ("silence", None)
@@ -70,18 +70,18 @@ def one_of_each(world: World, lease: int = 0) -> list[Remote]:
 def test_mapped_ports_are_used_from_outside_and_gone_in_the_end(lab: Lab) -> None:
     world = World(lab)
     gateway = Gateway(world.router)
-    assert world.reach(PORT) == SHUT
+    world.assert_reach(SHUT, PORT, PORT)
     mappers = one_of_each(world)
     for port, mapper in enumerate(mappers, PORT):
         report = mapper.mapped()
         assert report["externals"] == report["endpoints"] == [f"tcp://11.1.1.2:{port}", f"utp://11.1.1.2:{port}"]
         assert all(3500 < lease <= 3600 for lease in report["leases"])
         assert report["warnings"] == []
-        assert world.reach(port) == OPEN
+        world.assert_reach(OPEN, port, port)
     for mapper in mappers:
         mapper.ask("stop", PATIENCE)
     assert gateway.mapped() == 0
-    assert world.reach(PORT, stranger=1) == SHUT
+    world.assert_reach(SHUT, PORT, PORT, stranger=1)
 
 
 def test_the_quickest_method_is_used(lab: Lab) -> None:
@@ -107,8 +107,7 @@ def test_a_port_that_another_host_has_is_replaced_by_one_near_it(lab: Lab) -> No
         ports = [int(external.rpartition(":")[2]) for external in other.mapped()["externals"]]
         assert PORT not in ports
         assert all(abs(port - PORT) < 10 for port in ports)
-        assert world.reach(ports[0])[0] == "connected"
-        assert world.reach(ports[1])[1] == "hello"
+        world.assert_reach(OPEN, *ports)
     for other in others:
         other.ask("stop", PATIENCE)
     assert gateway.mapped() == 2
@@ -121,7 +120,7 @@ def test_leases_are_renewed_and_end_after_a_crash(lab: Lab) -> None:
     mappers = one_of_each(world, LEASE)
     assert all(0 < lease <= LEASE for mapper in mappers for lease in mapper.mapped()["leases"])
     gateway.let_pass(2 * LEASE)
-    assert gateway.becomes_mapped(2 * len(mappers), LEASE)
+    assert gateway.becomes_mapped(2 * len(mappers), 2 * LEASE)
     for mapper in mappers:
         mapper.running.kill()
     assert gateway.becomes_mapped(0, PATIENCE)
@@ -134,10 +133,10 @@ def test_a_router_that_restarts_gets_its_mappings_again(lab: Lab) -> None:
     mappers = one_of_each(world)
     gateway.stop()
     gateway.clear()
-    assert world.reach(PORT) == SHUT
+    world.assert_reach(SHUT, PORT, PORT)
     gateway.start()
     assert gateway.becomes_mapped(2 * len(mappers), PATIENCE)
-    assert world.reach(PORT, stranger=1) == OPEN
+    world.assert_reach(OPEN, PORT, PORT, stranger=1)
 
 
 def test_an_outside_address_that_changes_is_noticed(lab: Lab) -> None:

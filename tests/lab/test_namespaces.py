@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.namespaces import ROOT, Lab, LabError
+from tests.lab.namespaces import PATIENCE, ROOT, Lab, LabError
 from tests.lab.wiring import cable
 
 pytestmark = pytest.mark.lab
@@ -35,7 +35,7 @@ def test_labs_with_the_same_names_do_not_meet(lab: Lab) -> None:
             left.address("10.0.0.1/24")
             right.address("10.0.0.2/24")
         other.nodes["b"].run("ip", "link", "set", "dev", "eth0", "down")
-        lab.nodes["a"].run("ping", "-c", "1", "-W", "5", "10.0.0.2")
+        lab.nodes["a"].run("ping", "-c", "1", "-W", "20", "10.0.0.2")
         with pytest.raises(LabError, match="ping"):
             other.nodes["a"].run("ping", "-c", "1", "-W", "1", "10.0.0.2")
 
@@ -91,8 +91,8 @@ def test_nothing_is_left_of_a_lab(ending: str) -> None:
             inside = processes_of(pid)
             child.stdin.write("die\n")
             child.stdin.flush()
-            assert child.wait(10) == -9
-    deadline = time.monotonic() + 10
+            assert child.wait(PATIENCE) == -9
+    deadline = time.monotonic() + PATIENCE
     while left := running(inside):
         assert time.monotonic() < deadline, f"still there: {left}"
         threading.Event().wait(0.01)

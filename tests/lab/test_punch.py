@@ -2,12 +2,16 @@
 
 import pytest
 
+from crust.nat.punch_plan import BIRTHDAY_SECONDS
+from tests.lab.attempts import attempts
 from tests.lab.namespaces import Lab
 from tests.lab.punch_program import Peer, Punched, serve_in
 from tests.lab.routers import Nat, home
 from tests.lab.wiring import plug, switch
 
 pytestmark = pytest.mark.lab
+
+BUSY = 5.0  # seconds by which a busy machine may find out later that time is over
 
 
 def meet(lab: Lab, nats: tuple[Nat, Nat]) -> tuple[Punched, Punched]:
@@ -28,11 +32,15 @@ def meet(lab: Lab, nats: tuple[Nat, Nat]) -> tuple[Punched, Punched]:
     return first, second
 
 
-def test_two_behind_home_routers(lab: Lab) -> None:
-    for result, peer in zip(meet(lab, (Nat.HOME, Nat.HOME)), ("192.168.3.2", "192.168.2.2"), strict=True):
-        assert (result.error, result.greeting, result.method) == ("", peer, "PROBE")
-        assert (result.mapping, result.filtering) == ("ENDPOINT_INDEPENDENT", "ADDRESS_AND_PORT_DEPENDENT")
-        assert result.seconds < 2.0
+def test_two_behind_home_routers() -> None:
+    for attempt in attempts():
+        with Lab() as lab:
+            results = meet(lab, (Nat.HOME, Nat.HOME))
+        for result, peer in zip(results, ("192.168.3.2", "192.168.2.2"), strict=True):
+            assert (result.error, result.greeting, result.method) == ("", peer, "PROBE")
+            assert (result.mapping, result.filtering) == ("ENDPOINT_INDEPENDENT", "ADDRESS_AND_PORT_DEPENDENT")
+        with attempt:
+            assert max(result.seconds for result in results) < 2.0
 
 
 def test_random_ports_on_one_side(lab: Lab) -> None:
@@ -42,4 +50,4 @@ def test_random_ports_on_one_side(lab: Lab) -> None:
     assert (first.greeting, second.greeting) == ("192.168.3.2", "192.168.2.2")
     assert (first.method, second.method) == ("OPEN_MANY", "SEARCH")
     assert first.mapping == "ADDRESS_AND_PORT_DEPENDENT"
-    assert max(first.seconds, second.seconds) < 38.0
+    assert max(first.seconds, second.seconds) < BIRTHDAY_SECONDS + BUSY

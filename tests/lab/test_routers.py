@@ -4,7 +4,7 @@ import pytest
 
 from tests.lab.namespaces import Lab, Node
 from tests.lab.routers import Nat, home
-from tests.lab.udp_program import SILENCE, Udp
+from tests.lab.udp_program import RECEIVE_TIMEOUT, SILENCE, Udp
 from tests.lab.wiring import plug, switch
 
 pytestmark = pytest.mark.lab
@@ -58,10 +58,12 @@ def test_who_was_not_asked_does_not_get_in(lab: Lab, nat: Nat) -> None:
     assert inside.receive(SILENCE) is None
 
 
-@pytest.mark.parametrize(("nat", "answer"), [(Nat.HOME, "silence"), (Nat.ANSWERING, "refused")])
-def test_what_comes_unasked_is_dropped_or_answered(lab: Lab, nat: Nat, answer: str) -> None:
+@pytest.mark.parametrize(
+    ("nat", "answer", "patience"), [(Nat.HOME, "silence", SILENCE), (Nat.ANSWERING, "refused", RECEIVE_TIMEOUT)]
+)
+def test_what_comes_unasked_is_dropped_or_answered(lab: Lab, nat: Nat, answer: str, patience: float) -> None:
     _, server, _ = one_home(lab, nat)
-    assert Udp(server, 6000).dial("11.1.1.2", 5000, SILENCE) == answer
+    assert Udp(server, 6000).dial("11.1.1.2", 5000, patience) == answer
 
 
 def test_an_early_packet_from_outside_does_not_take_the_port(lab: Lab) -> None:
