@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 
 # A loaded machine may take a moment to run a thread to its end; a leaked thread never gets there.
-GRACE = 5.0  # seconds
+GRACE = 20.0  # seconds
 _DESCRIPTORS = Path("/proc/self/fd")
 
 # Whoever runs the tests may have settings of their own, which must not count here, nor in processes that tests start.

@@ -191,7 +191,7 @@ def test_time_is_up(trial: Trial) -> None:
 
 
 def test_no_answer_of_the_manager_in_time(trial: Trial) -> None:
-    trial.start(dial_timeout=1.0)
+    trial.start(dial_timeout=3.0)
     with WirePeer(trial.accept(), dials=False, identity=trial.greater) as peer:
         proving = Running(peer.prove)
         question = trial.next()

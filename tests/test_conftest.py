@@ -7,7 +7,7 @@ import pytest
 
 from tests import conftest
 
-CONFTEST = Path(__file__).with_name("conftest.py").read_text("utf-8").replace("GRACE = 5.0", "GRACE = 0.5")
+CONFTEST = Path(__file__).with_name("conftest.py").read_text("utf-8").replace("GRACE = 20.0", "GRACE = 0.5")
 
 
 @pytest.fixture

@@ -154,10 +154,14 @@ def test_an_idle_one_sleeps(two: tuple[Running, Running], monkeypatch: pytest.Mo
     ours.start()
     if not ours.loop.sockets.complete:
         pytest.skip("IPv6 is switched off here, and a beacon looks from time to time whether it still is: switch it on")
-    threading.Event().wait(2.0)  # the round is over
-    before = ours.turns
-    threading.Event().wait(1.0)
-    assert ours.turns - before <= 2  # this machine's interfaces may change just now
+    for _ in range(5):  # the round is over after two seconds, or later where the machine is busy
+        threading.Event().wait(2.0)
+        before = ours.turns
+        threading.Event().wait(1.0)
+        turns = ours.turns - before
+        if turns <= 2:
+            break
+    assert turns <= 2  # this machine's interfaces may change just now
 
 
 def test_waking_it_often_neither_blocks_nor_fails(two: tuple[Running, Running]) -> None:

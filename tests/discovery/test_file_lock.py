@@ -87,7 +87,7 @@ def test_waiting_has_a_limit(descriptors: list[int]) -> None:
     assert one.acquire(0)
     before = now()
     assert not two.acquire(0.1)
-    assert 0.1 <= now() - before < 5
+    assert 0.1 <= now() - before < 30
     one.release()
 
 

@@ -44,7 +44,10 @@ def test_who_answers_is_listed_and_learns_nothing(
     nodes: tuple[int, list[Announcement], "queue.SimpleQueue[Contact]"],
 ) -> None:
     port, abouts, found_by_them = nodes
-    found = scan(config(port), SECONDS)
+    for _ in range(20):
+        found = scan(config(port), SECONDS)
+        if len(found) == len(abouts):
+            break  # a busy machine may be late with an answer
     assert [contact.peer_id for contact in found] == [about.peer_id for about in abouts]
     assert found[0].endpoints == (Endpoint.tcp("127.0.0.1:1000"), Endpoint.utp("127.0.0.1:2000"))
     assert found[1].endpoints == (Endpoint.tcp("127.0.0.1:1001"),)

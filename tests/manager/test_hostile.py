@@ -16,7 +16,7 @@ from tests.manager.proxy import Proxy
 from tests.manager.test_bounds import is_open
 from tests.manager.wire import WirePeer, raw_socket, read_to_end
 
-SOON = 0.6 * SCALE  # seconds; the handshake deadline of these tests
+SOON = 1.0 * SCALE  # seconds; the handshake deadline of these tests, within which honest peers are done
 
 
 def assert_serves(node: Node, nodes: Nodes) -> None:

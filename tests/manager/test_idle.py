@@ -14,7 +14,7 @@ from tests.manager.helpers import LOOPBACK, SCALE, Nodes, fill_send_queue, loopb
 from tests.manager.test_stop import crust_threads
 from tests.manager.wire import WirePeer, raw_socket
 
-WINDOW = 0.5 * SCALE  # seconds that are looked at
+WINDOWS = (0.5 * SCALE, SCALE, 2 * SCALE)  # seconds that are looked at; what came before may have been late
 TASKS = Path("/proc/self/task")
 
 
@@ -29,15 +29,24 @@ def wake_ups() -> dict[int, int]:
     return counts
 
 
-def assert_idle() -> None:
-    """For a while no thread of any manager wakes up, and the process uses no processor."""
+def seen_in(seconds: float) -> tuple[dict[str | None, int], float]:
+    """Which threads of managers woke up meanwhile, and what share of a processor this process used."""
     names = {thread.native_id: thread.name for thread in threading.enumerate()}
     before, used = wake_ups(), time.process_time()
-    threading.Event().wait(WINDOW)
+    threading.Event().wait(seconds)
     after = wake_ups()
     awake = {names.get(task): after.get(task, 0) - before[task] for task in before if after.get(task) != before[task]}
+    return awake, (time.process_time() - used) / seconds
+
+
+def assert_idle() -> None:
+    """For a while no thread of any manager wakes up, and the process uses no processor."""
+    for window in WINDOWS:
+        awake, share = seen_in(window)
+        if not awake and share < 0.1:
+            break
     assert not awake, f"these woke up so many times, or (less than 0) ended: {awake}"
-    assert time.process_time() - used < WINDOW / 10
+    assert share < 0.1
 
 
 @pytest.fixture(autouse=True)

@@ -193,7 +193,7 @@ def test_a_dead_address_among_good_ones_is_no_failure(nodes: Nodes) -> None:
 
 def test_why_each_address_failed_is_told(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crust.dialing.CUT_EARLY", 0.0)  # no second tries
-    node, other_network = nodes.make(handshake_timeout=0.6, dial_timeout=0.6), nodes.make(network="another")
+    node, other_network = nodes.make(dial_timeout=20.0), nodes.make(network="another", handshake_timeout=0.6)
     closed = nodes.make()
     nobody = closed.endpoint
     closed.stop()

@@ -175,7 +175,7 @@ def test_a_connection_that_waits_for_its_predecessor_can_be_ended(nodes: Nodes, 
 def test_a_choice_that_did_not_arrive_is_given_up(nodes: Nodes) -> None:
     """The network died between CHOOSE and CHOSEN: the peer knows nothing of a connection that we believe in."""
     silent, honest, greatest = sorted((Identity() for _ in range(3)), key=lambda identity: identity.peer_id)
-    node = nodes.make(identity=greatest, handshake_timeout=0.5, dead_after=1000.0, keepalive_interval=500.0)
+    node = nodes.make(identity=greatest, handshake_timeout=1.5, dead_after=1000.0, keepalive_interval=500.0)
     answering = nodes.make(identity=honest)
     join(node, answering)
     session = bytes(SESSION_SIZE)
@@ -186,7 +186,7 @@ def test_a_choice_that_did_not_arrive_is_given_up(nodes: Nodes) -> None:
             lost = node.expect(Event.LostConnection)
     assert (lost.peer_id, lost.reason) == (
         silent.peer_id,
-        "the peer did not answer within 0.5 s that this connection was chosen",
+        "the peer did not answer within 1.5 s that this connection was chosen",
     )
     with WirePeer.dial(node.endpoint, identity=silent, session=session) as back:
         back.settle()

@@ -142,7 +142,7 @@ def test_a_router_that_says_nothing_more_does_not_hold_up_the_end(router: Loopba
     router.router.silent = True
     before = clock.now()
     watching.mapper.stop(timeout=0.3)
-    assert clock.now() - before < 0.3 + 5
+    assert clock.now() - before < 0.3 + PATIENCE
     watching.mapper.stop()
     assert not [thread for thread in threading.enumerate() if thread.name == "crust-mapper"]
 
