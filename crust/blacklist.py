@@ -42,6 +42,8 @@ def read(entry: object) -> Known:
         return entry
     if callable(entry):
         return entry
+    if isinstance(entry, Endpoint) and entry.is_relayed:
+        raise ConfigError(f"blacklist: the address of {entry} is that of the peer in the middle: name the peer's id")
     try:
         return network_of(entry.host if isinstance(entry, Endpoint) else str(entry))
     except ValueError:

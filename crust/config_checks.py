@@ -160,6 +160,8 @@ def _contact(entry: Any) -> Endpoint:
     endpoint = entry if isinstance(entry, Endpoint) else Endpoint.parse(entry)
     if endpoint.port == 0:
         raise EndpointError("nobody can be reached at port 0")
+    if endpoint.is_relayed:
+        raise EndpointError("relayed:// names a connection that another peer carries, and cannot be dialled")
     return endpoint
 
 

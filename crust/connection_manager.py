@@ -20,7 +20,7 @@ from crust.bootstrap_status import BootstrapStatus
 from crust.clock import Deadline
 from crust.config import Config
 from crust.connection_news import ConnectionInfo
-from crust.dialing import TRACER_OFF
+from crust.dialing import NOT_DIALLED, TRACER_OFF
 from crust.endpoint import Endpoint, Port, Protocol
 from crust.errors import ConfigError, ManagerStopped, MessageTooLarge, NotConnected, TransportUnavailable
 from crust.event import Stopped
@@ -212,7 +212,8 @@ class ConnectionManager(Admission):
             endpoints: one endpoint, or several of one peer.
 
         Raises:
-            TransportUnavailable: all endpoints are of tracer connections, and ``allow_tracer`` is not set.
+            TransportUnavailable: all endpoints are of tracer connections, and ``allow_tracer`` is not set; or all name
+                relayed connections, which nobody can dial.
             ConfigError: there is no endpoint.
             ManagerStopped: the manager was stopped.
         """
@@ -221,6 +222,8 @@ class ConnectionManager(Admission):
             raise ConfigError("connect() was given no endpoint")
         if not self._config.allow_tracer and all(endpoint.protocol is Protocol.TRACER for endpoint in wanted):
             raise TransportUnavailable(f"{wanted[0]}: {TRACER_OFF}")
+        if all(endpoint.is_relayed for endpoint in wanted):
+            raise TransportUnavailable(f"{wanted[0]}: {NOT_DIALLED}")
         with self._lock:
             self._started().inbox.put(notices.Connect(wanted))
 

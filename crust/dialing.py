@@ -38,6 +38,8 @@ CUT_SHORT_PAUSE: Final = 0.1
 back together."""
 TRACER_OFF: Final = "tracer connections are clear text and prove nobody's identity: allow_tracer: true allows them"
 """Why a tracer endpoint is not dialled."""
+NOT_DIALLED: Final = "that is the name of a connection which another peer carried; connect to the peer, by its id"
+"""Why a relayed endpoint is not."""
 
 
 class Dialer:
@@ -311,6 +313,8 @@ class Dialer:
     def _problem_with(self, target: Endpoint) -> str | None:
         if target.protocol is Protocol.TRACER and not self._config.allow_tracer:
             return TRACER_OFF
+        if target.is_relayed:
+            return NOT_DIALLED
         if self._refuses(target):
             return "that address is on the blacklist"
         if not target.port:

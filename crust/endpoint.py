@@ -19,6 +19,9 @@ class Protocol(enum.IntEnum):
     TCP = 0
     UTP = 1
     TRACER = 2
+    RELAYED = 3
+    """Through a peer that is connected to both ends; the host is that of the peer in the middle, and the port a number
+    that this node gave to the connection. It names connections, and cannot be dialled."""
 
     @property
     def scheme(self) -> str:
@@ -122,7 +125,7 @@ class Endpoint:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``tcp://host:port`` (also ``utp://`` and ``tracer://``); ``host:port`` alone means TCP.
+        """Read ``tcp://host:port`` (also ``utp://``, ``tracer://`` and ``relayed://``); ``host:port`` alone means TCP.
 
         Raises:
             EndpointError: the text is not an endpoint; the message says what is wrong and shows a right one.
@@ -159,6 +162,11 @@ class Endpoint:
         """Whether the host is a name that has to be resolved first."""
         return self._key[1][0] == 255
 
+    @property
+    def is_relayed(self) -> bool:
+        """Whether it names a connection that another peer carries; nobody can be dialled there."""
+        return self.protocol is Protocol.RELAYED
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"an Endpoint never changes; cannot set {name!r}")
 
@@ -190,7 +198,7 @@ class Port:
     """A protocol and a port number to listen on; 0 means any free port.
 
     Raises:
-        EndpointError: the number is not from 0 to 65535.
+        EndpointError: the number is not from 0 to 65535, or the protocol one that nobody listens on.
     """
 
     __slots__ = ("_key", "port", "protocol")
@@ -199,6 +207,8 @@ class Port:
     _key: tuple[int, int]
 
     def __init__(self, protocol: Protocol, port: int) -> None:
+        if protocol is Protocol.RELAYED:
+            raise EndpointError("there are no relayed ports: relayed connections come through other peers")
         object.__setattr__(self, "protocol", Protocol(protocol))
         object.__setattr__(self, "port", _check_port(port))
         object.__setattr__(self, "_key", (int(protocol), port))

@@ -98,6 +98,7 @@ def test_equal_settings_are_equal_and_hash_alike() -> None:
         ("hard_coded_contacts", Endpoint.tcp("192.0.2.7:5483")),
         ("hard_coded_contacts", ["192.0.2.7"]),
         ("hard_coded_contacts", ["192.0.2.7:0"]),
+        ("hard_coded_contacts", ["relayed://192.0.2.7:1"]),
         ("hard_coded_contacts", [7]),
         ("hard_coded_contacts", [f"192.0.2.7:{port}" for port in range(1, 1026)]),
         ("hard_coded_contacts", 7),

@@ -8,7 +8,7 @@ import pytest
 
 from crust import Config, Endpoint, Identity, attempts, dialing
 from crust.attempts import Attempt, AttemptFailed, AttemptSucceeded, Job, Race, Resolved
-from crust.dialing import CUT_EARLY, CUT_SHORT_PAUSE, MAX_CUT_SHORT, TRACER_OFF, Dialer
+from crust.dialing import CUT_EARLY, CUT_SHORT_PAUSE, MAX_CUT_SHORT, NOT_DIALLED, TRACER_OFF, Dialer
 from crust.errors import CrustError, DialFailed
 from crust.identity import PeerId
 from crust.limits import DIAL_STAGGER, TCP_HEAD_START
@@ -236,6 +236,7 @@ def test_a_reason_for_each_endpoint(bench: Bench) -> None:
         (Endpoint.utp("192.0.2.9:0"), "port 0 cannot be connected to"),
         (Endpoint.utp("192.0.2.66:5483"), "that address is on the blacklist"),
         (Endpoint.tracer("192.0.2.1:5483"), TRACER_OFF),
+        (Endpoint.parse("relayed://192.0.2.1:1"), NOT_DIALLED),
     ],
 )
 def test_what_cannot_be_tried(bench: Bench, endpoint: Endpoint, reason: str) -> None:

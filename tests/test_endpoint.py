@@ -15,6 +15,7 @@ from crust.endpoint import Endpoint, Port, Protocol
 from crust.errors import EndpointError
 
 PROTOCOLS = st.sampled_from(Protocol)
+LISTENED = st.sampled_from([protocol for protocol in Protocol if protocol is not Protocol.RELAYED])
 LABELS = st.from_regex(r"[a-z]([a-z0-9_-]{0,20}[a-z0-9])?", fullmatch=True)
 NAMES = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
@@ -33,6 +34,7 @@ ENDPOINTS = st.builds(Endpoint, PROTOCOLS, st.one_of(ADDRESSES, NAMES, SCOPED), 
         ("192.0.2.7:5483", Protocol.TCP, "192.0.2.7", 5483),
         ("utp://[2001:db8::7]:1", Protocol.UTP, "2001:db8::7", 1),
         ("tracer://[::1]:65535", Protocol.TRACER, "::1", 65535),
+        ("relayed://192.0.2.7:1", Protocol.RELAYED, "192.0.2.7", 1),
         ("[::1]:0", Protocol.TCP, "::1", 0),
         ("  TCP://Node-1.Example.ORG.:5483\n", Protocol.TCP, "node-1.example.org", 5483),
         ("tcp://[2001:0DB8:0:0::07]:05483", Protocol.TCP, "2001:db8::7", 5483),
@@ -220,7 +222,17 @@ def test_it_never_changes_and_can_be_copied(value: Any) -> None:
         assert type(again) is type(value)
 
 
-@given(PROTOCOLS, PORTS, PROTOCOLS, PORTS)
+def test_only_relayed_endpoints_are_relayed() -> None:
+    assert [Endpoint(protocol, "192.0.2.7", 1).is_relayed for protocol in Protocol] == [False, False, False, True]
+    assert str(Endpoint(Protocol.RELAYED, "2001:db8::7", 9)) == "relayed://[2001:db8::7]:9"
+
+
+def test_nobody_listens_on_a_relayed_port() -> None:
+    with pytest.raises(EndpointError, match="no relayed ports"):
+        Port(Protocol.RELAYED, 1)
+
+
+@given(LISTENED, PORTS, LISTENED, PORTS)
 def test_ports_are_ordered_by_protocol_then_number(p1: Protocol, n1: int, p2: Protocol, n2: int) -> None:
     one, other = Port(p1, n1), Port(p2, n2)
     assert (one < other) == ((p1, n1) < (p2, n2))
@@ -239,6 +251,6 @@ def test_a_port_prints() -> None:
 
 
 def test_tcp_is_preferred_to_utp() -> None:
-    assert list(Protocol) == [Protocol.TCP, Protocol.UTP, Protocol.TRACER]
+    assert list(Protocol) == [Protocol.TCP, Protocol.UTP, Protocol.TRACER, Protocol.RELAYED]
     assert sorted(Protocol) == list(Protocol)
-    assert [protocol.scheme for protocol in Protocol] == ["tcp", "utp", "tracer"]
+    assert [protocol.scheme for protocol in Protocol] == ["tcp", "utp", "tracer", "relayed"]

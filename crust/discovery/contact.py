@@ -50,15 +50,15 @@ def dialable(endpoint: Endpoint, *, allow_loopback: bool = False, allow_link_loc
     """Whether an endpoint that another node (or a file) told us of is worth dialling and remembering.
 
     Never are: host names (a stranger shall not choose what we ask name servers for), tracer endpoints (clear text),
-    port 0, and unspecified, multicast, broadcast and reserved addresses. Of an IPv4-mapped IPv6 address the embedded
-    one counts. Endpoints that the user configured need not pass.
+    relayed ones (nobody listens there), port 0, and unspecified, multicast, broadcast and reserved addresses. Of an
+    IPv4-mapped IPv6 address the embedded one counts. Endpoints that the user configured need not pass.
 
     Args:
         endpoint: the endpoint.
         allow_loopback: whether 127.0.0.0/8 and ::1 will do; for tests and demonstrations.
         allow_link_local: whether 169.254.0.0/16 will do, and fe80::/10 with a scope (without one nobody can dial it).
     """
-    if endpoint.is_name or endpoint.protocol is Protocol.TRACER or endpoint.port == 0:
+    if endpoint.is_name or endpoint.protocol not in (Protocol.TCP, Protocol.UTP) or endpoint.port == 0:
         return False
     host, _, scope = endpoint.host.partition("%")
     address = _embedded(ipaddress.ip_address(host))

@@ -65,6 +65,7 @@ def test_a_stranger_does_not_choose_what_names_we_ask_for() -> None:
 
 def test_nobody_talks_us_into_clear_text() -> None:
     assert not dialable(Endpoint.tracer("192.0.2.7:5483"))
+    assert not dialable(Endpoint.parse("relayed://192.0.2.7:5483"))
 
 
 def test_the_numbers_of_sources_are_those_in_files() -> None:
