@@ -8,7 +8,7 @@ from typing import Any
 from tests.lab.tun_nat_packet import FIN, ICMP, RST, SYN, TCP, Packet
 
 _FIRST_PORT, _LAST_PORT = 1024, 65_535
-_SWEEP_AFTER = 4096  # new mappings, before those that are over are thrown away
+_SWEEP_AFTER = 1024  # new mappings, before those that are over are thrown away
 
 
 class Dependence(StrEnum):
