@@ -17,7 +17,11 @@ from crust.limits import LISTEN_BACKLOG
 
 log = logging.getLogger("crust.tcp")
 
-_RESET_ON_CLOSE: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+_LINGER: Final = "hh" if os.name == "nt" else "ii"
+RESET_ON_CLOSE: Final = struct.pack(_LINGER, 1, 0)
+"""For SO_LINGER: what is closed is gone at once, with a RST if there is anybody to tell."""
+FLUSH_ON_CLOSE: Final = struct.pack(_LINGER, 0, 0)
+"""For SO_LINGER: as sockets are by default."""
 
 _DONT_WAIT: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)  # Windows has none
 
@@ -164,7 +168,7 @@ class TcpStream:
                 return
             try:
                 # Unsent data must not keep kernel memory for a peer that never reads.
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             except OSError:
                 log.debug("cannot set SO_LINGER on %s", self.remote)
         # shutdown() wakes a thread that is blocked in recv() or send() on this socket; close() would not.
@@ -242,7 +246,7 @@ def dial(endpoint: Endpoint, deadline: Deadline, started: Callable[["PendingDial
         _connect(sock, address, deadline, pending)
         # A connect() to a free local port may meet itself: TCP allows that simultaneous open.
         if sock.getsockname() == sock.getpeername():
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)  # or the port is taken for a minute
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)  # or the port is taken for a minute
             raise DialFailed("that is the very socket that dials: nothing listens on that port of this host")
     except OSError as error:
         pending.finish()
@@ -328,11 +332,26 @@ def listen(host: str, port: int) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
         sock.listen(LISTEN_BACKLOG)
+        _let_it_dial_too(sock)
         sock.setblocking(False)
     except OSError as error:
         sock.close()
         raise ListenFailed(f"cannot listen on {endpoint}: {explain(error)}") from error
     return sock
+
+
+def _let_it_dial_too(listener: socket.socket) -> None:
+    """Let sockets of ours dial from the port that is listened on: `crust.nat.tcp_dials`.
+
+    Only now: had it been set before the port was bound, a port that another program listens on in this way would have
+    been shared instead of busy. From now on those may share it that ask for that and belong to the same user (Linux)
+    or at least ask for that (elsewhere); who wants the port for itself, as other nodes do, finds it busy.
+    """
+    if hasattr(socket, "SO_REUSEPORT"):
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        except OSError as error:
+            log.debug("nobody can dial from the listening port: %s", error)
 
 
 def listen_everywhere(hosts: tuple[str, ...], port: int) -> list[socket.socket]:

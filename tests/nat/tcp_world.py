@@ -3,6 +3,7 @@
 import random
 
 from crust.endpoint import Address
+from crust.nat.punch_plan import Target
 from crust.nat.tcp_punch import Outcome, TcpPunch
 from tests.nat.nats import REFUSAL, Host, World
 
@@ -14,7 +15,7 @@ PORT = 5483
 class Dialler:
     """A host that listens on a port and punches from it."""
 
-    def __init__(self, world: World, host: Host, targets: list[Address], start: float) -> None:
+    def __init__(self, world: World, host: Host, targets: list[Target], start: float) -> None:
         self.world, self.host = world, host
         self.punch = TcpPunch(targets, start, random.Random(world.rng.random()))
         self.own = next(iter(host.sockets), None) or host.bind(PORT, self.receive)
