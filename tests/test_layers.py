@@ -90,6 +90,7 @@ LEVELS: list[tuple[str, str]] = [
     ("routers: the thread of a port mapper", "nat.mapper_loop"),
     ("routers: the port mapper", "nat.port_mapper"),
     ("the handshake, secure and in clear (pure)", "transport.handshake transport.tracer_hello"),
+    ("the handshake where both have dialled (pure)", "transport.crossing"),
     ("who is connected (pure)", "peers blacklist"),
     ("who is connected, and who only says so (pure); who is unwelcome, in a file", "claims blacklist_file ledger"),
     ("queues", "channel outbox"),
@@ -131,7 +132,7 @@ PURE_NAMES = (
     "discovery.cache_slots discovery.allowance discovery.beacon_packet "
     "discovery.beacon_census discovery.beacon_core event config_checks config_yaml peers claims networks metering "
     "transport.framing transport.aead transport.hello transport.noise transport.masking transport.records "
-    "transport.handshake transport.tracer_hello transport.utp.sequence transport.utp.packet "
+    "transport.handshake transport.crossing transport.tracer_hello transport.utp.sequence transport.utp.packet "
     "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu "
     "transport.utp.constants transport.utp.burst transport.utp.settings transport.utp.states transport.utp.stats "
     "transport.utp.half_open transport.utp.schedule transport.utp.liveness transport.utp.handlers "

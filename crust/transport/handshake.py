@@ -12,7 +12,8 @@ No sockets, threads or clocks. An object belongs to one thread at a time. Whatev
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -20,7 +21,7 @@ from crust.errors import HandshakeFailed, Malformed
 from crust.identity import Identity, PeerId
 from crust.transport.hello import PROTOCOL_VERSION, SESSION_SIZE, Hello
 from crust.transport.masking import NetworkKeys, Unmasker, envelope
-from crust.transport.noise import PROTOCOL, HandshakeState
+from crust.transport.noise import DHLEN, PROTOCOL, HandshakeState
 
 _T = TypeVar("_T")
 
@@ -40,6 +41,10 @@ class SessionKeys:
     """Of the records: `crust.transport.aead.AEGIS256` or `CHACHA20`."""
     handshake_hash: bytes
     """64 bytes that name this session, the same on both sides."""
+
+
+class Unopened(HandshakeFailed):
+    """What came is not the message that was due from somebody with the same keys; it is not known what it is."""
 
 
 class _Side:
@@ -88,6 +93,7 @@ class _Side:
             random=random,
         )
         self._unmasker = Unmasker(self._mask_key, 2 if self._initiator else 1)
+        self._own_ephemeral: bytes | None = None
         self._peer_id: PeerId | None = None
         self._peer_hello: Hello | None = None
         self._keys: SessionKeys | None = None
@@ -133,15 +139,29 @@ class _Side:
 
     def _write(self, number: int, hello: Hello) -> bytes:
         payload = hello.encode(padding=self._random(1)[0])
-        return envelope(self._mask_key, number, self._noise.write_message(payload), self._random)
+        message = self._noise.write_message(payload)
+        if number == 1:
+            self._own_ephemeral = message[:DHLEN]  # which it begins with
+        return envelope(self._mask_key, number, message, self._random)
 
     def _read(self, data: bytes, reason: str) -> bytes | None:
-        """The payload of the message that is due, once it is complete; ``reason`` explains one that does not open."""
+        """The payload of the message that is due, once it is complete; ``reason`` explains one that is `Unopened`."""
         try:
             message = self._unmasker.feed(data)
             return None if message is None else self._noise.read_message(message)
         except (Malformed, HandshakeFailed) as error:
-            raise HandshakeFailed(reason) from error
+            raise Unopened(reason) from error
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Whatever fails in it is `failure` from then on, and raised again by all that follows."""
+        if self.failure is not None:
+            raise self.failure
+        try:
+            yield
+        except HandshakeFailed as error:
+            self.failure = error
+            raise
 
     def _parse(self, payload: bytes) -> Hello:
         try:
@@ -173,6 +193,15 @@ class Initiator(_Side):
     _initiator = True
     _cipher = ""
 
+    @property
+    def replay_token(self) -> bytes:
+        """What tells our first message from all others: our ephemeral key, 32 bytes; see `Responder.replay_token`.
+
+        Raises:
+            RuntimeError: there is no first message yet.
+        """
+        return _known(self._own_ephemeral)
+
     def start(self) -> bytes:
         """The first message."""
         return self._write(1, Hello(version=self._version))
@@ -184,18 +213,14 @@ class Initiator(_Side):
             True once the second message is there: the peer is proved, and `peer_id` and `peer_hello` are known.
 
         Raises:
-            HandshakeFailed: the peer is of another network or version, or has no cipher in common with us.
+            Unopened: this is no second message of our network.
+            HandshakeFailed: the peer has another version, or no cipher in common with us.
         """
-        if self.failure is not None:
-            raise self.failure
-        try:
+        with self._guarded():
             if self._peer_id is None:
                 self._receive_second(data)
             else:
                 self._unmasker.feed(data)
-        except HandshakeFailed as error:
-            self.failure = error
-            raise
         return self._peer_id is not None
 
     def finish(self, serial: int = 0, alone: bool = False) -> bytes:
@@ -257,6 +282,7 @@ class Responder(_Side):
     ) -> None:
         super().__init__(identity, network, session, ciphers, random=random, mask=mask, version=version)
         self._is_replay = is_replay
+        self._first: bytes | None = None
         self._answered = False
 
     @property
@@ -278,31 +304,49 @@ class Responder(_Side):
             HandshakeFailed: the peer is of another network, repeats an old message, or broke the protocol. Send
                 nothing, so that a stranger does not learn what this is.
         """
-        if self.failure is not None:
-            raise self.failure
-        try:
+        if not self._answered:
+            return self.answer() if self.hear(data) else b""
+        with self._guarded():
             if self.done:
                 self._unmasker.feed(data)
-                return b""
-            return self._receive_third(data) if self._answered else self._receive_first(data)
-        except HandshakeFailed as error:
-            self.failure = error
-            raise
+            else:
+                self._receive_third(data)
+        return b""
 
-    def _receive_first(self, data: bytes) -> bytes:
-        payload = self._read(
-            data, "the first message is not from our network: it has another name or key, or is not Crust at all"
-        )
-        if payload is None:
-            return b""
-        if self._is_replay is not None and self._is_replay(self.replay_token):
-            raise HandshakeFailed("the first message is a copy of an earlier one")
-        try:
-            self._parse(payload)
-        except _OtherVersion as error:
-            # Answered all the same, so that the other side learns it as well.
-            self.failure = error
-        answer = self._write(2, Hello(version=self._version, session=self._session, ciphers=self._ciphers))
+    def hear(self, data: bytes) -> bool:
+        """The first half of `receive`: take received bytes, up to the first message and what came with it.
+
+        Returns:
+            True once it is there, authentic and new: `replay_token` is known, and either `answer` follows or nothing.
+
+        Raises:
+            Unopened: this is no first message of our network.
+            HandshakeFailed: it repeats an old one.
+        """
+        with self._guarded():
+            self._first = self._read(
+                data, "the first message is not from our network: it has another name or key, or is not Crust at all"
+            )
+            if self._first is None:
+                return False
+            if self._is_replay is not None and self._is_replay(self.replay_token):
+                raise HandshakeFailed("the first message is a copy of an earlier one")
+        return True
+
+    def answer(self) -> bytes:
+        """The second half of `receive`: what to send once `hear` gave True; `failure` as there.
+
+        Raises:
+            HandshakeFailed: the first message makes no sense. Send nothing.
+            RuntimeError: `hear` did not give True yet.
+        """
+        with self._guarded():
+            try:
+                self._parse(_known(self._first))
+            except _OtherVersion as error:
+                # Answered all the same, so that the other side learns it as well.
+                self.failure = error
+            answer = self._write(2, Hello(version=self._version, session=self._session, ciphers=self._ciphers))
         early = self._unmasker.unused
         self._unmasker = Unmasker(self._mask_key, 3)
         self._answered = True
@@ -317,15 +361,14 @@ class Responder(_Side):
         except HandshakeFailed as error:
             self.failure = error
 
-    def _receive_third(self, data: bytes) -> bytes:
+    def _receive_third(self, data: bytes) -> None:
         payload = self._read(data, "the third handshake message does not authenticate: it was changed on the way")
         if payload is None:
-            return b""
+            return
         hello = self._parse_proved(payload)
         if hello.cipher not in self._ciphers:
             raise HandshakeFailed("the peer chose a cipher that was not offered")
         self._split(hello.cipher)
-        return b""
 
 
 class _OtherVersion(HandshakeFailed):
