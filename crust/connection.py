@@ -122,6 +122,11 @@ class Connection:
         """Who the peer proved to be."""
         return self.candidate.peer_id
 
+    @property
+    def local(self) -> Endpoint:
+        """Our own end."""
+        return self._link.stream.local
+
     def start(self) -> None:
         """Start the two threads. The manager's, after the connection is in its table and announced.
 

@@ -5,7 +5,6 @@ where a call says so.
 import atexit
 import logging
 import os
-import queue
 import threading
 import warnings
 import weakref
@@ -16,7 +15,6 @@ from typing import Any, Final, Self
 from crust import capture, notices
 from crust.admission import Admission
 from crust.blacklist import Entry
-from crust.bootstrap_status import BootstrapStatus
 from crust.clock import Deadline
 from crust.config import Config
 from crust.connection_news import ConnectionInfo
@@ -31,6 +29,7 @@ from crust.nat.interfaces import interface_addresses, own_endpoints
 from crust.negotiate import Node
 from crust.outbox import Outbox
 from crust.outlet import Outlet
+from crust.reachability import Reachability
 from crust.replays import ReplayFilter
 from crust.transport.aead import supported_ciphers
 from crust.transport.hello import SESSION_SIZE
@@ -39,13 +38,11 @@ from crust.transport.masking import network_keys
 log = logging.getLogger("crust")
 
 _running: "weakref.WeakSet[ManagerCore]" = weakref.WeakSet()
-STATUS_PATIENCE: Final = 5.0
-"""Seconds that `bootstrap_status` waits for the manager thread, which needs milliseconds unless ``put()`` hangs."""
 _LAST_RESORT_LINGER: Final = 2.0
 """Seconds that a manager which nobody stopped gets to deliver what is queued when the interpreter ends."""
 
 
-class ConnectionManager(Admission):
+class ConnectionManager(Admission, Reachability):
     """Encrypted connections to peers, reported as events on a queue.
 
     Every method may be called from any thread; none blocks, except `send` with a ``timeout``, `start_listening` (which
@@ -194,11 +191,13 @@ class ConnectionManager(Admission):
         """Where others can reach this node: the addresses of its interfaces with the ports that it listens on.
 
         Never port 0 and never an unspecified address; loopback addresses only where nothing else is listened on.
+        Then the ports that routers let in, and the addresses that enough peers confirm (`Event.ExternalEndpoints`).
         Empty before `start_listening`.
         """
         addresses = interface_addresses()
         with self._lock:
-            return own_endpoints(self._bound, addresses)
+            external = self._core.reach.outside.external if isinstance(self._core, ManagerCore) else ()
+            return list(dict.fromkeys((*own_endpoints(self._bound, addresses), *external)))
 
     def connect(self, endpoints: Endpoint | Iterable[Endpoint]) -> None:
         """Connect to a peer. Returns at once; `Event.NewConnection` or `Event.ConnectionFailed` follows.
@@ -250,23 +249,6 @@ class ConnectionManager(Admission):
             if not self._config.override_default_bootstrap:
                 core.finder.lan.start()
             core.inbox.put(notices.Bootstrap(max_connections, keep_going))
-
-    def bootstrap_status(self) -> BootstrapStatus:
-        """How the search for peers goes: the rounds, each contact and what came of it, the beacon and the cache.
-
-        ``print()`` of it shows lines for people. From inside the ``put()`` of your own events it tells nothing.
-        """
-        core = self._core
-        if not isinstance(core, ManagerCore) or threading.current_thread() is core.thread:
-            return BootstrapStatus()
-        question = notices.StatusAsked()
-        core.inbox.put(question)
-        try:
-            # Closed first, then looked through once more: so either it is set now, or the question is found.
-            answer = None if core.inbox.closed else question.answer.get(timeout=STATUS_PATIENCE)
-        except queue.Empty:
-            answer = None
-        return answer or BootstrapStatus()
 
     # --- talking ----------------------------------------------------------------------------------
 

@@ -12,10 +12,13 @@ Events of different variants never compare equal, whatever they hold.
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import repeat
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from crust.endpoint import Endpoint, Port
 from crust.identity import PeerId
+
+if TYPE_CHECKING:
+    from crust.nat.connection_info import ConnectionInfo
 
 _T = TypeVar("_T", bound=type)
 
@@ -94,12 +97,16 @@ class LostConnection(NamedTuple):
 
 @_variant
 class ConnectionFailed(NamedTuple):
-    """A ``connect()`` came to nothing."""
+    """A ``connect()``, ``connect_peer()`` or ``rendezvous_connect()`` came to nothing."""
 
     endpoints: tuple[Endpoint, ...]
-    """The endpoints that were given, in that order."""
+    """The endpoints that were given, in that order; for a peer, those that were dialled."""
     reason: Mapping[Endpoint, str]
     """For each endpoint, why it did not work and what to do about it."""
+    peer_id: PeerId | None = None
+    """Who was to be reached, if that is known."""
+    methods: Mapping[str, str] = {}
+    """What the other ways met: "meeting", "uTP hole punching", "TCP hole punching" and "relay"."""
 
 
 @_variant
@@ -116,6 +123,24 @@ class OwnEndpointsChanged(NamedTuple):
 
     endpoints: tuple[Endpoint, ...]
     """What ``get_own_endpoints()`` gives now."""
+
+
+@_variant
+class ExternalEndpoints(NamedTuple):
+    """Where peers anywhere can reach this node, beside its own addresses, is known now, or has changed."""
+
+    endpoints: tuple[Endpoint, ...]
+    """Ports that routers let in, and addresses that enough peers confirm. Empty: none is left."""
+
+
+@_variant
+class ConnectionInfoPrepared(NamedTuple):
+    """What ``prepare_connection_info()`` was asked for."""
+
+    token: object
+    """What was given to the call."""
+    info: "ConnectionInfo"
+    """``info.encode()`` is one line of text, to be brought to the peer."""
 
 
 @_variant
@@ -159,6 +184,8 @@ AnyEvent: TypeAlias = (
     | ConnectionFailed
     | ListenerFailed
     | OwnEndpointsChanged
+    | ExternalEndpoints
+    | ConnectionInfoPrepared
     | Flood
     | Misbehaviour
     | Stopped
@@ -175,6 +202,8 @@ class Event:
     ConnectionFailed = ConnectionFailed
     ListenerFailed = ListenerFailed
     OwnEndpointsChanged = OwnEndpointsChanged
+    ExternalEndpoints = ExternalEndpoints
+    ConnectionInfoPrepared = ConnectionInfoPrepared
     Flood = Flood
     Misbehaviour = Misbehaviour
     Stopped = Stopped

@@ -5,7 +5,7 @@ Belongs to the manager thread.
 
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from crust.dialing import Dialer
 from crust.discovery.cache_keeper import CacheKeeper
 from crust.discovery.contact import Contact, Source
 from crust.discovery.contact_book import ContactBook, Entry, Promise, given
-from crust.endpoint import Endpoint
+from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import CrustError
 from crust.event import AnyEvent, Misbehaviour, OwnEndpointsChanged
 from crust.gossiping import Gossiping
@@ -79,7 +79,10 @@ class Finder:
         self._emit = emit
         self._bound: list[Endpoint] = []
         self._own: tuple[Endpoint, ...] = ()
+        self._external: tuple[Endpoint, ...] = ()
         self._check_timer: Timer | None = None
+        self.on_move: Callable[[], None] = lambda: None
+        """Called when this machine's addresses have changed."""
         self.lan = Lan(config, self._own_id, inbox)
         """The beacon; any thread may start it."""
         self._cache = CacheKeeper(
@@ -128,7 +131,7 @@ class Finder:
         addresses = interface_addresses()
         self._take_addresses(addresses)
         self._own = tuple(own_endpoints(bound, addresses))
-        self._gossiping.publish(self._own)
+        self._gossiping.publish((*self._own, *self._external))
         self._check_later()
         if self._config.target_connections:
             self.bootstrap(1, keep_going=True)
@@ -174,6 +177,33 @@ class Finder:
                 self._cache.remove(attempt.target)
         elif not attempt.job.done and not attempt.target.is_name:
             self._cache.failed(attempt.target)
+
+    # --- what others of the manager's parts want to know ----------------------------------------------
+
+    def endpoints_of(self, peer_id: PeerId) -> tuple[Endpoint, ...]:
+        """Where a peer may be reached, as far as is known."""
+        found = [entry.endpoints for entry in self._book.entries() if entry.peer_id == peer_id]
+        found += [contact.endpoints for contact in self._gossiping.contacts() if contact.peer_id == peer_id]
+        return tuple(dict.fromkeys(endpoint for each in found for endpoint in each))
+
+    def peer_at(self, endpoints: Iterable[Endpoint]) -> PeerId | None:
+        """Who is said to be at one of these endpoints; ``None`` if nobody, or several."""
+        wanted = set(endpoints)
+        known = [(entry.peer_id, entry.endpoints) for entry in self._book.entries()]
+        known += [(contact.peer_id, contact.endpoints) for contact in self._gossiping.contacts()]
+        found = {peer_id for peer_id, at in known if peer_id is not None and wanted & set(at)} - {self._own_id}
+        return found.pop() if len(found) == 1 else None
+
+    def utp_addresses(self) -> list[Address]:
+        """Where nodes serve uTP: those that we are connected to first, then those that they tell of."""
+        live = [each.endpoint for each in self._connections.live if each.peer_id.proven]
+        told = [endpoint for contact in self._gossiping.contacts() for endpoint in contact.endpoints]
+        return [each.address for each in dict.fromkeys((*live, *told)) if each.protocol is Protocol.UTP]
+
+    def reachable_at(self, external: tuple[Endpoint, ...]) -> None:
+        """Others can reach this node there as well."""
+        self._external = external
+        self._gossiping.publish((*self._own, *external))
 
     # --- contacts -------------------------------------------------------------------------------------
 
@@ -251,7 +281,8 @@ class Finder:
         gained = set(own) - set(self._own)
         self._own = own
         self._emit(OwnEndpointsChanged(own))
-        self._gossiping.publish(own)
+        self._gossiping.publish((*own, *self._external))
+        self.on_move()
         if gained:
             self._bootstrapper.hurry()
 

@@ -34,6 +34,7 @@ from crust.negotiate import Established, Node, Refused
 from crust.notices import Ask
 from crust.outlet import Outlet
 from crust.peers import Candidate, Verdict
+from crust.reach.reach import Reach
 from crust.timers import Timers
 from crust.transport.utp import UtpSocket
 from crust.utp_ports import UtpPorts
@@ -68,6 +69,7 @@ class ManagerCore:
         blacklist_file: BlacklistFile | None = None,
     ) -> None:
         self.inbox = notices.Inbox()
+        self.peer_id = node.identity.peer_id
         self.stopped = threading.Event()
         self._config = config
         self._blacklist = blacklist
@@ -83,7 +85,7 @@ class ManagerCore:
             self._timers,
             self._emit,
             ledger,
-            came=lambda connection: self.finder.came(connection),
+            came=self._on_came,
             went=lambda connection: self.finder.went(connection),
         )
         self.routes = self._connections.routes
@@ -115,6 +117,18 @@ class ManagerCore:
             self._emit,
             self._alert,
         )
+        self.reach = Reach(
+            node,
+            config,
+            self.inbox,
+            self._timers,
+            self._dialer,
+            self._connections,
+            blacklist,
+            self.utp,
+            self.finder,
+            self._emit,
+        )
         self._gate = Gatekeeper(blacklist, blacklist_file, self._timers, self._connections)
         self._stopping = False
         self._bootstrapped: WeakKeyDictionary[Connection, Race] = WeakKeyDictionary()
@@ -141,6 +155,7 @@ class ManagerCore:
             notices.Besieged: lambda n: self._alert(Flood(n.endpoint, None, *n.alert)),
             notices.Misbehaved: lambda n: self._alert(Misbehaviour(n.endpoint, n.peer_id, n.reason)),
             **self.finder.handlers,
+            **self.reach.handlers,
             **self._gate.handlers,
         }
         self.thread = start_thread("manager", self._run)
@@ -244,6 +259,10 @@ class ManagerCore:
             self._dialer.peer_connected(connection)
         return connection
 
+    def _on_came(self, connection: Connection) -> None:
+        self.finder.came(connection)
+        self.reach.came(connection)
+
     # --- outgoing ---------------------------------------------------------------------------------
 
     def _on_connect(self, notice: notices.Connect) -> None:
@@ -256,7 +275,7 @@ class ManagerCore:
         self._dialer.connect(notice.endpoints, Race(1), self._on_job_ended)
 
     def _on_job_ended(self, job: Job) -> None:
-        if not job.connected:
+        if not job.connected and not self.reach.instead(job):
             self._emit(ConnectionFailed(job.endpoints, job.reasons()))
 
     def _on_attempt_succeeded(self, notice: attempts.AttemptSucceeded) -> None:
@@ -275,7 +294,8 @@ class ManagerCore:
             self._connections.add_aliases(connection, {attempt.given, attempt.target})
             if attempt.job.bootstrap:
                 self._bootstrapped[connection] = attempt.job.race
-            self.finder.dialled(attempt, established.candidate.peer_id)
+            if attempt.repeatable:
+                self.finder.dialled(attempt, established.candidate.peer_id)
             self._dialer.connected(attempt.job)
         else:
             self._connections.forsake(established.candidate)
@@ -293,7 +313,8 @@ class ManagerCore:
             self._connections.forsake(notice.candidate)
             if isinstance(notice.error, PeerMisbehaved):
                 self._alert(Misbehaviour(notice.attempt.target, notice.candidate.peer_id, str(notice.error)))
-        self.finder.dialled_in_vain(notice.attempt, notice.error)
+        if notice.attempt.repeatable:
+            self.finder.dialled_in_vain(notice.attempt, notice.error)
         self._dialer.failed(notice)
 
     def _on_bootstrap(self, notice: notices.Bootstrap) -> None:
@@ -304,6 +325,7 @@ class ManagerCore:
         notice.start()
         if not self._stopping:
             self.finder.listening(notice.bound)
+            self.reach.listening(notice.bound)
 
     # --- the end of everything --------------------------------------------------------------------
 
@@ -311,6 +333,7 @@ class ManagerCore:
         if not self._stopping:
             self._stopping = True
             self.finder.stop()
+            self.reach.stop()
             self._gate.stop()
             self._dialer.stop()
             self._acceptor.stop()
@@ -331,6 +354,7 @@ class ManagerCore:
         if not (self._acceptor.join(ABORT_GRACE) and self._dialer.join(ABORT_GRACE)):
             log.warning("a name look-up hangs in the system's resolver; its thread ends with it")
         self._reject_leftovers()
+        self.reach.close()
         self.utp.close(self._linger)
         self.finder.close()
         if self._unread:
@@ -349,8 +373,10 @@ class ManagerCore:
                 item.established.link.stream.close()
             elif isinstance(item, Ask):
                 item.answer.put(ManagerStopped("this node is stopping"))
-            elif isinstance(item, notices.StatusAsked):
+            elif isinstance(item, notices.StatusAsked | notices.NatStatusAsked):
                 item.answer.put(None)
+            elif isinstance(item, notices.Do):
+                item.call()  # which knows that all is over, and frees what it brings
 
     def serve(self, listeners: list[Any], utp: Sequence[UtpSocket], tracer: Sequence[Any] = ()) -> None:
         """Accept from these sockets; this thread only."""

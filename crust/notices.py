@@ -13,8 +13,10 @@ from crust.endpoint import Endpoint, Port
 from crust.errors import CrustError, ManagerStopped, TimedOut
 from crust.identity import PeerId
 from crust.metering import Alert
+from crust.nat.connection_info import ConnectionInfo
 from crust.negotiate import Established
 from crust.peers import Candidate, Verdict
+from crust.reach.nat_status import NatStatus
 
 
 class Inbox(queue.SimpleQueue[Any]):
@@ -82,6 +84,35 @@ class Connect:
 
 
 @dataclass(slots=True, eq=False)
+class ConnectPeer:
+    """``connect_peer()`` was called."""
+
+    peer_id: PeerId
+
+
+@dataclass(slots=True, eq=False)
+class PrepareInfo:
+    """``prepare_connection_info()`` was called."""
+
+    token: object
+
+
+@dataclass(slots=True, eq=False)
+class Rendezvous:
+    """``rendezvous_connect()`` was called."""
+
+    theirs: ConnectionInfo
+    ours: ConnectionInfo | None
+
+
+@dataclass(slots=True, eq=False)
+class NatStatusAsked:
+    """``nat_status()`` was called, and waits for `answer`; ``None`` when the manager has ended."""
+
+    answer: "queue.SimpleQueue[NatStatus | None]" = field(default_factory=queue.SimpleQueue)
+
+
+@dataclass(slots=True, eq=False)
 class Bootstrap:
     """``bootstrap()`` was called."""
 
@@ -120,6 +151,13 @@ class Stop:
 @dataclass(slots=True, eq=False)
 class RoomMade:
     """The user took events: there may be room for more."""
+
+
+@dataclass(slots=True, eq=False)
+class Do:
+    """What a helper thread has begun for the manager thread is over: the latter goes on with this."""
+
+    call: Callable[[], None]
 
 
 @dataclass(slots=True, eq=False)

@@ -14,11 +14,14 @@ from typing import Final
 from crust.clock import Deadline
 from crust.config import Config
 from crust.endpoint import Endpoint
-from crust.errors import DialFailed, ListenFailed
+from crust.errors import CrustError, DialFailed, ListenFailed
 from crust.transport.tcp import explain
 from crust.transport.utp import UtpSettings, UtpSocket, UtpStream
 
 log = logging.getLogger("crust.utp")
+
+MAX_OTHERS: Final = 16
+"""Sockets on ports that are not listened on; each is for one peer behind a NAT with random ports, and has a thread."""
 
 _ANY: Final = {4: "0.0.0.0", 6: "::"}
 
@@ -49,13 +52,32 @@ class UtpPorts:
         self._lock = threading.Lock()  # held while sockets are opened, which takes no time worth mentioning
         self._listening: list[UtpSocket] = []
         self._dialling: dict[int, UtpSocket] = {}
+        self._others: list[UtpSocket] = []
         self._closed = False
 
     @property
     def sockets(self) -> list[UtpSocket]:
         """All that are open."""
         with self._lock:
-            return [*self._listening, *self._dialling.values()]
+            return [*self._listening, *self._dialling.values(), *self._others]
+
+    @property
+    def listening(self) -> list[UtpSocket]:
+        """Those that are listened on."""
+        with self._lock:
+            return list(self._listening)
+
+    def to_meet_at(self, version: int) -> UtpSocket | None:
+        """The socket that peers anywhere meet us at, over IPv4 or IPv6 (4 or 6): one that is listened on, or else the
+        one to dial from; ``None`` where there is none. One for this machine alone will do where there is no other."""
+        try:
+            with self._lock:
+                same = [sock for sock in self._listening if _address_of(sock).version == version]
+                if not self._listening:
+                    return self._to_dial_from(version)
+                return min(same, key=lambda sock: _address_of(sock).is_loopback, default=None)
+        except CrustError:
+            return None
 
     def listen(self, port: int, favourite: int = 0) -> list[UtpSocket]:
         """Open a socket on every listening address of the configuration; nobody is let in yet.
@@ -85,6 +107,26 @@ class UtpPorts:
                 raise ListenFailed("; ".join(failures) or "there is no address to listen on")
             return list(self._listening)
 
+    def also(self, version: int, port: int) -> UtpSocket | None:
+        """A socket on one port more, on which a path was opened; ``None`` where it cannot be had.
+
+        It is closed when another one is asked for and nobody is connected to it any more, at the latest with the rest.
+        """
+        with self._lock:
+            idle = [sock for sock in self._others if not len(sock)]
+            self._others = [sock for sock in self._others if sock not in idle]
+            if len(self._others) >= MAX_OTHERS:
+                return None
+            made: UtpSocket | None = None
+            try:
+                made = self._open(_ANY[version], port)
+                self._others.append(made)
+            except ListenFailed as error:
+                log.warning("the port of a path that was opened cannot be used: %s", error)
+        for one in idle:
+            one.close(0.0)
+        return made
+
     def dial(self, target: Endpoint, deadline: Deadline, started: Callable[[UtpStream], None]) -> UtpStream:
         """Connect to an address (not a name).
 
@@ -107,13 +149,16 @@ class UtpPorts:
             for sock in self._listening:
                 if _leads_to(sock.local_address[0], address):
                     return sock
-            sock_or_none = self._dialling.get(address.version)
-            if sock_or_none is None:
-                try:
-                    sock_or_none = self._dialling[address.version] = self._open(_ANY[address.version], 0)
-                except ListenFailed as error:
-                    raise DialFailed(f"no UDP socket can be opened here: {error}") from error
-            return sock_or_none
+            return self._to_dial_from(address.version)
+
+    def _to_dial_from(self, version: int) -> UtpSocket:
+        sock = self._dialling.get(version)
+        if sock is None:
+            try:
+                sock = self._dialling[version] = self._open(_ANY[version], 0)
+            except ListenFailed as error:
+                raise DialFailed(f"no UDP socket can be opened here: {error}") from error
+        return sock
 
     def _open(self, host: str, port: int) -> UtpSocket:
         if self._closed:
@@ -136,6 +181,10 @@ class UtpPorts:
             self._closed = True
         for sock in self.sockets:
             sock.close(deadline.remaining() or 0.0)
+
+
+def _address_of(sock: UtpSocket) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(sock.local_address[0].partition("%")[0])
 
 
 def _leads_to(host: str, target: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

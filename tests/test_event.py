@@ -11,19 +11,23 @@ from crust import event as event_module
 from crust.endpoint import Endpoint, Port
 from crust.event import AnyEvent, Event, new_messages
 from crust.identity import PeerId
+from crust.nat.connection_info import ConnectionInfo
 
 HERE = Endpoint.tcp("192.0.2.7:5483")
 THERE = Endpoint.utp("[2001:db8::7]:5483")
 PEER = PeerId(bytes(range(32)))
+INFO = ConnectionInfo(PEER)
 
 EXAMPLES: list[Any] = [
     Event.NewConnection(HERE, PEER),
     Event.NewBootstrapConnection(HERE, PEER),
     Event.NewMessage(HERE, b"hello"),
     Event.LostConnection(HERE, PEER, "it ended"),
-    Event.ConnectionFailed((HERE, THERE), {HERE: "refused", THERE: "no answer"}),
+    Event.ConnectionFailed((HERE, THERE), {HERE: "refused", THERE: "no answer"}, PEER, {"relay": "nobody volunteers"}),
     Event.ListenerFailed(Port.tcp(5483), "no descriptors left"),
     Event.OwnEndpointsChanged((HERE, THERE)),
+    Event.ExternalEndpoints((THERE,)),
+    Event.ConnectionInfoPrepared("a token", INFO),
     Event.Flood(HERE, None, "handshakes", 123.5, 50.0),
     Event.Misbehaviour(HERE, PEER, "a frame of the unknown kind 0x7e"),
     Event.Stopped(),
@@ -49,9 +53,11 @@ def test_the_examples_are_all_variants_there_are() -> None:
         (Event.NewBootstrapConnection, ("endpoint", "peer_id")),
         (Event.NewMessage, ("endpoint", "data")),
         (Event.LostConnection, ("endpoint", "peer_id", "reason")),
-        (Event.ConnectionFailed, ("endpoints", "reason")),
+        (Event.ConnectionFailed, ("endpoints", "reason", "peer_id", "methods")),
         (Event.ListenerFailed, ("port", "reason")),
         (Event.OwnEndpointsChanged, ("endpoints",)),
+        (Event.ExternalEndpoints, ("endpoints",)),
+        (Event.ConnectionInfoPrepared, ("token", "info")),
         (Event.Flood, ("endpoint", "peer_id", "kind", "rate", "limit")),
         (Event.Misbehaviour, ("endpoint", "peer_id", "reason")),
         (Event.Stopped, ()),
@@ -74,10 +80,14 @@ def matched(event: AnyEvent) -> Any:
             return "NewMessage", endpoint, data
         case Event.LostConnection(endpoint, reason=reason):
             return "LostConnection", endpoint, event.peer_id, reason
-        case Event.ConnectionFailed(reason=reason, endpoints=[*endpoints]):
-            return "ConnectionFailed", tuple(endpoints), reason
+        case Event.ConnectionFailed(reason=reason, endpoints=[*endpoints], methods=methods):
+            return "ConnectionFailed", tuple(endpoints), reason, event.peer_id, methods
         case Event.ListenerFailed(port):
             return "ListenerFailed", port, event.reason
+        case Event.ExternalEndpoints([*endpoints]):
+            return "ExternalEndpoints", tuple(endpoints)
+        case Event.ConnectionInfoPrepared(token, info):
+            return "ConnectionInfoPrepared", token, info
         case Event.OwnEndpointsChanged([*endpoints]):
             return "OwnEndpointsChanged", tuple(endpoints)
         case Event.Flood(endpoint, peer_id, kind, rate, limit):

@@ -76,6 +76,7 @@ LEVELS: list[tuple[str, str]] = [
     ("addresses: bytes of STUN, ranges (pure)", "nat.stun nat.ranges nat.outgoing"),
     ("addresses: both sides of STUN, and what NATs do (pure)", "nat.stun_client nat.stun_server nat.behaviour"),
     ("addresses: what others see (pure)", "nat.observations nat.survey"),
+    ("addresses: a quick look (pure)", "nat.glance"),
     ("addresses: in words, and in a line (pure)", "nat.nat_report nat.connection_info"),
     ("meeting: when, where, and what (pure)", "nat.meeting nat.punch_plan nat.punch_packet"),
     ("meeting: the way through (pure)", "nat.punch nat.punch_gate nat.tcp_punch"),
@@ -107,7 +108,9 @@ LEVELS: list[tuple[str, str]] = [
     ("the package of uTP", "transport.utp"),
     ("the UDP ports of a manager", "utp_ports"),
     ("all listening sockets", "listening"),
+    ("the choice, as it is said", "choice"),
     ("from a stream to a chosen connection", "negotiate"),
+    ("how a node is reached: in words, and letters (pure)", "reach reach.nat_status reach.letters"),
     ("what threads tell the manager", "notices"),
     ("what threads around streams tell, and what they may bring", "connection_news toll"),
     ("threads around streams, and on the LAN", "connection acceptor lan"),
@@ -116,8 +119,13 @@ LEVELS: list[tuple[str, str]] = [
     ("threads that dial", "dialing"),
     ("rounds of dialling, and gossip", "bootstrap gossiping"),
     ("all ways to find peers, and who is turned away", "finder gatekeeper"),
+    ("threads that a node sends out", "reach.errands"),
+    ("where a node is seen: asking", "reach.surveyor"),
+    ("where a node is, as others see it", "reach.outside"),
+    ("meeting peers: arranging it, and doing it", "reach.meetings reach.encounter"),
+    ("all ways to reach peers, and to be reached", "reach.reach"),
     ("the manager thread", "manager_core"),
-    ("half of the public class", "admission"),
+    ("two parts of the public class", "admission reachability"),
     ("the public class", "connection_manager"),
     ("the package", "__init__"),
     ("programs (among themselves: any order, but no circles)", "cli cli.*"),
@@ -144,7 +152,7 @@ PURE_NAMES = (
     "nat.upnp_keeper nat.gateway_session nat.keeping "
     "nat.stun nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
     "nat.punch_plan nat.punch_packet nat.punch nat.punch_gate nat.connection_info nat.meeting nat.tcp_punch "
-    "nat.outgoing "
+    "nat.outgoing nat.glance reach.letters reach.nat_status "
     "transport.utp.connection transport.utp.multiplexer"
 )
 """Values and state machines: tested without sockets, threads or clocks, because they have none."""

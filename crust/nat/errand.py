@@ -74,14 +74,23 @@ class Errand:
             self._free()
             raise
 
+    @property
+    def running(self) -> bool:
+        """Whether its thread is still there."""
+        return self._thread.is_alive()
+
+    def cancel(self) -> None:
+        """End it, without waiting. Idempotent."""
+        self._stopping = True
+        self._waker.wake()
+
     def stop(self, timeout: float | None = None) -> None:
         """End it now, and wait for its thread. Idempotent.
 
         Args:
             timeout: seconds; ``None``: as long as it takes, which is not long.
         """
-        self._stopping = True
-        self._waker.wake()
+        self.cancel()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout)
 

@@ -16,6 +16,17 @@ def interface_addresses() -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def interface_networks() -> list[str]:
+    """The networks that this machine is in, as ``192.168.1.2/24``; without link-local ones."""
+    found: list[str] = []
+    for adapter in ifaddr.get_adapters():
+        for ip in adapter.ips:
+            host = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
+            if not ipaddress.ip_address(host.partition("%")[0]).is_link_local:
+                found.append(f"{host}/{ip.network_prefix}")
+    return list(dict.fromkeys(found))
+
+
 def reachable_addresses(listening_on: Iterable[str], own: Iterable[str]) -> list[str]:
     """The addresses under which a listener can be reached.
 

@@ -77,6 +77,14 @@ class PortMapper:
             if self._loop is not None:
                 self._loop.wake()
 
+    def end(self, timeout: float = UNMAP_TIMEOUT) -> None:
+        """Begin to end all mappings; `stop` waits for it. Idempotent."""
+        with self._lock:
+            if self._stop is None:
+                self._stop = Deadline(timeout)
+            if self._loop is not None:
+                self._loop.wake()
+
     def stop(self, timeout: float = UNMAP_TIMEOUT) -> None:
         """End all mappings, then the thread. Idempotent. From the mapper's own thread it returns before the end.
 
@@ -84,12 +92,9 @@ class PortMapper:
             timeout: seconds for the routers to answer; afterwards mappings are left to end by themselves (those
                 without an end stay).
         """
+        self.end(timeout)
         with self._lock:
-            if self._stop is None:
-                self._stop = Deadline(timeout)
             thread = self._thread
-            if self._loop is not None:
-                self._loop.wake()
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 

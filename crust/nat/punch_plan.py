@@ -7,8 +7,8 @@ nobody vouches for, never any to a private address of another network, and a bou
 import enum
 import ipaddress
 import random
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from crust.discovery.contact import dialable
@@ -111,6 +111,13 @@ class Plan:
         rounds = len(PROBE_OFFSETS) + int(self.seconds / LATER_INTERVAL)
         plain = sum(min(target.limit, rounds) for target in self.targets)
         return plain + {Method.OPEN_MANY: BIRTHDAY_OPENINGS, Method.SEARCH: BIRTHDAY_PROBES}.get(self.method, 0)
+
+    def without(self, unwelcome: Callable[[Address], bool]) -> "Plan":
+        """The same, without the addresses that are not welcome."""
+        main = None if self.main is None or unwelcome(self.main) else self.main
+        method = Method.PROBE if self.main is not None and main is None else self.method
+        targets = tuple(target for target in self.targets if not unwelcome(target.address))
+        return replace(self, method=method, targets=targets, main=main)
 
     def search_ports(self, rng: random.Random) -> list[int]:
         """The ports to look at, each once."""

@@ -159,7 +159,7 @@ class Survey:
                 found = Filtering.ENDPOINT_INDEPENDENT if reply.tag == "from anywhere" else Filtering.ADDRESS_DEPENDENT
                 self._filtering = min(self._filtering, found)
             return
-        if reply.seen is None or not _plausible(reply.seen, reply.server):
+        if reply.seen is None or not plausible(reply.seen, reply.server):
             self._failures[reply.server] = reply.error or "the server told an address that cannot be"
             return
         self._sightings[reply.server] = Sighting(reply.server, reply.seen)
@@ -189,7 +189,8 @@ class Survey:
         ]
 
 
-def _plausible(seen: Address, server: Address) -> bool:
+def plausible(seen: Address, server: Address) -> bool:
+    """Whether somebody at ``server`` can have seen us there."""
     try:
         return dialable(Endpoint.utp(seen), allow_loopback=True, allow_link_local=True) and _same_kind(seen, server)
     except EndpointError:
@@ -204,4 +205,4 @@ def _can_help(server: Address, other: Address) -> bool:
     """Whether a server's other address is one that we may send to: a public server cannot aim us at a private one."""
     if other[0] == server[0] or other[1] == server[1]:
         return False
-    return _plausible(other, server) and (is_local(server[0]) or not is_local(other[0]))
+    return plausible(other, server) and (is_local(server[0]) or not is_local(other[0]))

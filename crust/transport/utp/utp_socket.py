@@ -241,6 +241,9 @@ class UtpSocket:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
+    def __len__(self) -> int:
+        return len(self._streams)
+
     @property
     def counters(self) -> Counter[str]:
         """What happened that concerns no connection: malformed and stray packets, refused SYNs and so on."""
@@ -250,8 +253,7 @@ class UtpSocket:
     @property
     def datagram_counters(self) -> dict[str, int]:
         """Datagrams and system calls each way so far."""
-        counters = self._datagrams.counters
-        return {name: getattr(counters, name) for name in counters.__slots__}
+        return {name: getattr(self._datagrams.counters, name) for name in self._datagrams.counters.__slots__}
 
     # --- for streams, with the lock held ---
     def pump(self, connection: UtpConnection) -> None:
@@ -349,11 +351,9 @@ class UtpSocket:
         """Receive some, do what is due, send; whether more may be waiting to be received."""
         self._asleep_until = None
         multiplexer, datagrams = self._multiplexer, self._datagrams
-        more = True
         for _ in range(_BATCHES):
             received = datagrams.receive()
             if received is None:
-                more = False
                 break
             multiplexer.receive(received.data, received.address, received.segment, clock.now())
         now = clock.now()
@@ -364,7 +364,7 @@ class UtpSocket:
         multiplexer.tick(now)
         self._flush(now)
         self._notify()
-        return more
+        return received is not None
 
     def _flush(self, now: float) -> bool:
         """Send what may be sent; whether the system took less than that."""

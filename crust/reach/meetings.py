@@ -1,0 +1,325 @@
+"""`Meetings`: this node arranges to meet others, through peers that both are connected to, and carries their letters.
+
+What is agreed is the business of the pure `crust.nat.meeting.Meeting`; letters travel in PUNCH frames
+(`crust.reach.letters`). Belongs to the manager thread.
+"""
+
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from crust.blacklist import Blacklist
+from crust.clock import now
+from crust.connection import Connection
+from crust.connections import Connections
+from crust.discovery.allowance import Allowances
+from crust.errors import Malformed
+from crust.identity import PeerId
+from crust.nat.connection_info import ConnectionInfo
+from crust.nat.meeting import ID_LIMIT, MEETING_TIMEOUT, Meeting, Note, Step
+from crust.nat.punch_gate import PunchGate
+from crust.nat.punch_plan import method_for
+from crust.reach.letters import Letter, parse_letter
+from crust.reach.outside import Outside
+from crust.timers import Timer, Timers
+from crust.transport.framing import PUNCH, control_frame
+
+log = logging.getLogger("crust.reach")
+
+CARRIERS_AT_ONCE: Final = 4
+"""Peers that are asked at the same time to carry a letter; others follow as these refuse. Who knows the one that is
+looked for is not known; a refusal takes one round trip."""
+MAX_CARRIERS: Final = 32
+"""Peers that are asked in all, for one meeting."""
+LETTERS_BURST: Final = 48
+LETTERS_INTERVAL: Final = 1.0
+"""Letters that one peer may have carried at once, and seconds for each further one: a meeting has three, two of them
+from the one who asks."""
+KNOWN_WRITERS: Final = 4096
+"""Peers whose allowance is remembered."""
+MAX_OFFERS_HEARD: Final = 256
+"""Offers that are remembered: they come through several carriers, and the first one counts."""
+
+NO_CARRIER: Final = (
+    "no peer in common: this node has no connection with anybody who could arrange a meeting; connect() or bootstrap() "
+    "first"
+)
+
+
+class Arranged(NamedTuple):
+    """A meeting that will take place."""
+
+    peer_id: PeerId
+    ours: ConnectionInfo
+    theirs: ConnectionInfo
+    start: float
+    """When, as `crust.clock.now` counts."""
+    vouched: Collection[str]
+    """At which hosts who arranged it sees the peer."""
+    carrier: PeerId
+    """Who arranged it."""
+    sought: bool
+    """Whether it was we who asked."""
+
+
+@dataclass(slots=True, eq=False)
+class _Sought:
+    """A meeting that we ask for."""
+
+    peer_id: PeerId
+    failed: Callable[[str], None]
+    meeting: Meeting
+    untried: deque[PeerId]
+    asked: set[PeerId] = field(default_factory=set)
+    reasons: list[str] = field(default_factory=list)
+    timer: Timer | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Offered:
+    """A meeting that another node asks for, and that we have accepted."""
+
+    meeting: Meeting
+    carrier: PeerId
+    seen: tuple[str, ...]
+    timer: Timer
+
+
+class Meetings:
+    """See the module's text.
+
+    Args:
+        own_id: who we are.
+        timers: the manager's.
+        connections: the manager's.
+        outside: what others need to know to meet us.
+        blacklist: who is not met.
+        gate: how often others may ask.
+        arranged: called with each meeting that will take place; `ended` has to follow for those that others sought.
+    """
+
+    def __init__(
+        self,
+        own_id: PeerId,
+        timers: Timers,
+        connections: Connections,
+        outside: Outside,
+        blacklist: Blacklist,
+        gate: PunchGate,
+        arranged: Callable[[Arranged], None],
+    ) -> None:
+        self._own_id = own_id
+        self._timers = timers
+        self._connections = connections
+        self._outside = outside
+        self._blacklist = blacklist
+        self._gate = gate
+        self._arranged = arranged
+        self._sought: dict[PeerId, _Sought] = {}
+        self._preparing: dict[PeerId, Callable[[str], None]] = {}  # sought, and our info is not there yet
+        self._offered: dict[PeerId, _Offered] = {}
+        self._heard: deque[tuple[PeerId, int]] = deque(maxlen=MAX_OFFERS_HEARD)
+        self._writers = Allowances(KNOWN_WRITERS, LETTERS_BURST, 1 / LETTERS_INTERVAL)
+
+    # --- we ask ---------------------------------------------------------------------------------------
+
+    def seek(self, peer_id: PeerId, failed: Callable[[str], None]) -> None:
+        """Arrange a meeting: `arranged` or ``failed`` is called once, soon or later. One at a time with each peer."""
+        if not self._carriers(peer_id):
+            failed(NO_CARRIER)
+            return
+        self._preparing[peer_id] = failed
+        self._outside.prepare(lambda ours: self._offer(peer_id, ours))
+
+    def possible(self, peer_id: PeerId) -> bool:
+        """Whether there is anybody who might arrange a meeting with that peer."""
+        return bool(self._carriers(peer_id))
+
+    def give_up(self, peer_id: PeerId) -> None:
+        """A meeting with that peer is not wanted any more; nothing is called."""
+        self._preparing.pop(peer_id, None)
+        sought = self._sought.pop(peer_id, None)
+        if sought is not None and sought.timer is not None:
+            sought.timer.cancel()
+
+    def _carriers(self, peer_id: PeerId) -> list[PeerId]:
+        """Who may be connected to that peer as well: all that are not it; who was connected the latest first."""
+        live = [connection.peer_id for connection in reversed(self._connections.live)]
+        return [each for each in live if each.proven and each != peer_id][:MAX_CARRIERS]
+
+    def _offer(self, peer_id: PeerId, ours: ConnectionInfo) -> None:
+        failed = self._preparing.pop(peer_id, None)
+        if failed is None or peer_id in self._offered:
+            return  # nobody wants it any more, or the peer was faster
+        meeting, _ = Meeting.offer(secrets.randbelow(ID_LIMIT), ours, now())
+        sought = _Sought(peer_id, failed, meeting, deque(self._carriers(peer_id)))
+        self._sought[peer_id] = sought
+        sought.timer = self._timers.at(now() + MEETING_TIMEOUT, lambda: self._too_late(sought))
+        while sought.untried and len(sought.asked) < CARRIERS_AT_ONCE:
+            self._ask_next(sought)
+        self._if_hopeless(sought)
+
+    def _ask_next(self, sought: _Sought) -> None:
+        carrier = sought.untried.popleft()
+        note = Note(Step.OFFER, sought.meeting.number, sought.meeting.ours.encode())
+        if self._write(carrier, Letter(sought.peer_id, note)):
+            sought.asked.add(carrier)
+
+    def _refused(self, sought: _Sought, carrier: PeerId, reason: str) -> None:
+        """One carrier does not know the peer, or the peer does not want to."""
+        if carrier not in sought.asked:
+            return
+        sought.asked.discard(carrier)
+        sought.reasons.append(reason)
+        if sought.untried:
+            self._ask_next(sought)
+        self._if_hopeless(sought)
+
+    def _if_hopeless(self, sought: _Sought) -> None:
+        if not sought.asked and not sought.untried:
+            self._fail(sought, "; ".join(dict.fromkeys(sought.reasons)) or NO_CARRIER)
+
+    def _too_late(self, sought: _Sought) -> None:
+        sought.meeting.tick(now())
+        reasons = [*sought.reasons, sought.meeting.failure or "the peer did not answer in time"]
+        self._fail(sought, "; ".join(dict.fromkeys(reasons)))
+
+    def _fail(self, sought: _Sought, reason: str) -> None:
+        if self._sought.get(sought.peer_id) is sought:
+            self.give_up(sought.peer_id)
+            sought.failed(reason)
+
+    # --- letters --------------------------------------------------------------------------------------
+
+    def letter(self, connection: Connection, content: dict[str, Any]) -> None:
+        """A PUNCH frame came."""
+        if not connection.peer_id.proven:
+            return
+        try:
+            letter = parse_letter(content)
+            if not letter.passed_on:
+                self._carry(connection, letter)
+            elif letter.peer not in (self._own_id, connection.peer_id):
+                self._read(connection.peer_id, letter)
+        except Malformed as error:
+            log.debug("%s: %s", connection.endpoint, error)
+
+    def _write(self, carrier: PeerId, letter: Letter) -> bool:
+        connection = self._connections.with_peer(carrier)
+        if connection is not None:
+            connection.outbox.put_control(control_frame(PUNCH, letter.content()))
+        return connection is not None
+
+    def _carry(self, connection: Connection, letter: Letter) -> None:
+        """Somebody writes to somebody else."""
+        writer, note = connection.peer_id, letter.note
+        if not self._writers.take(writer, now()):
+            problem = "too many letters; try again in some seconds"
+        elif self._connections.with_peer(letter.peer) is None:
+            problem = f"{writer_of(self._own_id)} has no connection with that peer"
+        else:
+            self._write(letter.peer, Letter(writer, note, True, (connection.endpoint.host.partition("%")[0],)))
+            return
+        if note.step is not Step.REFUSE:
+            refusal = Note(Step.REFUSE, note.meeting, reason=problem)
+            self._write(writer, Letter(letter.peer, refusal, True))
+
+    def _read(self, carrier: PeerId, letter: Letter) -> None:
+        """Somebody writes to us."""
+        peer_id, note = letter.peer, letter.note
+        if note.step is Step.OFFER:
+            if (peer_id, note.meeting) not in self._heard:
+                self._heard.append((peer_id, note.meeting))
+                self._on_offer(carrier, letter)
+            return
+        sought, offered = self._sought.get(peer_id), self._offered.get(peer_id)
+        if sought is not None and sought.meeting.number == note.meeting:
+            self._on_answer(sought, carrier, letter)
+        elif offered is not None and offered.meeting.number == note.meeting and carrier == offered.carrier:
+            offered.meeting.receive(note, now())
+            if offered.meeting.over:
+                self._close(peer_id, offered)
+
+    def _on_answer(self, sought: _Sought, carrier: PeerId, letter: Letter) -> None:
+        note, meeting = letter.note, sought.meeting
+        if note.step is Step.REFUSE:
+            self._refused(sought, carrier, note.reason or "the peer does not want to")
+            return
+        if carrier not in sought.asked:
+            return
+        answer = meeting.receive(note, now())
+        if answer is None or meeting.theirs is None or meeting.start is None:
+            return
+        if meeting.theirs.peer_id != sought.peer_id:
+            self._refused(sought, carrier, "the answer is another node's")
+            return
+        self._write(carrier, Letter(sought.peer_id, answer))
+        self.give_up(sought.peer_id)
+        self._arranged(
+            Arranged(sought.peer_id, meeting.ours, meeting.theirs, meeting.start, letter.seen, carrier, sought=True)
+        )
+
+    # --- others ask -----------------------------------------------------------------------------------
+
+    def _on_offer(self, carrier: PeerId, letter: Letter) -> None:
+        peer_id, note, came = letter.peer, letter.note, now()
+        theirs = ConnectionInfo.parse(note.info)
+        if theirs.peer_id != peer_id:
+            raise Malformed("an offer with another node's info")
+        if (peer_id in self._sought or peer_id in self._preparing) and bytes(self._own_id) > bytes(peer_id):
+            return  # both ask: ours is the one that counts
+        problem = self._problem_with(peer_id, carrier, theirs)
+        if problem:
+            self._write(carrier, Letter(peer_id, Note(Step.REFUSE, note.meeting, reason=problem)))
+            return
+        self._outside.prepare(lambda ours: self._accept(carrier, letter, ours, came))
+
+    def _problem_with(self, peer_id: PeerId, carrier: PeerId, theirs: ConnectionInfo) -> str:
+        if self._blacklist.refuses_contact(tuple(each.endpoint for each in theirs.candidates), peer_id):
+            return "it is not welcome here"
+        if peer_id in self._offered:
+            return "a meeting is arranged already"
+        method = method_for(self._outside.behaviour, theirs.behaviour)
+        return self._gate.admit(peer_id, carrier, method, now())
+
+    def _accept(self, carrier: PeerId, letter: Letter, ours: ConnectionInfo, came: float) -> None:
+        peer_id = letter.peer
+        meeting, note = Meeting.answer(letter.note, ours, came, now())
+        timer = self._timers.at(now() + MEETING_TIMEOUT, lambda: self._no_start(peer_id, meeting))
+        self._offered[peer_id] = _Offered(meeting, carrier, letter.seen, timer)
+        self._write(carrier, Letter(peer_id, note))
+
+    def _no_start(self, peer_id: PeerId, meeting: Meeting) -> None:
+        offered = self._offered.get(peer_id)
+        if offered is not None and offered.meeting is meeting:
+            del self._offered[peer_id]
+            self._gate.ended()
+
+    def _close(self, peer_id: PeerId, offered: _Offered) -> None:
+        """It begins, or the peer has thought better of it."""
+        offered.timer.cancel()
+        del self._offered[peer_id]
+        meeting = offered.meeting
+        if meeting.start is None or meeting.theirs is None:
+            self._gate.ended()
+            return
+        self.give_up(peer_id)  # what we sought ourselves: this is it
+        self._arranged(
+            Arranged(peer_id, meeting.ours, meeting.theirs, meeting.start, offered.seen, offered.carrier, sought=False)
+        )
+
+    def stop(self) -> None:
+        """Arrange nothing more."""
+        for peer_id in [*self._sought, *self._preparing]:
+            self.give_up(peer_id)
+        for offered in self._offered.values():
+            offered.timer.cancel()
+        self._offered.clear()
+
+
+def writer_of(peer_id: PeerId) -> str:
+    """Who says so, in a reason for people."""
+    return f"the peer {peer_id}"

@@ -1,0 +1,104 @@
+"""`NatStatus`: what ``nat_status()`` tells of how this node can be reached: values for programs, words for people."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from crust.endpoint import Endpoint
+from crust.nat.behaviour import UNKNOWN
+from crust.nat.mapping_report import GatewayReport, MappingReport
+from crust.nat.nat_report import NatReport
+
+_VERDICTS = {True: "verified: a peer has reached it", False: "peers have tried it and did not get through", None: ""}
+
+
+@dataclass(frozen=True, slots=True)
+class NatStatus:
+    """How this node can be reached, as far as it is known; ``print()`` of it shows lines for people."""
+
+    own: tuple[Endpoint, ...] = ()
+    """The addresses of this machine with the ports that are listened on."""
+    external: tuple[Endpoint, ...] = ()
+    """Where peers anywhere can reach it beside those."""
+    mappings: MappingReport = field(default_factory=MappingReport)
+    """What the routers of this machine were asked, and gave."""
+    nat: NatReport = field(default_factory=lambda: NatReport(UNKNOWN))
+    """How the way out over UDP and IPv4 behaves."""
+    verified: dict[Endpoint, bool | None] = field(default_factory=dict)
+    """Endpoints that peers were asked to try from elsewhere, and whether they got through; ``None``: not known yet."""
+    relays: bool = False
+    """Whether this node carries connections of others."""
+
+    @property
+    def direct(self) -> bool:
+        """Whether a peer has reached this node by itself at one of its endpoints: "direct connected"."""
+        return any(self.verified.values())
+
+    def lines(self) -> list[str]:
+        """What is so, and what to do about it, a sentence or an endpoint a line."""
+        found = [self._reach()]
+        found += [f"  {line}" for line in self.nat.lines()]
+        for title, endpoints in (("This machine:", self.own), ("From elsewhere:", self.external)):
+            if endpoints:
+                found.append(title)
+                found += [self._endpoint(endpoint) for endpoint in endpoints]
+        found += [line for gateway in self.mappings.gateways for line in _gateway(gateway)]
+        advice = [] if self.direct else self.nat.advice()
+        if advice:
+            found.append("What to do:")
+            found += [f"  {line}" for line in advice]
+        if self.relays:
+            found.append("This node carries connections of others that cannot reach each other (relay: true).")
+        return found
+
+    def _reach(self) -> str:
+        if self.direct:
+            return "Everybody can connect to this node: a peer elsewhere has tried."
+        return self.nat.reach()
+
+    def _endpoint(self, endpoint: Endpoint) -> str:
+        verdict = _VERDICTS[self.verified.get(endpoint)]
+        return f"  {endpoint}{f'  ({verdict})' if verdict else ''}"
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it for machines, as JSON has it."""
+        return {
+            "reach": self._reach(),
+            "direct": self.direct,
+            "own": [str(endpoint) for endpoint in self.own],
+            "external": [str(endpoint) for endpoint in self.external],
+            "verified": {str(endpoint): verdict for endpoint, verdict in self.verified.items()},
+            "nat": self.nat.as_dict(),
+            "gateways": [_gateway_dict(gateway) for gateway in self.mappings.gateways],
+            "mappings_settled": self.mappings.settled,
+            "relays": self.relays,
+            "advice": [] if self.direct else self.nat.advice(),
+        }
+
+
+def _gateway(report: GatewayReport) -> list[str]:
+    who = f"The router {report.gateway or 'that is not known'} ({report.interface}, {report.local})"
+    if report.method is None:
+        how = "lets nobody map ports (PCP, NAT-PMP and UPnP are off)" if report.settled else "is being asked"
+        return [f"{who} {how}.", *(f"  {warning}" for warning in report.warnings)]
+    found = [f"{who} speaks {report.method.value}; its outside address is {report.external_address or 'not known'}."]
+    found += [f"  {mapping.external} leads to our {mapping.port}" for mapping in report.mappings]
+    return [*found, *(f"  {warning}" for warning in report.warnings)]
+
+
+def _gateway_dict(report: GatewayReport) -> dict[str, Any]:
+    return {
+        "interface": report.interface,
+        "local": report.local,
+        "gateway": report.gateway,
+        "method": None if report.method is None else report.method.value,
+        "external_address": report.external_address,
+        "mappings": [
+            {"port": str(mapping.port), "external": str(mapping.external), "lease": mapping.lease}
+            for mapping in report.mappings
+        ],
+        "warnings": list(report.warnings),
+        "settled": report.settled,
+    }
