@@ -82,7 +82,7 @@ def test_anything_else_is_refused_with_what_would_do(entry: Any) -> None:
 
 @pytest.mark.parametrize("entry", ["relayed://192.0.2.1:1", Endpoint.parse("relayed://192.0.2.1:1")])
 def test_who_carries_a_connection_is_not_meant_by_it(entry: Any) -> None:
-    with pytest.raises(ConfigError, match="relayed://192.0.2.1:1 is that of the peer in the middle"):
+    with pytest.raises(ConfigError, match=r"relayed://192.0.2.1:1 is that of the peer in the middle"):
         Blacklist([entry])
 
 

@@ -11,6 +11,8 @@ Every frame is a 4-byte header and a body; a record holds one or more whole fram
     MESSAGE  0x02   one message, whole, at most 65,536 bytes
     FIRST    0x03   total u32 LE | the first 65,536 bytes of a larger message
     NEXT     0x04   the next 65,536 bytes of it, or the last 1..65,536
+    CARRIED  0x05   channel u32 LE | at most 16,384 bytes of a relayed connection; none: the end of this direction
+    CREDIT   0x06   channel u32 LE | count u32 LE           the sender of the channel may send so much more
     PING     0x10   control: {"t": number}
     PONG     0x11   control: {"t": the number of the PING}
     CHOOSE   0x12   control: {"serial": number}          the peer with the greater id keeps this connection
@@ -19,10 +21,12 @@ Every frame is a 4-byte header and a body; a record holds one or more whole fram
     CONTACTS 0x15   control: gossip, see crust.discovery.gossip_messages
     ADDRESS  0x16   control: where the sender sees the other, see crust.reach.address_notes
     PUNCH    0x17   control: two peers agree on a meeting, see crust.reach.letters
+    RELAY    0x18   control: a relayed connection begins, or is over, see crust.reach.relay_notes
 
 Control frames carry one JSON object of at most 4 KiB in UTF-8, with no key twice, at most 8 levels deep, and integers
 of at most 20 characters; 0x10 to 0x7f are control frames, and those that a version does not know are ignored. Between
-FIRST and the last NEXT only control frames may come. What comes after BYE is not looked at.
+FIRST and the last NEXT only control frames, CARRIED and CREDIT (`crust.reach.carried`) may come. What comes after BYE
+is not looked at.
 """
 
 import json
@@ -40,6 +44,8 @@ MESSAGES: Final = 0x01
 MESSAGE: Final = 0x02
 FIRST: Final = 0x03
 NEXT: Final = 0x04
+CARRIED: Final = 0x05
+CREDIT: Final = 0x06
 PING: Final = 0x10
 PONG: Final = 0x11
 CHOOSE: Final = 0x12
@@ -48,6 +54,7 @@ BYE: Final = 0x14
 CONTACTS: Final = 0x15
 ADDRESS: Final = 0x16
 PUNCH: Final = 0x17
+RELAY: Final = 0x18
 LAST_CONTROL: Final = 0x7F
 
 HEADER: Final = struct.Struct("<I")  # type | length << 8
@@ -227,10 +234,11 @@ def _is_deeper(value: object, levels: int) -> bool:
 class Decoder:
     """Frames to messages and control frames, with a bound on the size of a message.
 
-    After each `feed`, take what came with `take_messages` and `take_controls`. After `Malformed` it is of no more use.
+    After each `feed`, take what came with `take_messages`, `take_relayed` and `take_controls`. After `Malformed` it is
+    of no more use.
 
     Args:
-        max_message_size: bytes of the largest message that is accepted.
+        max_message_size: bytes of the largest message that is accepted. With 0 nothing is relayed either.
     """
 
     def __init__(self, max_message_size: int) -> None:
@@ -240,6 +248,7 @@ class Decoder:
         self._controls: list[tuple[int, dict[str, Any]]] = []
         self.controls_seen = 0
         """Control frames that came, also those that were forgotten."""
+        self._relayed: list[tuple[int, bytes]] = []
         # A large message in the making: one buffer, kept from message to message while it is of a usual size.
         self._partial = bytearray()
         self._have = 0
@@ -272,7 +281,7 @@ class Decoder:
             self._control(kind, body)
         elif kind == NEXT:
             self._next(body)
-        elif self._missing:
+        elif self._missing and kind not in (CARRIED, CREDIT):
             raise Malformed("a message was not finished before the next one")
         elif kind == MESSAGES:
             self._batch(body)
@@ -280,6 +289,8 @@ class Decoder:
             self._whole(body)
         elif kind == FIRST:
             self._first(body)
+        elif kind in (CARRIED, CREDIT) and self._max:
+            self._relayed.append((kind, bytes(body)))
         else:
             raise Malformed(f"a frame of the unknown kind 0x{kind:02x}")
 
@@ -365,6 +376,12 @@ class Decoder:
         taken, self._controls = self._controls, []
         return taken
 
+    def take_relayed(self) -> list[tuple[int, bytes]]:
+        """The CARRIED and CREDIT frames that came since the last call: kind and body. Take them before the controls:
+        what was said last about a channel is said there."""
+        taken, self._relayed = self._relayed, []
+        return taken
+
     @property
     def waiting_bytes(self) -> int:
         """Bytes of the messages that `take_messages` would give."""
@@ -374,3 +391,8 @@ class Decoder:
     def has_controls(self) -> bool:
         """Whether `take_controls` would give any."""
         return bool(self._controls)
+
+    @property
+    def has_relayed(self) -> bool:
+        """Whether `take_relayed` would give any."""
+        return bool(self._relayed)

@@ -110,7 +110,7 @@ def test_what_cannot_be_connected_to(nodes: Nodes) -> None:
         node.manager.connect([])
     with pytest.raises(ConfigError, match=r"is not an Endpoint: write Endpoint.parse\('tcp://127.0.0.1:1'\)"):
         node.manager.connect(["tcp://127.0.0.1:1"])
-    with pytest.raises(TransportUnavailable, match="relayed://127.0.0.1:1: .*connect to the peer, by its id"):
+    with pytest.raises(TransportUnavailable, match=r"relayed://127.0.0.1:1: .*connect to the peer, by its id"):
         node.connect(Endpoint.parse("relayed://127.0.0.1:1"))
     zero = Endpoint.tcp((LOOPBACK, 0))
     node.connect(zero)

@@ -11,8 +11,10 @@ from crust.errors import Malformed
 from crust.transport import framing
 from crust.transport.framing import (
     BYE,
+    CARRIED,
     CHOOSE,
     CHOSEN,
+    CREDIT,
     FRAGMENT_SIZE,
     LAST_CONTROL,
     MAX_CONTROL,
@@ -301,3 +303,26 @@ def test_nothing_but_malformed_escapes_from_control_frames(body: bytes | str) ->
     except Malformed:
         return
     assert isinstance(content, dict)
+
+
+# --- relayed connections ----------------------------------------------------------------------------
+
+
+def test_what_is_relayed_comes_out_in_order_and_between_the_pieces_of_a_large_message() -> None:
+    pieces = encoded([pattern(1, 3 * FRAGMENT_SIZE)])
+    decoder = Decoder(LIMIT)
+    for number, piece in enumerate(pieces):
+        decoder.feed(piece)
+        decoder.feed(frame(CARRIED, b"data %d" % number) + frame(CREDIT, b"credit %d" % number))
+    assert decoder.has_relayed
+    expected = [(CARRIED, b"data %d"), (CREDIT, b"credit %d")]
+    assert decoder.take_relayed() == [(kind, body % number) for number in range(3) for kind, body in expected]
+    assert not decoder.has_relayed
+    assert decoder.take_relayed() == []
+    assert decoder.take_messages()[0] == [pattern(1, 3 * FRAGMENT_SIZE)]
+    assert decoder.controls_seen == 0
+
+
+@pytest.mark.parametrize("kind", [CARRIED, CREDIT])
+def test_nothing_is_relayed_before_the_choice(kind: int) -> None:
+    refuse(frame(kind, b"body"), limit=0, match="unknown kind")
