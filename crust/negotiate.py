@@ -16,23 +16,28 @@ blocking stream, within one deadline. Runs on the threads of the dialers and of 
 So the first message can arrive after two and a half round trips of the network where the initiator has the greater id
 (one for TCP, one and a half here), and after three in the other case. On tracer connections the same exchange runs in
 clear; they tell a `PeerId` that is not proven.
+
+Where both ends may have dialled, both begin as the initiator, and `crust.transport.crossing` finds out who is.
 """
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 from crust.capture import Capture
+from crust.choice import REFUSALS, await_choice, refused_here, say_no
+from crust.choice import Refused as Refused  # for those who negotiate
 from crust.clock import Deadline, now
 from crust.endpoint import Protocol
-from crust.errors import ConnectionLost, HandshakeFailed, Malformed, RemoteError, TimedOut
-from crust.identity import Identity, PeerId
+from crust.errors import ConnectionLost, HandshakeFailed, TimedOut
+from crust.identity import Identity
 from crust.networks import subscriber
 from crust.peers import Candidate, Verdict
 from crust.transport.base import Stream
-from crust.transport.framing import BYE, CHOOSE, CHOSEN, Decoder, control_frame, number_in
+from crust.transport.crossing import Crossing
+from crust.transport.framing import CHOOSE, control_frame
 from crust.transport.handshake import Initiator, Responder
 from crust.transport.link import Link, RecordReader, RecordWriter
 from crust.transport.masking import NetworkKeys
@@ -40,34 +45,10 @@ from crust.transport.records import Opener, Sealer
 from crust.transport.tracer import TracerReader, TracerWriter
 from crust.transport.tracer_hello import TracerInitiator, TracerResponder
 
-log = logging.getLogger("crust.negotiate")
-
 _READ_SIZE: Final = 4096  # bytes; more than a whole handshake message
 
 # Drawn for each stream when it is established and its handshake is to come; see `Candidate.began`.
 _streams: Final = count(1)
-
-_REFUSALS: Final[dict[Verdict, tuple[str, str]]] = {
-    Verdict.DUPLICATE: ("duplicate", "the peer is connected to us already"),
-    Verdict.SELF: ("self", "that is this node itself"),
-    Verdict.FULL: ("full", "the peer has as many connections as it allows"),
-    Verdict.REFUSED: ("refused", "the peer does not want to talk to us"),
-}
-
-
-class Refused(HandshakeFailed):
-    """The peer is genuine, but one of the two nodes does not want this connection.
-
-    Args:
-        text: why, for people.
-        peer_id: who the peer is.
-        duplicate: whether the two are connected already, or about to be.
-    """
-
-    def __init__(self, text: str, peer_id: PeerId, *, duplicate: bool = False) -> None:
-        super().__init__(text)
-        self.peer_id = peer_id
-        self.duplicate = duplicate
 
 
 class CutShort(HandshakeFailed):
@@ -101,7 +82,8 @@ _Initiating = Initiator | TracerInitiator
 _Responding = Responder | TracerResponder
 
 Ask = Callable[[Candidate], Verdict]
-"""Puts a candidate to the manager and gives its verdict; blocks, and raises `CrustError` when there is none."""
+"""Puts a candidate, whose ``peer_id`` is proved, to the manager and gives its verdict; blocks. It raises `CrustError`
+when there is none, or when that is not whom the caller wants: the peer is then told nothing more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -127,11 +109,18 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
     stream.set_deadline(deadline)
     began = next(_streams)
     handshake = _initiator(stream, node)
-    try:
+    with _explained():
         stream.send_all(handshake.start())
         asked_at = now()
-        while not handshake.receive(_receive(stream)):
-            pass
+        _await_answer(stream, handshake)
+    return _propose(stream, node, handshake, began, now() - asked_at, ask)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What an end or silence in it tells whoever dialled."""
+    try:
+        yield
     except ConnectionLost as error:
         raise CutShort(
             f"the connection ended during the handshake ({error}): not a Crust peer, one of another network "
@@ -143,14 +132,24 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
             "connected, but no valid answer came in time: not a Crust peer, one of another network "
             "(check network and network_key on both sides), or one too busy"
         ) from error
-    rtt = now() - asked_at
+
+
+def _await_answer(stream: Stream, handshake: _Initiating) -> None:
+    """Read until message 2 is there; some of it may be already."""
+    data = b""
+    while not handshake.receive(data):
+        data = _receive(stream)
+
+
+def _propose(stream: Stream, node: Node, handshake: _Initiating, began: int, rtt: float, ask: Ask) -> Established:
+    """The rest of the initiator's side, from message 2 on."""
     hello = handshake.peer_hello
     candidate = Candidate(
         handshake.peer_id, subscriber(stream.remote.host), hello.session, began, endpoint=stream.remote
     )
     verdict = ask(candidate)
-    if verdict in _REFUSALS:
-        raise _refused_here(verdict, candidate)
+    if verdict in REFUSALS:
+        raise refused_here(verdict, candidate)
     parting = handshake.finish(candidate.serial, candidate.alone)
     link = _link(stream, handshake, node)
     try:
@@ -159,7 +158,7 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
             stream.send_all(parting + link.writer.wrap(control_frame(CHOOSE, {"serial": candidate.serial})))
         else:
             stream.send_all(parting)
-            _await_choice(link, candidate)
+            await_choice(link, candidate)
     except ConnectionLost as error:
         text = f"the peer ended the connection before it was chosen ({error}); it may be too busy"
         raise CutShort(text, proved=True) from error
@@ -180,17 +179,54 @@ def negotiate_incoming(
     stream.set_deadline(deadline)
     began = next(_streams)
     handshake = _responder(stream, node)
-    rtt, answered_at = None, None
+    while not (answer := handshake.receive(_receive(stream))):
+        pass
+    return _respond(stream, node, handshake, began, answer, ask, answered)
+
+
+def negotiate_crossing(stream: Stream, node: Node, deadline: Deadline, ask: Ask) -> Established:
+    """Run the side that turns out to be ours, on a stream of which we have dialled one end, and the other one may have
+    been dialled too; not for tracer connections.
+
+    Raises:
+        Refused: one side does not want this connection.
+        CutShort: as the initiator's side; also if the stream ended before it was clear which side we are.
+        HandshakeFailed: whoever is there is not a peer that we can talk to.
+        RemoteError: the stream ended, the deadline passed, or the peer broke the protocol.
+    """
+    stream.set_deadline(deadline)
+    began = next(_streams)
+    crossing = Crossing(_secure_initiator(node), _secure_responder(node))
+    with _explained():
+        stream.send_all(crossing.start())
+        asked_at, answer = now(), b""
+        while not (side := crossing.initiator or crossing.responder):
+            answer = crossing.receive(_receive(stream))
+        if isinstance(side, Initiator):
+            _await_answer(stream, side)
+    if isinstance(side, Responder):
+        return _respond(stream, node, side, began, answer, ask)
+    return _propose(stream, node, side, began, now() - asked_at, ask)
+
+
+def _respond(
+    stream: Stream,
+    node: Node,
+    handshake: _Responding,
+    began: int,
+    answer: bytes,
+    ask: Ask,
+    answered: Callable[[], None] = lambda: None,
+) -> Established:
+    """The rest of the responder's side, from message 2 on, which is ``answer``."""
+    stream.send_all(answer)
+    answered_at = now()
+    answered()
     while not handshake.done:
-        answer = handshake.receive(_receive(stream))
-        if answer:
-            stream.send_all(answer)
-            answered_at = now()
-            answered()
         if handshake.failure is not None:  # the peer learns why from our answer
             raise handshake.failure
-    if answered_at is not None:
-        rtt = now() - answered_at
+        handshake.receive(_receive(stream))
+    rtt = now() - answered_at
     hello = handshake.peer_hello
     candidate = Candidate(
         handshake.peer_id,
@@ -203,13 +239,13 @@ def negotiate_incoming(
     )
     link = _link(stream, handshake, node)
     verdict = ask(candidate)
-    if verdict in _REFUSALS:
-        _say_no(link, verdict)
-        raise _refused_here(verdict, candidate)
+    if verdict in REFUSALS:
+        say_no(link, verdict)
+        raise refused_here(verdict, candidate)
     if verdict is Verdict.CHOOSE:
         stream.send_all(link.writer.wrap(control_frame(CHOOSE, {"serial": candidate.serial})))
     else:
-        _await_choice(link, candidate)
+        await_choice(link, candidate)
     stream.set_deadline(None)
     return Established(candidate, link, rtt, peer_chose=verdict is Verdict.WAIT)
 
@@ -225,12 +261,20 @@ def _receive(stream: Stream) -> bytes:
 def _initiator(stream: Stream, node: Node) -> _Initiating:
     if stream.remote.protocol is Protocol.TRACER:
         return TracerInitiator(node.identity, node.keys, node.session)
+    return _secure_initiator(node)
+
+
+def _secure_initiator(node: Node) -> Initiator:
     return Initiator(node.identity, node.keys, node.session, node.ciphers)
 
 
 def _responder(stream: Stream, node: Node) -> _Responding:
     if stream.remote.protocol is Protocol.TRACER:
         return TracerResponder(node.identity, node.keys, node.session)
+    return _secure_responder(node)
+
+
+def _secure_responder(node: Node) -> Responder:
     return Responder(node.identity, node.keys, node.session, node.ciphers, is_replay=node.is_replay)
 
 
@@ -246,90 +290,3 @@ def _link(stream: Stream, handshake: _Initiating | _Responding, node: Node) -> L
         return link
     outgoing = isinstance(handshake, Initiator | TracerInitiator)
     return node.capture.tap(link, node.identity.peer_id, handshake.peer_id, outgoing)
-
-
-def _refused_here(verdict: Verdict, candidate: Candidate) -> Refused:
-    texts = {
-        Verdict.DUPLICATE: "we are connected to that peer already",
-        Verdict.SELF: "that is this node itself",
-        Verdict.FULL: "max_connections (or max_connections_per_address) is reached on this node",
-        Verdict.REFUSED: "that peer is on the blacklist",
-    }
-    return Refused(texts[verdict], candidate.peer_id, duplicate=verdict is Verdict.DUPLICATE)
-
-
-def _say_no(link: Link, verdict: Verdict) -> None:
-    """Tell an authenticated peer why we end this: it must not think that we crashed."""
-    word, text = _REFUSALS[verdict]
-    try:
-        link.writer.add(control_frame(BYE, {"reason": word, "text": text}))
-        link.writer.flush()
-        link.stream.finish_sending()
-        _drain(link.stream)
-    except RemoteError as error:
-        log.debug("a refused peer did not wait for the reason: %s", error)
-
-
-def _drain(stream: Stream) -> None:
-    """Read to the end: closing with unread bytes would destroy what we sent."""
-    scrap = memoryview(bytearray(_READ_SIZE))
-    while stream.receive_into(scrap):
-        pass
-
-
-def _await_choice(link: Link, candidate: Candidate) -> None:
-    """Wait for the peer's CHOOSE, and answer it.
-
-    The answer is not left to the connection's writer: that may start much later, after the reading of a connection that
-    this one replaces, and the peer waits.
-
-    Raises:
-        Refused: it said BYE instead.
-        Malformed: it said something else.
-    """
-    decoder = Decoder(max_message_size=0)
-    while True:
-        while (plaintext := link.reader.next()) is not None:
-            decoder.feed(plaintext)
-            controls = decoder.take_controls()
-            if decoder.take_messages()[0]:
-                raise Malformed("a message before the choice")
-            if controls and _is_choice(controls, candidate):
-                _say_chosen(link, candidate)
-                return
-        if not link.reader.fill():
-            raise ConnectionLost("without a reason")
-
-
-def _say_chosen(link: Link, candidate: Candidate) -> None:
-    answer = link.writer.wrap(control_frame(CHOSEN, {"serial": candidate.serial}))
-    try:
-        link.stream.send_all(answer)
-    except RemoteError as error:  # a peer that has ended already may have said something before
-        log.debug("the peer did not wait for our answer to its choice: %s", error)
-
-
-def _is_choice(controls: list[tuple[int, dict[str, Any]]], candidate: Candidate) -> bool:
-    """Look at what came: CHOOSE is it, BYE is a refusal, anything unknown is passed over."""
-    for index, (kind, content) in enumerate(controls):
-        if kind == CHOOSE:
-            serial = number_in(content, "serial")
-            if index + 1 != len(controls):
-                raise Malformed("frames in one record with CHOOSE")
-            candidate.peer_serial = serial
-            return True
-        if kind == BYE:
-            raise _refused_there(content, candidate.peer_id)
-    return False
-
-
-def _refused_there(content: dict[str, Any], peer_id: PeerId) -> Refused:
-    words = {
-        "duplicate": "the peer is connected to us already",
-        "self": "that is this node itself",
-        "full": "the peer has as many connections as it allows; try again later, or another peer",
-        "refused": "the peer refuses to talk to us",
-    }
-    word = content.get("reason")
-    text = words.get(word if isinstance(word, str) else "refused", words["refused"])
-    return Refused(text, peer_id, duplicate=word == "duplicate")

@@ -109,6 +109,7 @@ LEVELS: list[tuple[str, str]] = [
     ("the UDP ports of a manager", "utp_ports"),
     ("all listening sockets", "listening"),
     ("the choice, as it is said", "choice"),
+    ("the choice, as it is said", "choice"),
     ("from a stream to a chosen connection", "negotiate"),
     ("how a node is reached: in words, and letters (pure)", "reach reach.nat_status reach.letters"),
     ("what threads tell the manager", "notices"),

@@ -10,6 +10,7 @@ ELSEWHERE = {
     "__main__": "cli/test_main.py",
     "_version": "test_version.py",
     "admission": "manager/test_blacklist.py",
+    "choice": "test_negotiate_choice.py",
     "cli": "cli/test_main.py",
     "cli.version": "cli/test_main.py",
     "config_checks": "test_config.py",
