@@ -47,8 +47,13 @@ class HalfOpen:
         """What is known about one."""
         return self._asked.get((address, recv_id))
 
+    def has_room(self, address: Address, now: float) -> bool:
+        """Whether `add` would remember one more of that network."""
+        self.expire(now)
+        return self._networks.get(network_of(address), 0) < self._most_per_network
+
     def add(self, address: Address, recv_id: int, their_seq: int, our_seq: int, now: float) -> bool:
-        """Remember one; ``False`` when its network has too many already.
+        """Remember one; ``False``, and nothing is kept, when its network has too many already.
 
         When there are too many in all, the oldest one is forgotten: an attack from many addresses is over for a SYN
         that comes after it, not for all that come while it lasts.

@@ -1,9 +1,12 @@
 """`Strangers`: what is answered to those with whom there is no connection, without keeping much for any of them."""
 
+from array import array
 from collections import Counter, OrderedDict, deque
+from collections.abc import Hashable
 from hashlib import blake2b
 from typing import Final, Protocol
 
+from crust.discovery.allowance import Allowance
 from crust.transport.utp import constants as c
 from crust.transport.utp.burst import Address
 from crust.transport.utp.half_open import Asked, HalfOpen
@@ -16,6 +19,24 @@ FIRST_PACKETS: Final = 4
 
 NUMBER_SECONDS: Final = 30.0
 """Seconds for which the number in an answer, or the one after it, opens a connection without a record."""
+
+NEW_AT_ONCE: Final = 1024
+NEW_PER_SECOND: Final = 500.0
+"""SYNs of those who have not asked before that are answered. Beyond that only who asks again is, a second later: forged
+senders do not. To answer costs five times what it costs to read a SYN, as most answers to forged senders bring a
+complaint of the network besides; at 10,000 a second the connections that there are would get no time any more."""
+
+AGAIN_AT_ONCE: Final = 1024
+AGAIN_PER_SECOND: Final = 500.0
+"""SYNs of those who have asked before that are answered."""
+
+STRAYS_AT_ONCE: Final = 1024
+STRAYS_PER_SECOND: Final = 500.0
+"""Stray packets that are answered."""
+
+ASKS_KEPT: Final = 1 << 17
+"""SYNs that were put off and are remembered, in two bytes each. Each may take the place of another: of 10,000 in the
+second until one is repeated, one in thirteen does."""
 
 _ANSWERS_WAITING: Final = 1024
 """Answers that wait to be sent; beyond it the strangers can ask again."""
@@ -33,13 +54,28 @@ class Random(Protocol):
         ...
 
 
+class Asks:
+    """Who has asked before, as good as certainly; somebody else may have taken their place."""
+
+    def __init__(self) -> None:
+        self._marks = array("H", bytes(2 * ASKS_KEPT))
+
+    def again(self, who: Hashable) -> bool:
+        """Whether they asked before; from now on they did."""
+        number = hash(who)  # of text, so nobody outside this process knows it
+        place, mark = number % ASKS_KEPT, number // ASKS_KEPT % 0xFFFF + 1
+        known = self._marks[place] == mark
+        self._marks[place] = mark
+        return known
+
+
 class Strangers:
     """Answers SYNs and stray packets, each with no more bytes than it has. See docs/utp.md, "abuse".
 
     Args:
         settings: the bounds.
         rng: for sequence numbers.
-        counters: ``resets_sent``, ``answers_dropped``.
+        counters: ``resets_sent``, ``answers_dropped``, ``syn_put_off``, ``strays_ignored``.
     """
 
     def __init__(self, settings: UtpSettings, rng: Random, counters: Counter[str]) -> None:
@@ -50,6 +86,10 @@ class Strangers:
         self._counters = counters
         self._secret = rng.getrandbits(128).to_bytes(16)
         self._resets: OrderedDict[tuple[Address, int, int], float] = OrderedDict()
+        self._new = Allowance(NEW_AT_ONCE, NEW_PER_SECOND)
+        self._again = Allowance(AGAIN_AT_ONCE, AGAIN_PER_SECOND)
+        self._strays = Allowance(STRAYS_AT_ONCE, STRAYS_PER_SECOND)
+        self._asks = Asks()
 
     def answer(self, address: Address, data: bytes) -> None:
         """Queue a packet."""
@@ -70,10 +110,11 @@ class Strangers:
         recv_id = (packet.connection_id + 1) & SEQ_MASK
         asked = self.half_open.get(address, recv_id)
         if asked is None:
-            seq_nr = self._number(address, recv_id, packet.seq_nr, _slot(now))
-            if not welcome or not self.half_open.add(address, recv_id, packet.seq_nr, seq_nr, now):
+            if not welcome or not self._has_time(address, recv_id, packet.seq_nr, now):
                 return False
-        elif asked.their_seq == packet.seq_nr:
+            seq_nr = self._number(address, recv_id, packet.seq_nr, _slot(now))
+            self.half_open.add(address, recv_id, packet.seq_nr, seq_nr, now)
+        elif asked.their_seq == packet.seq_nr and self._again.take(now):
             seq_nr = asked.our_seq
         else:
             return False
@@ -83,6 +124,18 @@ class Strangers:
         fields = (PacketType.STATE, packet.connection_id, micros(now), difference, window)
         self.answer(address, header(*fields, seq_nr, packet.seq_nr))
         return True
+
+    def _has_time(self, address: Address, recv_id: int, their_seq: int, now: float) -> bool:
+        """Whether somebody who asks is to be answered now, or if they ask again.
+
+        Where too many ask in the name of one network, nobody there is kept out for that: they have to ask twice.
+        """
+        if self.half_open.has_room(address, now) and self._new.take(now):
+            return True
+        if self._asks.again((address, recv_id, their_seq)) and self._again.take(now):
+            return True
+        self._counters["syn_put_off"] += 1
+        return False
 
     def _number(self, address: Address, recv_id: int, their_seq: int, slot: int) -> int:
         """Our first sequence number for somebody who asks now: nobody can guess it, or use it for long."""
@@ -134,6 +187,9 @@ class Strangers:
             return
         told_at = self._resets.get((address, packet.connection_id, -1))
         if told_at is not None and now - told_at < c.TOLD_SECONDS:
+            return
+        if not self._strays.take(now):
+            self._counters["strays_ignored"] += 1
             return
         if not self._remember((address, packet.connection_id, packet.seq_nr), now):
             return

@@ -9,7 +9,19 @@ from crust.transport.utp import constants as c
 from crust.transport.utp.burst import Address
 from crust.transport.utp.packet import Packet, PacketType, decode, encode
 from crust.transport.utp.settings import UtpSettings
-from crust.transport.utp.strangers import FIRST_PACKETS, NUMBER_SECONDS, Strangers
+from crust.transport.utp.strangers import (
+    AGAIN_AT_ONCE,
+    AGAIN_PER_SECOND,
+    ASKS_KEPT,
+    FIRST_PACKETS,
+    NEW_AT_ONCE,
+    NEW_PER_SECOND,
+    NUMBER_SECONDS,
+    STRAYS_AT_ONCE,
+    STRAYS_PER_SECOND,
+    Asks,
+    Strangers,
+)
 
 NOW = 10.0
 PEER = ("192.0.2.1", 7)
@@ -179,7 +191,9 @@ def test_what_is_kept_of_strangers_is_bounded() -> None:
     assert len(strangers._resets) <= c.RESETS_REMEMBERED
     assert len(strangers.half_open) <= c.HALF_OPEN
     assert len(strangers.answers) <= 1024
-    assert counters["answers_dropped"] == 10_000 - len(strangers.answers)
+    assert counters["strays_ignored"] == 5000 - STRAYS_AT_ONCE
+    passed_over = sum(counters[name] for name in ("answers_dropped", "strays_ignored", "syn_put_off"))
+    assert passed_over == 10_000 - len(strangers.answers)
 
 
 def test_no_answer_is_longer_than_the_question() -> None:
@@ -188,3 +202,77 @@ def test_no_answer_is_longer_than_the_question() -> None:
     strangers.on_stray(stray(), PEER, NOW)
     assert len(strangers.answers) == 2
     assert all(len(data) <= len(encode(syn())) for _, data in strangers.answers)
+
+
+# --- too many of them -----------------------------------------------------------------------------------
+
+
+def somebody(number: int) -> Address:
+    """Each in a network of its own."""
+    return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 7
+
+
+def answered(strangers: Strangers, count: int, now: float, first: int = 0) -> int:
+    """How many of so many SYNs, each from somewhere else, are answered."""
+    found = sum(strangers.on_syn(syn(seq_nr=7), somebody(first + number), True, now) for number in range(count))
+    strangers.answers.clear()
+    return found
+
+
+def test_under_a_flood_of_syns_only_so_many_are_answered() -> None:
+    strangers, counters = make()
+    assert answered(strangers, NEW_AT_ONCE, NOW) == NEW_AT_ONCE
+    assert answered(strangers, 1000, NOW, first=100_000) < 5  # none; by chance one is taken for another
+    assert counters["syn_put_off"] > 995
+    after_a_second = answered(strangers, 10_000, NOW + 1, first=200_000)
+    assert NEW_PER_SECOND <= after_a_second < 1.01 * NEW_PER_SECOND
+
+
+def test_who_was_put_off_and_asks_again_is_answered() -> None:
+    """As a dialler does after a second, and a forger of addresses does not."""
+    strangers, _ = make()
+    answered(strangers, NEW_AT_ONCE, NOW)
+    assert not strangers.on_syn(syn(seq_nr=9), PEER, True, NOW)
+    answered(strangers, int(NEW_PER_SECOND) + 20, NOW + 1, first=100_000)  # all that may be answered then
+    assert strangers.on_syn(syn(seq_nr=9), PEER, True, NOW + 1)
+
+
+def test_who_is_spoken_for_by_a_forger_has_to_ask_twice() -> None:
+    """SYNs in the name of a host take all the places of its network; it gets in all the same."""
+    strangers, _ = make()
+    for number in range(1000):
+        strangers.on_syn(syn(number), (PEER[0], 1 + number), True, NOW)
+    assert len(strangers.half_open) == c.HALF_OPEN_PER_HOST
+    answers(strangers)
+    assert not strangers.on_syn(syn(2000, 9), PEER, True, NOW)
+    assert strangers.on_syn(syn(2000, 9), PEER, True, NOW + 1)
+    ((address, answer),) = answers(strangers)
+    assert address == PEER
+    assert len(strangers.half_open) == c.HALF_OPEN_PER_HOST, "of that one there is no record"
+    proof = stray(connection_id=2001, seq_nr=10)._replace(ack_nr=(answer.seq_nr - 1) & 0xFFFF)
+    assert strangers.recognise(proof, PEER, NOW + 2) is not None
+
+
+def test_whoever_asks_again_and_again_is_answered_only_so_often() -> None:
+    strangers, _ = make()
+    assert sum(strangers.on_syn(syn(), PEER, True, NOW) for _ in range(10_000)) == 1 + AGAIN_AT_ONCE
+    assert sum(strangers.on_syn(syn(), PEER, True, NOW + 1) for _ in range(10_000)) == AGAIN_PER_SECOND
+
+
+def test_only_so_many_strays_are_answered() -> None:
+    strangers, counters = make()
+    for now, count in ((NOW, STRAYS_AT_ONCE), (NOW + 1, STRAYS_AT_ONCE + STRAYS_PER_SECOND)):
+        for number in range(10_000):
+            strangers.on_stray(stray(connection_id=number, seq_nr=int(now)), PEER, now)
+        assert counters["resets_sent"] == count
+
+
+def test_those_who_asked_are_remembered_in_little_room() -> None:
+    asks = Asks()
+    assert not asks.again("one")
+    assert sum(map(asks.again, range(1, 10_000))) == 0
+    assert sum(map(asks.again, range(1, 10_000))) > 9000
+    for number in range(10 * ASKS_KEPT):
+        asks.again(number)
+    assert not asks.again("one"), "others have taken its place"
+    assert len(asks._marks) == ASKS_KEPT
