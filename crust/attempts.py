@@ -12,11 +12,11 @@ from typing import Protocol as TypingProtocol
 
 from crust.clock import Deadline, now
 from crust.config import Config
-from crust.endpoint import Endpoint, Protocol
+from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import CrustError, DialFailed, HandshakeFailed
 from crust.identity import PeerId
 from crust.negotiate import Ask as Negotiator
-from crust.negotiate import Established, Node, negotiate_outgoing
+from crust.negotiate import Established, Node, negotiate_crossing, negotiate_outgoing
 from crust.notices import Ask, Inbox, ask_manager
 from crust.peers import Candidate, Verdict
 from crust.timers import Timer
@@ -60,6 +60,8 @@ class Attempt:
         self.target = target
         self.began = now()
         """When it had a thread, as `crust.clock.now` counts."""
+        self.source: Address | None = None
+        """Where the TCP listener is bound from whose port to dial; ``None`` for any port."""
         self.reached = False
         """Whether somebody answers there, whoever it is. Written by its thread."""
         self._lock = threading.Lock()
@@ -117,10 +119,13 @@ class Attempt:
     def _connect(self, deadline: Deadline, utp: UtpPorts) -> Stream:
         if self.target.protocol is Protocol.UTP:
             return utp.dial(self.target, deadline, self._hold)
-        return dial(self.target, deadline, self._hold)
+        return dial(self.target, deadline, self._hold, self.source)
 
     def _negotiate(self, stream: Stream, node: Node, deadline: Deadline, ask: Negotiator) -> Established:
-        return negotiate_outgoing(stream, node, deadline, ask)
+        # From the port that is listened on, the peer may have dialled us at the same moment: one stream with two ends
+        # that dialled.
+        negotiate = negotiate_outgoing if self.source is None else negotiate_crossing
+        return negotiate(stream, node, deadline, ask)
 
     def discard(self) -> None:
         """It was given up before it began: free what it holds."""

@@ -15,7 +15,7 @@ from crust.attempts import Attempt, AttemptFailed, AttemptSucceeded, Job, Race, 
 from crust.clock import now
 from crust.config import Config
 from crust.connection import Connection
-from crust.endpoint import Endpoint, Protocol
+from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import CrustError, DialFailed
 from crust.identity import PeerId, UnprovenPeerId
 from crust.limits import DIAL_STAGGER, TCP_HEAD_START
@@ -78,6 +78,8 @@ class Dialer:
         self._add_aliases = add_aliases
         self._refuses = refuses
         self._utp = utp
+        self.tcp_source: Callable[[Endpoint], Address | None] = lambda target: None
+        """From which listener's port to dial an endpoint over TCP; ``None`` for any port."""
         self._pool = WorkerPool("dialer", config.max_dials)
         self._jobs: set[Job] = set()
 
@@ -295,6 +297,7 @@ class Dialer:
         if problem is None:
             job.running.add(attempt)
             if target.protocol is Protocol.TCP:
+                attempt.source = self.tcp_source(target)
                 job.tcp_ahead_until = now() + TCP_HEAD_START
             problem = self._submit(attempt)
         if problem is None:

@@ -97,6 +97,7 @@ LEVELS: list[tuple[str, str]] = [
     ("queues", "channel outbox"),
     ("events out to the user", "outlet"),
     ("streams", "transport.base"),
+    ("sharing a listening port", "transport.shared_port"),
     ("sockets", "transport.tcp transport.link nat.interfaces"),
     ("meeting: dialling from the listening port", "nat.tcp_dials"),
     ("meeting: the thread of that", "nat.tcp_errand"),
@@ -109,9 +110,12 @@ LEVELS: list[tuple[str, str]] = [
     ("the UDP ports of a manager", "utp_ports"),
     ("all listening sockets", "listening"),
     ("the choice, as it is said", "choice"),
-    ("the choice, as it is said", "choice"),
     ("from a stream to a chosen connection", "negotiate"),
     ("how a node is reached: in words, and letters (pure)", "reach reach.nat_status reach.letters"),
+    (
+        "dialling back: what is said, who may have it, and what follows (pure)",
+        "reach.dial_back_notes reach.dial_back_gate reach.dial_back_voices",
+    ),
     ("what threads tell the manager", "notices"),
     ("what threads around streams tell, and what they may bring", "connection_news toll"),
     ("threads around streams, and on the LAN", "connection acceptor lan"),
@@ -120,6 +124,9 @@ LEVELS: list[tuple[str, str]] = [
     ("threads that dial", "dialing"),
     ("rounds of dialling, and gossip", "bootstrap gossiping"),
     ("all ways to find peers, and who is turned away", "finder gatekeeper"),
+    ("dialling back: the thread", "reach.dial_back_errand"),
+    ("dialling back: for others, and for us", "reach.dial_back_service reach.dial_back_asker"),
+    ("dialling back", "reach.dial_back"),
     ("threads that a node sends out", "reach.errands"),
     ("where a node is seen: asking", "reach.surveyor"),
     ("where a node is, as others see it", "reach.outside"),
@@ -154,6 +161,7 @@ PURE_NAMES = (
     "nat.stun nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
     "nat.punch_plan nat.punch_packet nat.punch nat.punch_gate nat.connection_info nat.meeting nat.tcp_punch "
     "nat.outgoing nat.glance reach.letters reach.nat_status "
+    "reach.dial_back_notes reach.dial_back_gate reach.dial_back_voices "
     "transport.utp.connection transport.utp.multiplexer"
 )
 """Values and state machines: tested without sockets, threads or clocks, because they have none."""

@@ -1,10 +1,4 @@
-"""`Dialling`: one attempt from the port that is listened on; and what differs between systems there.
-
-| system | how a dialling socket shares the port of a listener |
-|---|---|
-| Linux | SO_REUSEADDR and SO_REUSEPORT on both, and the same user |
-| BSD, macOS | the same, whoever the user is |
-| Windows | not at all: the listener has its port for itself (SO_EXCLUSIVEADDRUSE), or anybody could take it over |
+"""`Dialling`: one attempt from the port that is listened on (`crust.transport.shared_port`).
 
 Where that is not possible it dials from a port of its own.
 From a port of its own it reaches whoever lets in everybody; the peer's attempts need no port of ours at all.
@@ -18,6 +12,7 @@ from typing import Final, NamedTuple
 
 from crust.endpoint import Address
 from crust.nat.tcp_punch import Outcome
+from crust.transport.shared_port import TAKEN, share_port
 from crust.transport.tcp import FLUSH_ON_CLOSE, RESET_ON_CLOSE, explain
 
 log = logging.getLogger("crust.nat")
@@ -28,7 +23,6 @@ _UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR
 _NO_WAY: Final = frozenset(
     {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EAFNOSUPPORT, errno.EINVAL, errno.EACCES, errno.EPERM}
 )
-_TAKEN: Final = frozenset({errno.EADDRNOTAVAIL, errno.EADDRINUSE})  # Linux says the one, BSD the other
 _IN_WORDS: Final[dict[int, str]] = {
     errno.ECONNREFUSED: "refused: a router answers what comes early, or nothing listens there",
     errno.ECONNRESET: "reset by the peer or a box on the way",
@@ -74,17 +68,7 @@ class Dialling:
         if local is None:
             self.problem = "no port of that family is listened on"
             return
-        if self._sock.family == socket.AF_INET6:
-            self._sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
-            if not can_share():
-                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            self._sock.bind(local)
-        except OSError as error:
-            self.problem = f"this system does not let us dial from the listening port {local[1]}: {error.strerror}"
-            log.debug("%s", self.problem)
+        self.problem = share_port(self._sock, local)
 
     def fileno(self) -> int:
         """For selectors: when it can be written to, `ending` says what came of it."""
@@ -101,7 +85,7 @@ class Dialling:
 
     def _ending(self, code: int, at_once: bool) -> Ending:
         if code:
-            if code in _TAKEN:
+            if code in TAKEN:
                 return Ending(Outcome.TAKEN, _TAKEN_IN_WORDS)
             why = _IN_WORDS.get(code) or explain(OSError(code, os.strerror(code)))
             return Ending(Outcome.UNREACHABLE if at_once and code in _NO_WAY else Outcome.REFUSED, why)
@@ -129,8 +113,3 @@ class Dialling:
     def close(self) -> None:
         """End it without a trace. Idempotent; not after `release`."""
         self._sock.close()
-
-
-def can_share() -> bool:
-    """Whether this system has what it takes to dial from a port that is listened on."""
-    return os.name == "posix" and hasattr(socket, "SO_REUSEPORT")

@@ -71,6 +71,7 @@ class Outside:
         self._emit = emit
         self._moved = moved
         self._bound: list[Endpoint] = []
+        self._own: list[str] = []
         self._observations = Observations()
         self._mapped = MappingReport()
         self._mapper: PortMapper | None = None
@@ -89,6 +90,7 @@ class Outside:
     def listening(self, bound: list[Endpoint]) -> None:
         """``start_listening()`` was called; where its sockets are bound."""
         self._bound = bound
+        self._own = interface_addresses()
         for sock in self._utp.listening:
             sock.add_handler(StunResponder(StunServer(), sock.send_datagram))
         if not on_this_machine_only(self._config.listen_addresses):
@@ -97,6 +99,7 @@ class Outside:
 
     def addresses_changed(self) -> None:
         """An interface came or went."""
+        self._own = interface_addresses()
         self._observations.forget()
         self._surveyor.begin()
         if self._mapper is not None:
@@ -123,6 +126,12 @@ class Outside:
             return
         if self._observations.saw(local.protocol, local.port, connection.endpoint.address, seen.address, now()):
             self._update()
+
+    def translated(self, target: Endpoint) -> bool:
+        """Whether somebody outside cannot see this machine's own address: it has none that is anybody else's too."""
+        version = 6 if ":" in target.host else 4
+        same = [host for host in self._own if (6 if ":" in host else 4) == version]
+        return bool(same) and all(map(is_local, same))
 
     def stop(self) -> None:
         """Ask nobody any more, and begin to end mappings."""

@@ -27,6 +27,7 @@ from crust.nat.connection_info import ConnectionInfo
 from crust.nat.interfaces import interface_addresses, own_endpoints
 from crust.nat.punch_gate import PunchGate
 from crust.nat.punch_plan import PUNCH_SECONDS, Method, method_for
+from crust.nat.ranges import is_local
 from crust.negotiate import Node
 from crust.reach.encounter import RENDEZVOUS_SECONDS, UDP_NAME, Encounter, Means
 from crust.reach.errands import Errands
@@ -120,6 +121,7 @@ class Reach:
         self._prepared: deque[ConnectionInfo] = deque(maxlen=PREPARED_INFOS)
         self._stopped = False
         finder.on_move = self.outside.addresses_changed
+        dialer.tcp_source = self._tcp_source
         self.handlers: dict[type, Callable[[Any], None]] = {
             Told: self._told,
             notices.Do: lambda notice: notice.call(),
@@ -184,6 +186,13 @@ class Reach:
             if endpoint.protocol is Protocol.TCP:
                 found.setdefault(6 if ":" in endpoint.host else 4, endpoint.address)
         return found
+
+    def _tcp_source(self, target: Endpoint) -> Address | None:
+        """Behind a NAT one dials whoever is outside from the listening port: the peer then sees, and tells, the address
+        at which the NAT has that port; and the NAT keeps it for as long as the connection lives."""
+        if target.is_name or is_local(target.host) or not self.outside.translated(target):
+            return None
+        return self._tcp_listening().get(6 if ":" in target.host else 4)
 
     # --- reaching a peer ------------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ call after it raises it again.
 """
 
 import copy
-from contextlib import suppress
 
 from crust.errors import HandshakeFailed
 from crust.transport.handshake import Initiator, Responder, Unopened
@@ -41,7 +40,9 @@ class Crossing:
 
     def start(self) -> bytes:
         """Our message 1."""
-        return self._own.start()
+        message = self._own.start()
+        self._trial = copy.deepcopy(self._own)
+        return message
 
     def receive(self, data: bytes) -> bytes:
         """Take received bytes; what follows those that make our side clear is handed to it.
@@ -97,8 +98,8 @@ class Crossing:
 
         The other way round it would be fatal to read message 1 as message 2, so a copy of our side does this.
         """
-        if self._trial is None:
-            self._trial = copy.deepcopy(self._own)
-        with suppress(Unopened):
-            if self._trial.receive(data):
+        try:
+            if self._trial is not None and self._trial.receive(data):
                 self.initiator = self._trial
+        except Unopened:
+            self._trial = None

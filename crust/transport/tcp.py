@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from crust.clock import Deadline
-from crust.endpoint import Endpoint, Protocol
+from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import ConnectionLost, DialFailed, ListenFailed, TimedOut
 from crust.limits import LISTEN_BACKLOG
+from crust.transport.shared_port import TAKEN, let_it_dial_too, share_port
 
 log = logging.getLogger("crust.tcp")
 
@@ -221,20 +222,41 @@ def _socket_address(endpoint: Endpoint) -> tuple[int, Any]:
     return family, address
 
 
-def dial(endpoint: Endpoint, deadline: Deadline, started: Callable[["PendingDial"], None] | None = None) -> TcpStream:
+def dial(
+    endpoint: Endpoint,
+    deadline: Deadline,
+    started: Callable[["PendingDial"], None] | None = None,
+    source: Address | None = None,
+) -> TcpStream:
     """Connect to an address (not a name).
 
     Args:
         endpoint: where to.
         deadline: when to give up.
         started: called with a handle whose ``abort()`` ends the attempt, before anything can block.
+        source: where a listener of ours is bound: dial from its port, if the system lets us and it is free on this way.
 
     Raises:
         DialFailed: nothing answered, or it was ourselves; the message says what to do.
     """
+    if source is not None:
+        try:
+            return _dial(endpoint, deadline, started, source)
+        except DialFailed as error:
+            if getattr(error.__cause__, "errno", None) not in TAKEN:
+                raise
+            log.debug("not from the listening port: %s", error)
+    return _dial(endpoint, deadline, started, None)
+
+
+def _dial(
+    endpoint: Endpoint, deadline: Deadline, started: Callable[["PendingDial"], None] | None, source: Address | None
+) -> TcpStream:
     try:
         family, address = _socket_address(endpoint)
         sock = socket.socket(family, socket.SOCK_STREAM)
+        if source is not None:
+            share_port(sock, source)
     except OSError as error:
         raise DialFailed(explain(error)) from error
     pending = PendingDial(sock)
@@ -332,26 +354,12 @@ def listen(host: str, port: int) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
         sock.listen(LISTEN_BACKLOG)
-        _let_it_dial_too(sock)
+        let_it_dial_too(sock)
         sock.setblocking(False)
     except OSError as error:
         sock.close()
         raise ListenFailed(f"cannot listen on {endpoint}: {explain(error)}") from error
     return sock
-
-
-def _let_it_dial_too(listener: socket.socket) -> None:
-    """Let sockets of ours dial from the port that is listened on: `crust.nat.tcp_dials`.
-
-    Only now: had it been set before the port was bound, a port that another program listens on in this way would have
-    been shared instead of busy. From now on those may share it that ask for that and belong to the same user (Linux)
-    or at least ask for that (elsewhere); who wants the port for itself, as other nodes do, finds it busy.
-    """
-    if hasattr(socket, "SO_REUSEPORT"):
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        except OSError as error:
-            log.debug("nobody can dial from the listening port: %s", error)
 
 
 def listen_everywhere(hosts: tuple[str, ...], port: int) -> list[socket.socket]:

@@ -13,8 +13,10 @@ import pytest
 
 from crust.endpoint import Address
 from crust.nat import tcp_dials
-from crust.nat.tcp_dials import Dialling, Ending, can_share
+from crust.nat.tcp_dials import Dialling, Ending
 from crust.nat.tcp_punch import Outcome
+from crust.transport import shared_port
+from crust.transport.shared_port import can_share
 from crust.transport.tcp import listen
 from tests.transport.test_tcp import LOOPBACKS
 
@@ -132,7 +134,7 @@ def test_what_is_over_again_at_once(stack: ExitStack) -> None:
 
 
 def test_a_system_that_cannot_share_dials_from_elsewhere(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tcp_dials, "can_share", lambda: False)
+    monkeypatch.setattr(shared_port, "can_share", lambda: False)
     _, own = listening(stack)
     theirs, there = listening(stack)
     with closing(Dialling(own, there)) as dialling:
@@ -169,6 +171,17 @@ def test_out_of_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Dialling, "_bind", broken)
     with pytest.raises(OSError, match="too many"):
         Dialling(None, ("127.0.0.1", 1))
+
+
+@sharing
+def test_a_listener_that_cannot_be_shared_still_listens(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "SO_REUSEPORT", 9999)  # as on a kernel that has never heard of it
+    _, own = listening(stack)
+    theirs, there = listening(stack)
+    with closing(Dialling(own, there)) as dialling:
+        assert outcome(dialling).outcome is Outcome.CONNECTED
+        assert dialling.problem
+        theirs.accept()[0].close()
 
 
 # --- who else can have the port ---------------------------------------------------------------------------------------

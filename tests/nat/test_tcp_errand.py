@@ -12,9 +12,10 @@ from crust import clock
 from crust.endpoint import Address
 from crust.nat import tcp_errand
 from crust.nat.punch_plan import Target
-from crust.nat.tcp_dials import Dialling, can_share
+from crust.nat.tcp_dials import Dialling
 from crust.nat.tcp_errand import MAX_OPENED, TcpErrand
 from crust.nat.tcp_punch import TcpPunch
+from crust.transport.shared_port import can_share
 from crust.transport.tcp import listen
 
 PATIENCE = 20.0  # seconds

@@ -351,9 +351,9 @@ class UtpSocket:
         """Receive some, do what is due, send; whether more may be waiting to be received."""
         self._asleep_until = None
         multiplexer, datagrams = self._multiplexer, self._datagrams
+        received = None
         for _ in range(_BATCHES):
-            received = datagrams.receive()
-            if received is None:
+            if (received := datagrams.receive()) is None:
                 break
             multiplexer.receive(received.data, received.address, received.segment, clock.now())
         now = clock.now()
