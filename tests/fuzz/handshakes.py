@@ -1,11 +1,13 @@
 """Handshakes with those who change what is on the wire, and with members of the network who say strange things."""
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from crust.errors import HandshakeFailed
 from crust.identity import Identity
 from crust.transport.aead import AEGIS256, CHACHA20
+from crust.transport.crossing import Crossing
 from crust.transport.handshake import Initiator, Responder
 from crust.transport.hello import Hello
 from crust.transport.masking import envelope, network_keys
@@ -84,6 +86,55 @@ def _initiate(parts: list[bytes]) -> Outcome:
     return _outcome(alice, proved)
 
 
+def _cross(seed: int, parts: list[bytes]) -> Outcome:
+    """Both ends may have dialled; whoever we turn out to be goes on."""
+    crossing, sent, proved = _crossing(seed), b"", False
+    crossing.start()
+    side: Initiator | Responder | None = None
+    try:
+        for part in parts:
+            if isinstance(side, Initiator):
+                side.receive(part)
+            else:
+                sent += (side or crossing).receive(part)
+            side = crossing.initiator or crossing.responder
+        if isinstance(side, Initiator):
+            proved = side.receive(b"")
+    except HandshakeFailed as error:
+        assert error is (side or crossing).failure
+        return sent, True, False, b""
+    if side is None:
+        return sent, False, False, b""
+    return _outcome(side, side.done if isinstance(side, Responder) else proved, sent)
+
+
+def _crossing(seed: int) -> Crossing:
+    """Alice, whose key is greater than Bob's with the ``seed`` 1, and less with 2."""
+    kept = Random(seed).randbytes
+    return Crossing(
+        Initiator(_ALICE, _NETWORK, b"alice's ", _CIPHERS, random=kept),
+        Responder(_ALICE, _NETWORK, b"alice's ", _CIPHERS, random=kept),
+    )
+
+
+def _crossed(seed: int) -> list[bytes]:
+    """What Alice may hear of a Bob who has dialled as well, and of one who has not."""
+    ours = _crossing(seed)
+    one = ours.start()
+    bob = Crossing(_bob_dialling(), _bob())
+    theirs = bob.start()
+    answer = bob.receive(one)
+    assert (seed == 2) is (bob.initiator is not None)
+    if bob.initiator:
+        assert bob.initiator.receive(ours.receive(theirs))
+        return [theirs + bob.initiator.finish() + b"records", theirs, _bob().receive(one)]
+    return [theirs + answer + b"records", theirs + answer, _bob().receive(one) + b"records"]
+
+
+def _bob_dialling() -> Initiator:
+    return Initiator(_BOB, _NETWORK, b"bob's   ", _CIPHERS, random=Random(3).randbytes)
+
+
 def _same_in_pieces(run: Callable[[list[bytes]], Outcome]) -> Callable[[bytes], None]:
     def check(data: bytes) -> None:
         assert run([data]) == run(pieces(data))
@@ -111,5 +162,7 @@ ONE, TWO, THREE = _conversation()
 HANDSHAKES = [
     Parser("responder", [ONE + THREE, ONE, ONE + THREE + b"records"], _same_in_pieces(_respond)),
     Parser("initiator", [TWO, TWO + b"records"], _same_in_pieces(_initiate)),
+    Parser("crossing, greater", _crossed(1), _same_in_pieces(partial(_cross, 1))),
+    Parser("crossing, lesser", _crossed(2), _same_in_pieces(partial(_cross, 2))),
     Parser("handshake payloads", HELLOS, _payload),
 ]
