@@ -27,7 +27,7 @@ from tests.lab.tun_nat_port import Port
 from tests.lab.tun_nat_table import Behaviour
 from tests.lab.wiring import BRIDGE, Interface, up
 
-_TUNSETIFF = 0x400454CA
+_TUNSETIFF, _TUNSETPERSIST = 0x400454CA, 0x400454CB
 _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
 _BATCH = 64  # frames read from one side before the other has its turn
 _GRAIN = 0.0005  # seconds; how exact delays are. Waking up for each packet would cost twice as much
@@ -120,6 +120,8 @@ class Box:
 def _open_tap(name: str) -> int:
     descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI))
+    # Else the end of the program would wait for the device to go. It goes with the namespace that it is in.
+    fcntl.ioctl(descriptor, _TUNSETPERSIST, 1)
     return descriptor
 
 
@@ -150,6 +152,11 @@ class Started:
         """End it; its counters."""
         found: dict[str, Any] = json.loads(self.running.finish())
         return found
+
+    def end(self) -> None:
+        """End it if it still runs."""
+        if not self.running.stdout.closed:
+            self.running.finish()
 
 
 def start(
@@ -184,7 +191,9 @@ def start(
     }
     # Without site (-S): it needs no packages, and would take half as long again to start.
     command = [sys.executable, "-S", "-m", "tests.lab.tun_nat", json.dumps(spec)]
-    return Started(lab.outside.start(*command), names)
+    started = Started(lab.outside.start(*command), names)
+    lab.cleanup.callback(started.end)  # the lab would kill it, and then be gone a second or two later
+    return started
 
 
 def _box(spec: dict[str, Any], devices: tuple[int, int]) -> tuple[Box, Core]:
