@@ -71,7 +71,7 @@ class TcpErrand:
         return self._thread.is_alive()
 
     def cancel(self) -> None:
-        """End it and close all that was not handed over, without waiting. Idempotent."""
+        """End it and close all that was not handed over, without waiting: one more may come. Idempotent."""
         self._stopping = True
         self._waker.wake()
 

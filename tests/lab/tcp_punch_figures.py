@@ -1,6 +1,7 @@
 """How long TCP hole punching takes through NATs of the kernel: ``python -m tests.lab.tcp_punch_figures [TRIES]``."""
 
 import itertools
+import math
 import statistics
 import sys
 from typing import NamedTuple
@@ -110,7 +111,7 @@ def described(done: list[Met]) -> str:
         return f"0 of {len(done)}: {done[0].error}"
     attempts = max(side.attempts for each in done for side in each.sides)
     missed = sum(side.missed for each in done for side in each.sides)
-    late = times[min(int(len(times) * 0.95), len(times) - 1)]
+    late = times[math.ceil(len(times) * 0.95) - 1]
     return (
         f"{len(times)} of {len(done)}, p50 {statistics.median(times):.3f} s, p95 {late:.3f} s, last {times[-1]:.3f} s, "
         f"at most {attempts} attempts; {missed} others not accepted meanwhile"
