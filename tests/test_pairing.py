@@ -27,6 +27,8 @@ ELSEWHERE = {
     "nat.gateway_answer": "nat/test_pcp.py",
     "nat.keeping": "nat/test_lease_keeper.py",
     "nat.mapper_loop": "nat/test_port_mapper.py",
+    "reach": "test_layers.py",
+    "reachability": "manager/test_meeting.py",
     "transport": "test_layers.py",
     "transport.utp": "transport/utp/test_utp_socket.py",
 }
