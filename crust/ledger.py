@@ -7,7 +7,18 @@ from typing import Final
 
 from crust.clock import now
 from crust.config import Config
-from crust.metering import BYTES, CONTROLS, FAILURES, HANDSHAKES, MESSAGES, RECORDS, Judgement, Limit, Meters
+from crust.metering import (
+    BYTES,
+    CONTROLS,
+    FAILURES,
+    HANDSHAKES,
+    MESSAGES,
+    PATIENCE_FACTOR,
+    RECORDS,
+    Judgement,
+    Limit,
+    Meters,
+)
 from crust.networks import subscriber
 
 ADDRESS_FACTOR: Final = 16
@@ -53,12 +64,15 @@ class Ledger:
     def knock(self, host: str) -> Judgement:
         """Somebody connects from that address. With ``over`` they are not to be let in, and that does not count.
 
-        Where a peer has proved itself, failures of others keep nobody out: both may be behind one NAT.
+        From the limit on strangers are let in no faster than it says: who goes away as soon as they have our answer
+        holds no place that could be taken from them. Where a peer has proved itself there is more patience, and
+        failures of others keep nobody out: both may be behind one NAT.
         """
         who, moment = subscriber(host), now()
         with self._lock:
-            before = self._handshakes.judge(who, moment)
-            if who not in self._known:
+            known = who in self._known
+            before = self._handshakes.judge(who, moment, PATIENCE_FACTOR if known else 0.0)
+            if not known:
                 before |= self._failures.judge(who, moment)
             return before if before.over else before | self._handshakes.charge(who, {HANDSHAKES: 1}, moment)
 

@@ -91,13 +91,13 @@ class Bucket:
         over = alert if was < 0 and -self._level > PATIENCE_FACTOR * self._burst else None
         return Judgement(min(-self._level / self._limit.per_second, READ_PAUSE), alerts, over)
 
-    def judge(self, now: float) -> Judgement:
-        """What follows from what came before, with nothing new."""
+    def judge(self, now: float, patience: float = PATIENCE_FACTOR) -> Judgement:
+        """What follows from what came before, with nothing new; ``patience`` as `PATIENCE_FACTOR`."""
         self._fill(now)
         if self._level >= 0:
             return FINE
         over = None
-        if -self._level > PATIENCE_FACTOR * self._burst:
+        if -self._level > patience * self._burst:
             over = Alert(self._limit.kind, self._used / max(now - self._since, 1.0), self._limit.per_second)
         return Judgement(min(-self._level / self._limit.per_second, READ_PAUSE), (), over)
 
@@ -132,11 +132,11 @@ class Meter:
                 judgement |= bucket.charge(amount, now)
         return judgement
 
-    def judge(self, now: float) -> Judgement:
-        """What follows from what came before."""
+    def judge(self, now: float, patience: float = PATIENCE_FACTOR) -> Judgement:
+        """What follows from what came before; ``patience`` as `PATIENCE_FACTOR`."""
         judgement = FINE
         for bucket in self._buckets.values():
-            judgement |= bucket.judge(now)
+            judgement |= bucket.judge(now, patience)
         return judgement
 
 
@@ -167,7 +167,7 @@ class Meters:
             self._known.move_to_end(who)
         return meter.charge(amounts, now)
 
-    def judge(self, who: Hashable, now: float) -> Judgement:
-        """What follows from what came from ``who`` before."""
+    def judge(self, who: Hashable, now: float, patience: float = PATIENCE_FACTOR) -> Judgement:
+        """What follows from what came from ``who`` before; ``patience`` as `PATIENCE_FACTOR`."""
         meter = self._known.get(who)
-        return FINE if meter is None else meter.judge(now)
+        return FINE if meter is None else meter.judge(now, patience)

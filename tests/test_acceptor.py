@@ -303,8 +303,24 @@ def besieged(here: Listening) -> Besieged:
     return notice
 
 
-def test_too_many_handshakes_are_told_once_and_get_fewer_places(serving: Make, limits: None) -> None:
+def test_too_many_handshakes_of_strangers_are_told_once_and_let_in_slowly(
+    serving: Make, limits: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crust.ledger.now", lambda: 1000.0)  # however long this takes
+    here = serving(max_handshakes_per_second=1)
+    crowd = here.crowd([LOCAL] * 3)
+    assert besieged(here).alert.kind == HANDSHAKES
+    assert [read_to_end(here.connect()) for _ in range(3)] == [b""] * 3, "beyond the limit"
+    assert here.inbox.empty()
+    assert still_open(*crowd)
+    here.crowd(["127.0.0.2"])
+
+
+def test_too_many_handshakes_where_a_peer_is_known_are_told_once_and_get_fewer_places(
+    serving: Make, limits: None
+) -> None:
     here = serving(max_half_open_per_address=16, max_handshakes_per_second=1)
+    here.acceptor._ledger.proved(LOCAL)
     crowd = here.crowd([LOCAL] * 4)
     notice = besieged(here)
     assert (notice.endpoint.host, notice.alert.kind, notice.alert.limit) == (LOCAL, HANDSHAKES, 1)

@@ -35,8 +35,27 @@ def test_a_network_of_ipv6_is_one_address() -> None:
     assert book.traffic("2001:db8:0:1::1", {CONTROLS: 1}) == FINE
 
 
-def test_handshakes_are_told_slowed_and_then_refused(clock: HandClock) -> None:
+def test_handshakes_of_strangers_are_told_and_then_let_in_as_slowly_as_the_limit(clock: HandClock) -> None:
+    """However often they come: to go away at once, before the end of the handshake, gains nothing."""
+    book = Ledger(Config(max_handshakes_per_second=5))
+    fine = int(5 * BURST_SECONDS[HANDSHAKES])
+    assert [book.knock(HERE) for _ in range(fine)] == [FINE] * fine
+    told = book.knock(HERE)
+    assert [alert.kind for alert in told.alerts] == [HANDSHAKES]
+    assert not told.over
+    let_in = 0
+    for _ in range(1000):
+        clock.time += 0.01
+        judgement = book.knock(HERE)
+        let_in += not judgement.over
+        assert not judgement.alerts
+    assert let_in == pytest.approx(5 * 10, abs=2)
+    assert book.knock(THERE) == FINE
+
+
+def test_where_a_peer_is_known_handshakes_are_told_slowed_and_then_refused(clock: HandClock) -> None:
     book = Ledger(Config(max_handshakes_per_second=1))
+    book.proved(HERE)
     fine = int(BURST_SECONDS[HANDSHAKES])
     assert [book.knock(HERE) for _ in range(fine)] == [FINE] * fine
     assert book.knock(HERE).alerts

@@ -88,7 +88,8 @@ def test_looking_costs_nothing(bucket: Bucket) -> None:
         assert bucket.judge(1000.0).over is not None
     assert bucket.judge(1000.0 + 97 * BURST / RATE).pause == READ_PAUSE
     assert bucket.judge(1000.0 + 97 * BURST / RATE).over is None
-    assert bucket.judge(1000.0 + 99 * BURST / RATE) == FINE
+    assert bucket.judge(1000.0 + 97 * BURST / RATE, 0.0).over is not None, "without patience"
+    assert bucket.judge(1000.0 + 99 * BURST / RATE, 0.0) == FINE
 
 
 def test_a_clock_that_stands_still_or_goes_back_gives_nothing(bucket: Bucket) -> None:
