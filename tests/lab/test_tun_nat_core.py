@@ -87,7 +87,7 @@ def udp_in(box: Nat, source: bytes, to: bytes, now: float = NOW) -> bytes | None
     """Send from outside; to whom it is delivered."""
     arrived = passed(box, Side.OUTSIDE, datagram(UDP, source, to, b"hello"), now)
     assert arrived is None or arrived.source == source
-    return arrived and arrived.destination
+    return None if arrived is None else arrived.destination
 
 
 @given(
