@@ -86,7 +86,7 @@ class ManagerCore:
             self._emit,
             ledger,
             came=self._on_came,
-            went=lambda connection: self.finder.went(connection),
+            went=self._on_went,
         )
         self.routes = self._connections.routes
         """Connections by every endpoint that leads to them; any thread may look something up."""
@@ -262,6 +262,10 @@ class ManagerCore:
     def _on_came(self, connection: Connection) -> None:
         self.finder.came(connection)
         self.reach.came(connection)
+
+    def _on_went(self, connection: Connection) -> None:
+        self.finder.went(connection)
+        self.reach.went(connection)
 
     # --- outgoing ---------------------------------------------------------------------------------
 

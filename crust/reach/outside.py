@@ -72,6 +72,7 @@ class Outside:
         self._moved = moved
         self._bound: list[Endpoint] = []
         self._own: list[str] = []
+        self._told: dict[Connection, Address] = {}
         self._observations = Observations()
         self._mapped = MappingReport()
         self._mapper: PortMapper | None = None
@@ -101,6 +102,7 @@ class Outside:
         """An interface came or went."""
         self._own = interface_addresses()
         self._observations.forget()
+        self._told.clear()
         self._surveyor.begin()
         if self._mapper is not None:
             self._mapper.refresh()
@@ -125,7 +127,18 @@ class Outside:
         except EndpointError:
             return
         if self._observations.saw(local.protocol, local.port, connection.endpoint.address, seen.address, now()):
+            self._told[connection] = seen.address
             self._update()
+
+    def went(self, connection: Connection) -> None:
+        """A connection is over."""
+        self._told.pop(connection, None)
+
+    def _recall(self) -> None:
+        """What a peer has said holds for as long as its connection does: the NAT has the port for it."""
+        for connection, seen in self._told.items():
+            local = connection.local
+            self._observations.saw(local.protocol, local.port, connection.endpoint.address, seen, now())
 
     def translated(self, target: Endpoint) -> bool:
         """Whether somebody outside cannot see this machine's own address: it has none that is anybody else's too."""
@@ -214,6 +227,7 @@ class Outside:
         """Where others see the ports that we would be met at; of a NAT that counts ports, the last one."""
         found = []
         moment = now()
+        self._recall()
         for endpoint in self._listening_bound():
             protocol, port = endpoint.protocol, endpoint.port
             if protocol is Protocol.UTP and self._surveyor.behaviour.mapping.dependent:

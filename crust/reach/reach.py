@@ -149,6 +149,10 @@ class Reach:
         if encounter is not None:
             encounter.satisfied()
 
+    def went(self, connection: Connection) -> None:
+        """It is over."""
+        self.outside.went(connection)
+
     def stop(self) -> None:
         """Look for nobody any more, and begin to end what was begun."""
         self._stopped = True

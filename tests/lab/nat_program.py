@@ -1,0 +1,195 @@
+"""A manager behind a NAT that obeys line by line: ``python -m tests.lab.nat_program SETTINGS``, a JSON object.
+
+SETTINGS are those of `Config`.
+
+fresh               -> its id: stops the manager, if there is one, and makes a new one that listens
+endpoints           -> where it is
+join ENDPOINT       -> whether it is connected there within 10 s
+surveyed            -> [mapping, filtering, allocation] of its NAT, once that is known
+meet ID SECONDS     -> what came of connect_peer(): [endpoint or null, seconds, reasons by method]
+met ID SECONDS      -> the endpoint of the connection with that peer, once there is one; null if none comes
+talk ID             -> whether a message came back (the other one has to be told to `echo`)
+echo                -> from now on messages go back to where they came from
+drop ID             -> whether there was a connection
+status              -> what nat_status() says, as text
+line                -> the line of prepare_connection_info()
+meet_line LINE SECONDS -> as ``meet``, by rendezvous_connect()
+
+Times are those of a clock that all nodes of a lab share.
+"""
+
+import contextlib
+import json
+import queue
+import sys
+import threading
+from typing import Any
+
+from crust import Config, ConnectionManager, Endpoint, Event, PeerId, clock
+from crust.errors import NotConnected, SendQueueFull
+from crust.nat.connection_info import ConnectionInfo
+from tests.lab.namespaces import Node, say
+
+PATIENCE = 10.0  # seconds for what takes next to none
+
+
+class Remote:
+    """The program in a node, as seen from the test."""
+
+    def __init__(self, node: Node, **settings: Any) -> None:
+        self.node = node
+        self._running = node.python("tests.lab.nat_program", json.dumps(settings))
+
+    def ready(self) -> None:
+        """Wait until it is there."""
+        self._running.line()
+
+    def tell(self, *words: object) -> None:
+        """Tell it something; `hear` has to follow."""
+        self._running.stdin.write(" ".join(map(str, words)) + "\n")
+        self._running.stdin.flush()
+
+    def hear(self) -> Any:
+        """What it answers."""
+        return json.loads(self._running.line())
+
+    def ask(self, *words: object) -> Any:
+        """Both at once."""
+        self.tell(*words)
+        return self.hear()
+
+
+class Obeying:
+    """The far end of `Remote`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.changed = threading.Condition()  # of what follows
+        self.manager: ConnectionManager | None = None
+        self.connected: dict[PeerId, tuple[Endpoint, float]] = {}
+        self.failed: dict[PeerId | None, tuple[dict[str, str], float]] = {}
+        self.messages: dict[Endpoint, list[bytes]] = {}
+        self.line = ""
+        self.echoes = False
+
+    def fresh(self) -> ConnectionManager:
+        """A manager that nobody knows yet."""
+        if self.manager is not None:
+            self.manager.stop(timeout=1.0)
+        events: queue.Queue[Any] = queue.Queue()
+        manager = ConnectionManager(events, self.config)
+        with self.changed:
+            self.connected, self.failed, self.messages, self.manager = {}, {}, {}, manager
+        threading.Thread(target=self._take_events, args=(manager, events), daemon=True).start()
+        manager.start_listening()
+        return manager
+
+    def _take_events(self, manager: ConnectionManager, events: "queue.Queue[Any]") -> None:
+        while True:
+            event = events.get()
+            if isinstance(event, Event.Stopped):
+                return
+            if isinstance(event, Event.NewMessage) and self.echoes:
+                with contextlib.suppress(NotConnected, SendQueueFull):
+                    manager.send(event.endpoint, event.data)
+            with self.changed:
+                if manager is self.manager:
+                    self._note(event)
+                    self.changed.notify_all()
+
+    def _note(self, event: Any) -> None:
+        match event:
+            case Event.NewConnection(endpoint, peer):
+                self.connected[peer] = endpoint, clock.now()
+            case Event.LostConnection(_, peer):
+                self.connected.pop(peer, None)
+            case Event.NewMessage(endpoint, data):
+                self.messages.setdefault(endpoint, []).append(data)
+            case Event.ConnectionFailed(endpoints, reason, peer, methods):
+                reasons = {str(endpoint): reason.get(endpoint, "") for endpoint in endpoints} | dict(methods)
+                self.failed[peer] = reasons, clock.now()
+            case Event.ConnectionInfoPrepared(_, info):
+                self.line = info.encode()
+
+    def _wait(self, condition: Any, seconds: float) -> bool:
+        with self.changed:
+            return bool(self.changed.wait_for(condition, seconds))
+
+    def outcome(self, peer: PeerId, began: float, seconds: float) -> Any:
+        """What came of an attempt to reach a peer."""
+        self._wait(lambda: peer in self.connected or peer in self.failed, seconds)
+        if peer in self.connected:
+            endpoint, when = self.connected[peer]
+            return [str(endpoint), when - began, {}]
+        reasons, when = self.failed.get(peer, ({"nothing": "no event came"}, clock.now()))
+        return [None, when - began, reasons]
+
+    def do(self, words: list[str]) -> Any:
+        manager = self.manager
+        if manager is None or words == ["fresh"]:
+            return self.fresh().identity.peer_id.hex()
+        match words:
+            case ["endpoints"]:
+                return [str(endpoint) for endpoint in manager.get_own_endpoints()]
+            case ["join", text]:
+                manager.connect(Endpoint.parse(text))
+                return self._wait(lambda: self.connected, PATIENCE)
+            case ["surveyed"]:
+                return self._surveyed(manager)
+            case ["meet", peer, seconds]:
+                began = clock.now()
+                manager.connect_peer(PeerId.parse(peer))
+                return self.outcome(PeerId.parse(peer), began, float(seconds))
+            case ["meet_line", line, seconds]:
+                return self._meet_line(manager, line, float(seconds))
+            case ["line"]:
+                manager.prepare_connection_info()
+                self._wait(lambda: self.line, PATIENCE)
+                return self.line
+            case ["met", peer, seconds]:
+                self._wait(lambda: PeerId.parse(peer) in self.connected, float(seconds))
+                found = self.connected.get(PeerId.parse(peer))
+                return None if found is None else str(found[0])
+            case ["talk", peer]:
+                endpoint, _ = self.connected[PeerId.parse(peer)]
+                manager.send(endpoint, b"hello")
+                return self._wait(lambda: b"hello" in self.messages.get(endpoint, []), PATIENCE)
+            case ["echo"]:
+                self.echoes = True
+                return True
+            case ["drop", peer]:
+                found = self.connected.pop(PeerId.parse(peer), None)
+                if found is not None:
+                    manager.drop_node(found[0])
+                return found is not None
+            case ["status"]:
+                return str(manager.nat_status())
+        sys.exit(f"not understood: {words}")
+
+    def _surveyed(self, manager: ConnectionManager) -> list[str]:
+        deadline = clock.Deadline(PATIENCE)
+        while not (manager.nat_status().nat.asked or deadline.expired):
+            threading.Event().wait(0.1)
+        behaviour = manager.nat_status().nat.behaviour
+        return [behaviour.mapping.name, behaviour.filtering.name, behaviour.allocation.name]
+
+    def _meet_line(self, manager: ConnectionManager, line: str, seconds: float) -> Any:
+        began = clock.now()
+        manager.rendezvous_connect(line)
+        return self.outcome(ConnectionInfo.parse(line).peer_id, began, seconds)
+
+
+def main() -> None:
+    """Obey until standard input ends."""
+    given = json.loads(sys.argv[1])
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    obeying = Obeying(Config(bootstrap_cache=False, beacon_port=None, upnp=False, **settings))
+    say("ready")
+    for line in sys.stdin:
+        say(json.dumps(obeying.do(line.split())))
+    if obeying.manager is not None:
+        obeying.manager.stop(timeout=1.0)
+
+
+if __name__ == "__main__":
+    main()
