@@ -151,9 +151,11 @@ class Meetings:
         return [each for each in live if each.proven and each != peer_id][:MAX_CARRIERS]
 
     def _offer(self, peer_id: PeerId, ours: ConnectionInfo) -> None:
+        if peer_id in self._offered:
+            return  # the peer was faster: what comes of that is what comes of this
         failed = self._preparing.pop(peer_id, None)
-        if failed is None or peer_id in self._offered:
-            return  # nobody wants it any more, or the peer was faster
+        if failed is None:
+            return  # nobody wants it any more
         meeting, _ = Meeting.offer(secrets.randbelow(ID_LIMIT), ours, now())
         sought = _Sought(peer_id, failed, meeting, deque(self._carriers(peer_id)))
         self._sought[peer_id] = sought
@@ -250,11 +252,11 @@ class Meetings:
             return
         if carrier not in sought.asked:
             return
+        if note.step is Step.ACCEPT and ConnectionInfo.parse(note.info).peer_id != sought.peer_id:
+            self._refused(sought, carrier, "the answer is another node's")
+            return
         answer = meeting.receive(note, now())
         if answer is None or meeting.theirs is None or meeting.start is None:
-            return
-        if meeting.theirs.peer_id != sought.peer_id:
-            self._refused(sought, carrier, "the answer is another node's")
             return
         self._write(carrier, Letter(sought.peer_id, answer))
         self.give_up(sought.peer_id)
@@ -278,7 +280,8 @@ class Meetings:
         self._outside.prepare(lambda ours: self._accept(carrier, letter, ours, came))
 
     def _problem_with(self, peer_id: PeerId, carrier: PeerId, theirs: ConnectionInfo) -> str:
-        if self._blacklist.refuses_contact(tuple(each.endpoint for each in theirs.candidates), peer_id):
+        endpoints = [each.endpoint for each in theirs.candidates]
+        if self._blacklist.has_peer(peer_id) or self._blacklist.refuses_contact(endpoints, peer_id):
             return "it is not welcome here"
         if peer_id in self._offered:
             return "a meeting is arranged already"
@@ -287,6 +290,9 @@ class Meetings:
 
     def _accept(self, carrier: PeerId, letter: Letter, ours: ConnectionInfo, came: float) -> None:
         peer_id = letter.peer
+        if peer_id in self._offered:  # it has asked twice while we looked
+            self._gate.ended()
+            return
         meeting, note = Meeting.answer(letter.note, ours, came, now())
         timer = self._timers.at(now() + MEETING_TIMEOUT, lambda: self._no_start(peer_id, meeting))
         self._offered[peer_id] = _Offered(meeting, carrier, letter.seen, timer)
@@ -295,17 +301,24 @@ class Meetings:
     def _no_start(self, peer_id: PeerId, meeting: Meeting) -> None:
         offered = self._offered.get(peer_id)
         if offered is not None and offered.meeting is meeting:
-            del self._offered[peer_id]
-            self._gate.ended()
+            self._forget(peer_id, "the peer asked for a meeting itself, and did not begin it in time")
+
+    def _forget(self, peer_id: PeerId, reason: str) -> None:
+        """Nothing comes of what we accepted, and so of what we waited for."""
+        del self._offered[peer_id]
+        self._gate.ended()
+        failed = self._preparing.pop(peer_id, None)
+        if failed is not None:
+            failed(reason)
 
     def _close(self, peer_id: PeerId, offered: _Offered) -> None:
         """It begins, or the peer has thought better of it."""
         offered.timer.cancel()
-        del self._offered[peer_id]
         meeting = offered.meeting
         if meeting.start is None or meeting.theirs is None:
-            self._gate.ended()
+            self._forget(peer_id, meeting.failure)
             return
+        del self._offered[peer_id]
         self.give_up(peer_id)  # what we sought ourselves: this is it
         self._arranged(
             Arranged(peer_id, meeting.ours, meeting.theirs, meeting.start, offered.seen, offered.carrier, sought=False)
