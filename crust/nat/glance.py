@@ -8,7 +8,7 @@ from crust.endpoint import Address
 from crust.nat.behaviour import Sighting
 from crust.nat.outgoing import Outgoing
 from crust.nat.stun_client import StunClient
-from crust.nat.survey import plausible
+from crust.nat.survey import SPARE, plausible
 
 GLANCE_SERVERS: Final = 3
 """Asked in one glance: enough to see whether they agree."""
@@ -24,13 +24,21 @@ class Glance:
     Args:
         servers: IP addresses and ports of one family; the first `GLANCE_SERVERS` count.
         now: seconds.
+        spare: ask from a fresh socket: what is seen then is the port that a NAT has given last.
         random: gives that many random bytes.
     """
 
-    def __init__(self, servers: Iterable[Address], now: float, random: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(
+        self,
+        servers: Iterable[Address],
+        now: float,
+        spare: bool = False,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
         self.sightings: list[Sighting] = []
         """Who saw what; in the order of their answers."""
         self._client = StunClient(random)
+        self._socket = SPARE if spare else 0
         self._end = now + GLANCE_SECONDS
         self._missing = 0
         self._timed_out = False
@@ -69,4 +77,4 @@ class Glance:
 
     def outgoing(self) -> list[Outgoing]:
         """Take what is to be sent now."""
-        return [Outgoing(data, to) for data, to in self._client.outgoing()]
+        return [Outgoing(data, to, self._socket) for data, to in self._client.outgoing()]

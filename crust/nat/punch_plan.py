@@ -15,7 +15,7 @@ from crust.discovery.contact import dialable
 from crust.endpoint import Address, Endpoint, Protocol
 from crust.nat.behaviour import Allocation, Behaviour, Filtering, Mapping, predicted_ports
 from crust.nat.connection_info import Candidate, CandidateKind, ConnectionInfo
-from crust.nat.ranges import is_local
+from crust.nat.ranges import is_in, is_local
 
 PREDICTED_PORTS: Final = 16
 """Ports that are tried where they are counted up: the NAT's other customers get some in the meantime."""
@@ -215,7 +215,7 @@ def allowed_addresses(
         if candidate.endpoint in own or not dialable(candidate.endpoint, allow_loopback=_is_loopback_only(ours)):
             continue
         if is_local(host):
-            if not same_network or not _is_in(host, own_networks):
+            if not same_network or not is_in(host, own_networks):
                 continue
         elif host not in hosts and len(hosts) >= PEER_HOSTS:
             continue
@@ -238,11 +238,6 @@ def _same_network(ours: ConnectionInfo, theirs: ConnectionInfo) -> bool:
         for info in (ours, theirs)
     )
     return not our_hosts or not their_hosts or bool(our_hosts & their_hosts)
-
-
-def _is_in(host: str, networks: Collection[str]) -> bool:
-    address = ipaddress.ip_address(host.partition("%")[0])
-    return any(address in ipaddress.ip_network(network, strict=False) for network in networks)
 
 
 def candidates_for(

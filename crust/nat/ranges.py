@@ -1,6 +1,7 @@
 """Which addresses mean something in one local network only. Pure."""
 
 import ipaddress
+from collections.abc import Iterable
 from typing import Final
 
 _LOCAL: Final = [
@@ -30,3 +31,9 @@ def is_local(host: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return any(address.version == network.version and address in network for network in _LOCAL)
+
+
+def is_in(host: str, networks: Iterable[str]) -> bool:
+    """Whether an IP address is in one of these networks, as ``192.168.1.0/24``."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return any(address in ipaddress.ip_network(network, strict=False) for network in networks)

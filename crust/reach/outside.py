@@ -232,6 +232,8 @@ class Outside:
             protocol, port = endpoint.protocol, endpoint.port
             if protocol is Protocol.UTP and self._surveyor.behaviour.mapping.dependent:
                 addresses = [sighting.seen for sighting in self._observations.sightings(protocol, port, moment)][-1:]
+                if self._surveyor.last_given is not None:
+                    addresses = [self._surveyor.last_given]
             else:
                 addresses = [believed.address for believed in self._observations.addresses(protocol, port, moment)]
             found += [Endpoint(protocol, *address) for address in addresses]

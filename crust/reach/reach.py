@@ -24,10 +24,10 @@ from crust.event import AnyEvent, ConnectionFailed, ConnectionInfoPrepared
 from crust.finder import Finder
 from crust.identity import PeerId
 from crust.nat.connection_info import ConnectionInfo
-from crust.nat.interfaces import interface_addresses, own_endpoints
+from crust.nat.interfaces import interface_addresses, interface_networks, own_endpoints
 from crust.nat.punch_gate import PunchGate
 from crust.nat.punch_plan import PUNCH_SECONDS, Method, method_for
-from crust.nat.ranges import is_local
+from crust.nat.ranges import is_in, is_local
 from crust.negotiate import Node
 from crust.reach.encounter import RENDEZVOUS_SECONDS, UDP_NAME, Encounter, Means
 from crust.reach.errands import Errands
@@ -40,8 +40,9 @@ from crust.utp_ports import UtpPorts
 
 log = logging.getLogger("crust.reach")
 
-MEETING_AFTER: Final = 0.5
-"""Seconds that dialling has to itself, before a meeting is sought as well: who can be dialled answers sooner."""
+MEETING_AFTER: Final = 0.25
+"""Seconds that dialling has to itself, before a meeting is sought as well: who can be dialled answers sooner (RFC 8305
+section 5 has the same number, for the same question)."""
 WISH_SECONDS: Final = 90.0
 """After which a peer is given up, whatever is still under way: dialling, a meeting and the longest way to punch take 60
 together."""
@@ -198,13 +199,17 @@ class Reach:
             return None
         return self._tcp_listening().get(6 if ":" in target.host else 4)
 
+    def _in_sight(self, endpoint: Endpoint) -> bool:
+        """Whether an endpoint that others tell of means the same node here: private addresses do in our networks."""
+        return endpoint.is_name or not is_local(endpoint.host) or is_in(endpoint.host, interface_networks())
+
     # --- reaching a peer ------------------------------------------------------------------------------
 
     def connect_peer(self, peer_id: PeerId) -> None:
         """Reach a peer, wherever it is: dial what is known of it, and meet it."""
         if self._stopped or self._connections.with_peer(peer_id) is not None or peer_id in self._wishes:
             return
-        endpoints = self._finder.endpoints_of(peer_id)
+        endpoints = tuple(filter(self._in_sight, self._finder.endpoints_of(peer_id)))
         wish = self._wish(_Wish(peer_id, endpoints))
         if wish is None:
             return

@@ -14,7 +14,7 @@ from crust import notices
 from crust.clock import now
 from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import CrustError
-from crust.nat.behaviour import UNKNOWN, Behaviour
+from crust.nat.behaviour import UNKNOWN, Allocation, Behaviour
 from crust.nat.errand import Errand
 from crust.nat.glance import GLANCE_SERVERS, Glance
 from crust.nat.interfaces import interface_addresses
@@ -29,9 +29,9 @@ from crust.workers import WorkerPool
 
 log = logging.getLogger("crust.reach")
 
-GLANCE_LIFETIME: Final = 5.0
-"""Seconds for which a look at where others see us is recent: NATs keep what is idle for much longer (RFC 4787 REQ-5),
-but those that change ports do so at any time."""
+GLANCE_LIFETIME: Final = 25.0
+"""Seconds for which a look at where others see us is recent, where all see the same: hardly any NAT forgets what is
+idle sooner (RFC 4787 REQ-5 asks for two minutes)."""
 SURVEY_PAUSE: Final = 30.0
 """Seconds after a survey that learned nothing, before another one is worth its four seconds."""
 GLANCE_LINGER: Final = 0.5
@@ -63,6 +63,8 @@ class Surveyor:
     ) -> None:
         self.behaviour: Behaviour = UNKNOWN
         self.asked = self.answered = 0
+        self.last_given: Address | None = None
+        """Of a NAT that counts ports, the last one that it gave us, whatever for."""
         self._inbox = inbox
         self._socket = socket
         self._peers = peers
@@ -103,11 +105,14 @@ class Surveyor:
         sock = self._socket()
         if self._busy:
             self._waiting.append(call)
-        elif self._stopped or sock is None or not self._good or now() - self._glanced_at < GLANCE_LIFETIME:
+        elif self._stopped or sock is None or not self._good or self._is_recent():
             call()
         else:
             self._waiting.append(call)
             self._glance(sock)
+
+    def _is_recent(self) -> bool:
+        return not self.behaviour.mapping.dependent and now() - self._glanced_at < GLANCE_LIFETIME
 
     def stop(self) -> None:
         """Ask nobody any more."""
@@ -158,8 +163,10 @@ class Surveyor:
 
     def _glance(self, sock: UtpSocket) -> None:
         port = sock.local_address[1]
-        glance = Glance(self._good[:GLANCE_SERVERS], now())
-        self._send_out(sock, glance, lambda: self._glanced(glance, port), linger=GLANCE_LINGER)
+        counts = self.behaviour.mapping.dependent and self.behaviour.allocation is Allocation.SEQUENTIAL
+        # To those that know us a NAT shows us at the port that it gave us for them, a fresh socket at the next one.
+        glance = Glance(self._good[: 1 if counts else GLANCE_SERVERS], now(), spare=counts)
+        self._send_out(sock, glance, lambda: self._glanced(glance, port, counts), linger=GLANCE_LINGER)
 
     def _send_out(self, sock: UtpSocket, machine: Machine, over: Callable[[], None], linger: float | None) -> None:
         ports: Mapping[int, UtpSocket] = {4: sock}
@@ -188,10 +195,11 @@ class Surveyor:
         self._changed()
         self._call_waiting()
 
-    def _glanced(self, glance: Glance, port: int) -> None:
+    def _glanced(self, glance: Glance, port: int, counts: bool) -> None:
         self._busy = False
         self._glanced_at = now()
-        for observer, seen in glance.sightings:
+        self.last_given = glance.sightings[-1].seen if counts and glance.sightings else None
+        for observer, seen in [] if counts else glance.sightings:
             self._observations.saw(Protocol.UTP, port, observer, seen, now())
         if not glance.sightings:
             self._surveyed_at = None  # who answered has gone, or we have moved
