@@ -71,6 +71,10 @@ class PeerTables:
     def _claim_of(self, candidate: Candidate) -> Candidate | None:
         return self._claimed.held(UnprovenPeerId(bytes(candidate.peer_id)))
 
+    def restore(self, candidate: Candidate) -> bool:
+        """What was to replace ``candidate`` came to nothing: it is held again, if nothing else is."""
+        return self._of(candidate.peer_id).restore(candidate)
+
     def remove(self, candidate: Candidate) -> None:
         """Forget a candidate or connection, whatever became of it. Idempotent."""
         self._of(candidate.peer_id).remove(candidate)

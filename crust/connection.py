@@ -7,12 +7,11 @@ The reader turns records into batches of events and hands each batch to the mana
 
 import queue
 import threading
-from collections import OrderedDict
 from typing import Any, Final
 
+from crust import connection_news as news
 from crust.clock import Deadline, now
 from crust.config import Config
-from crust.connection_news import ConnectionInfo, Flooded, Gossiped, PeerSaid, ReaderEnded, Told, WriterEnded
 from crust.endpoint import Endpoint
 from crust.errors import CrustError, PeerMisbehaved
 from crust.event import new_messages
@@ -21,6 +20,8 @@ from crust.ledger import Ledger
 from crust.limits import MESSAGE_OVERHEAD, MIB
 from crust.outbox import Outbox
 from crust.peers import Candidate
+from crust.pings import Pings
+from crust.reach.channels import Channels, hear_relay_note, take_relayed
 from crust.toll import Toll
 from crust.transport.framing import (
     ADDRESS,
@@ -31,6 +32,7 @@ from crust.transport.framing import (
     PING,
     PONG,
     PUNCH,
+    RELAY,
     Decoder,
     control_frame,
     encode_messages,
@@ -45,15 +47,12 @@ READ_AHEAD: Final = 1 * MIB
 """Bytes handed to the manager and not delivered to the user yet, after which the reader pauses."""
 HAND_OVER_BYTES: Final = 256 * 1024
 """Bytes, of messages or in all, after which the reader hands over what it has, even when more waits in the network."""
-MAX_OPEN_PINGS: Final = 4
-"""PINGs whose PONG we still wait for; older ones are forgotten."""
-
 MAX_WAITING_CONTACTS: Final = 32
 """CONTACTS frames of a connection that wait for the manager thread; what comes meanwhile is dropped. An exchange of
 gossip has up to 20."""
 
 MAX_WAITING_TOLD: Final = 32
-"""The same for frames about addresses and meetings: a meeting has three."""
+"""The same for frames about addresses, meetings and relayed connections: a meeting has three."""
 
 
 class Connection:
@@ -83,6 +82,8 @@ class Connection:
     ) -> None:
         self.candidate = candidate
         self.endpoint = endpoint
+        self.relayed = candidate.relayed
+        """Whether another peer carries it."""
         self.aliases: set[Endpoint] = set()  # other endpoints that lead here; the manager's
         self.outbox = Outbox(str(endpoint), config.send_queue_bytes, self._send_now)
         # The manager's own:
@@ -90,6 +91,8 @@ class Connection:
         self.wanted = True  # messages are still to be delivered
         self.threads_left = 0  # threads that have not reported their end
         self.rtt = rtt
+        self.channels: Channels | None = None  # of relayed connections, once there was one
+        self.farewell = "the peer closed the connection"  # what our BYE says
         self._link = link
         self._inbox = inbox
         self._decoder = Decoder(config.max_message_size)
@@ -104,8 +107,7 @@ class Connection:
         self._goodbye: str | None = None
         self._refused = False
         self._ending = False
-        self._pings: OrderedDict[int, float] = OrderedDict()
-        self._ping_count = 0
+        self._pings = Pings()
         # How far the reader is ahead of the user: the reader adds, the manager takes away.
         self._read_ahead = min(READ_AHEAD, config.max_waiting_bytes)
         self._handed = 0
@@ -114,7 +116,7 @@ class Connection:
         self._resume: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._contacts_handed = 0  # the reader's
         self.contacts_taken = 0  # the manager's
-        self._told_handed = 0  # the same for what is told of addresses and meetings
+        self._told_handed = 0  # the same for what is told of addresses, meetings and relayed connections
         self.told_taken = 0
 
     @property
@@ -138,10 +140,10 @@ class Connection:
             self._threads.append(start_thread(f"{kind} {name}", target))
             self.threads_left += 1
 
-    def info(self) -> ConnectionInfo:
+    def info(self) -> news.ConnectionInfo:
         """A snapshot; any thread may call."""
         stream = self._link.stream
-        return ConnectionInfo(
+        return news.ConnectionInfo(
             endpoint=self.endpoint,
             peer_id=self.peer_id,
             messages_sent=self._messages_sent,
@@ -214,11 +216,7 @@ class Connection:
 
     def ping(self, at: float) -> None:
         """Ask for a PONG; the answer sets `rtt`."""
-        self._ping_count += 1
-        self._pings[self._ping_count] = at
-        while len(self._pings) > MAX_OPEN_PINGS:
-            self._pings.popitem(last=False)
-        self.outbox.put_control(control_frame(PING, {"t": self._ping_count}))
+        self.outbox.put_control(self._pings.ask(at))
 
     # --- the reader thread ------------------------------------------------------------------------
 
@@ -230,9 +228,12 @@ class Connection:
             reason = str(error)
             misbehaved = isinstance(error, PeerMisbehaved)
         except Exception as error:
-            self._inbox.put(ReaderEnded(self, f"an internal error: {error!r}", False))
+            self._inbox.put(news.ReaderEnded(self, f"an internal error: {error!r}", False))
             raise
-        self._inbox.put(ReaderEnded(self, reason, self._goodbye is not None, self._refused, misbehaved))
+        finally:
+            if self.channels is not None:
+                self.channels.end("the connection with the peer in the middle has ended")
+        self._inbox.put(news.ReaderEnded(self, reason, self._goodbye is not None, self._refused, misbehaved))
 
     def _read(self) -> str:
         reader = self._link.reader
@@ -244,6 +245,8 @@ class Connection:
                 self._gather()
             finally:
                 self._hand_over()  # what was whole and genuine counts, even when the next byte is not
+            if self._decoder.has_relayed:
+                take_relayed(self.channels, self._decoder.take_relayed())
             if self._decoder.has_controls:
                 self._handle_controls()
                 if self._goodbye is not None:
@@ -280,7 +283,7 @@ class Connection:
         read, messages, controls = self._link.reader.bytes_read, self._messages_received, self._decoder.controls_seen
         judgement = self._toll.charge(read, messages, controls)
         for alert in judgement.alerts:
-            self._inbox.put(Flooded(self, alert))
+            self._inbox.put(news.Flooded(self, alert))
         if judgement.over is not None:
             kind, rate, limit = judgement.over
             return f"it sent {rate:.0f} {kind} a second, where {limit:g} are allowed, and did not slow down"
@@ -324,22 +327,27 @@ class Connection:
             if kind == PING:
                 self.outbox.put_control(control_frame(PONG, {"t": number_in(content, "t")}))
             elif kind == PONG:
-                asked = self._pings.pop(number_in(content, "t"), None)
-                if asked is not None:
-                    self.rtt = now() - asked
+                took = self._pings.answered(number_in(content, "t"), now())
+                self.rtt = self.rtt if took is None else took
             elif kind == BYE:
-                self._goodbye = _goodbye_text(content)
+                self._goodbye = news.goodbye_text(content)
                 self._refused = content.get("reason") in ("full", "refused") and not self._messages_received
                 return
             elif kind in (CHOOSE, CHOSEN):
-                self._inbox.put(PeerSaid(self, kind, number_in(content, "serial")))
+                self._inbox.put(news.PeerSaid(self, kind, number_in(content, "serial")))
             elif kind == CONTACTS and self._contacts_handed - self.contacts_taken < MAX_WAITING_CONTACTS:
                 self._contacts_handed += 1
-                self._inbox.put(Gossiped(self, content))
-            elif kind in (ADDRESS, PUNCH) and self._told_handed - self.told_taken < MAX_WAITING_TOLD:
-                self._told_handed += 1
-                self._inbox.put(Told(self, kind, content))
+                self._inbox.put(news.Gossiped(self, content))
+            elif kind in (ADDRESS, PUNCH):
+                self._tell(news.Told(self, kind, content))
+            elif kind == RELAY and (note := hear_relay_note(self.channels, content)):
+                self._tell(news.RelaySaid(self, note))
             # Others belong to a later version. They go no further: nothing would bound them in the inbox.
+
+    def _tell(self, notice: news.Told | news.RelaySaid) -> None:
+        if self._told_handed - self.told_taken < MAX_WAITING_TOLD:
+            self._told_handed += 1
+            self._inbox.put(notice)
 
     # --- the writer thread, or who stands in for it ---------------------------------------------------
 
@@ -351,9 +359,9 @@ class Connection:
             error = str(failure)
             self.outbox.close(discard=True)
         except Exception as failure:
-            self._inbox.put(WriterEnded(self, f"an internal error: {failure!r}"))
+            self._inbox.put(news.WriterEnded(self, f"an internal error: {failure!r}"))
             raise
-        self._inbox.put(WriterEnded(self, error))
+        self._inbox.put(news.WriterEnded(self, error))
 
     def _send_now(self, message: bytes) -> bool:
         """The express lane of the outbox: one message, without blocking."""
@@ -385,14 +393,6 @@ class Connection:
                 outbox.sent(weight)
             work = controls = messages = None  # type: ignore[assignment]  # not kept alive while we wait for more
         if not outbox.discarded:
-            writer.add(control_frame(BYE, {"reason": "bye", "text": "the peer closed the connection"}))
+            writer.add(control_frame(BYE, {"reason": "bye", "text": self.farewell}))
             writer.flush()
         self._link.stream.finish_sending()
-
-
-def _goodbye_text(content: dict[str, Any]) -> str:
-    """What a BYE says, fit for a log: it comes from a stranger."""
-    text = content.get("text")
-    if not isinstance(text, str):
-        return "the peer closed the connection"
-    return "".join(char if char.isprintable() else "?" for char in text[:200])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from crust.endpoint import Endpoint
 from crust.identity import PeerId
 from crust.metering import Alert
+from crust.reach.relay_notes import Note
 from crust.transport.utp import UtpStats
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ class ConnectionInfo:
     """Control frames: keep-alive, the choice, gossip."""
     utp: UtpStats | None = None
     """What uTP counts: packets, retransmissions, window, delay; ``None`` over TCP."""
+
+    @property
+    def relayed(self) -> bool:
+        """Whether another peer carries the connection; the endpoint's host is that peer's."""
+        return self.endpoint.is_relayed
 
 
 @dataclass(slots=True, eq=False)
@@ -86,8 +92,24 @@ class Told:
 
 
 @dataclass(slots=True, eq=False)
+class RelaySaid:
+    """A RELAY frame came. Who takes it says so by `Connection.told_taken`."""
+
+    connection: "Connection"
+    note: Note
+
+
+@dataclass(slots=True, eq=False)
 class Flooded:
     """The peer sends more than it may, and is slowed down."""
 
     connection: "Connection"
     alert: Alert
+
+
+def goodbye_text(content: dict[str, Any]) -> str:
+    """What a BYE says, fit for a log: it comes from a stranger."""
+    text = content.get("text")
+    if not isinstance(text, str):
+        return "the peer closed the connection"
+    return "".join(char if char.isprintable() else "?" for char in text[:200])

@@ -29,7 +29,11 @@ log = logging.getLogger("crust.connections")
 QUIET: Final = 0.25
 """Seconds without a byte after which a connection that its peer has replaced holds nothing more for us: what the peer
 sent before it made the new one is on its way for as long as the new one's handshake took, or less."""
+RELAYED_QUIET: Final = 5.0
+"""The same for a relayed connection whose place a direct one takes: the peer is well, and says goodbye when it has sent
+what was queued, which its credit may hold up. This is for one in the middle that falls silent."""
 _REPLACED: Final = "the peer has made a new connection in place of this one"
+_DIRECT: Final = "a direct connection has taken its place"
 _OUTDONE: Final = "another connection of that peer, maybe a proven one, takes the place of this unproven one"
 
 
@@ -102,10 +106,15 @@ class Connections:
     def forsake(self, candidate: Candidate) -> None:
         """A candidate came to nothing after all."""
         self._table.remove(candidate)
-        self._retire(candidate)
+        older = self._replaces.get(candidate)
+        if older is not None and candidate.outdoes(older) and older in self._live and self._table.restore(older):
+            del self._replaces[candidate]  # the peer has not given it up, so it goes on
+        else:
+            self._retire(candidate)
 
     def _retire(self, candidate: Candidate) -> Connection | None:
-        """The peer has given up the connection that ``candidate`` was to replace, whatever became of the candidate.
+        """The peer has given up the connection that ``candidate`` was to replace, whatever became of the candidate; or
+        it does so now, because ``candidate`` is direct.
 
         What is still on its way there has to be read first; then `LostConnection` is due, then the new connection.
         """
@@ -113,23 +122,31 @@ class Connections:
         connection = self._live.get(replaced) if replaced is not None else None
         if connection is None:
             return None
-        if not connection.started:
+        outdone = candidate.outdoes(connection.candidate)
+        if outdone:
+            connection.farewell = _DIRECT
+        elif not connection.started:
             return self._disinherit(connection)
         self._forget(connection)
         self._retired[connection] = None
-        connection.retire()
-        self._look_after(connection, now() + QUIET)
+        if connection.started:
+            self._read_to_the_end(connection)
         return connection
 
-    def _look_after(self, retired: Connection, at: float) -> None:
+    def _read_to_the_end(self, connection: Connection) -> None:
+        quiet = RELAYED_QUIET if connection.farewell == _DIRECT else QUIET
+        connection.retire()
+        self._look_after(connection, quiet, now() + quiet)
+
+    def _look_after(self, retired: Connection, quiet: float, at: float) -> None:
         def look() -> None:
             if retired in self._retired:
                 # Who only claimed to be the peer may go on for ever; what is proven does not wait for that.
-                left = QUIET - retired.silence(now()) if retired.peer_id.proven else 0.0
+                left = quiet - retired.silence(now()) if retired.peer_id.proven else 0.0
                 if left <= 0:
                     retired.abort()
                 else:
-                    self._look_after(retired, now() + left)
+                    self._look_after(retired, quiet, now() + left)
 
         self._timers.at(at, look)
 
@@ -139,9 +156,10 @@ class Connections:
         self._all.discard(connection)
         connection.abort()
         connection.release()
+        successor = self._retired.pop(connection, None)
         for retired, heir in self._retired.items():
             if heir is not None and heir.connection is connection:
-                self._retired[retired] = None
+                self._retired[retired] = successor
                 return retired
         return None
 
@@ -197,6 +215,12 @@ class Connections:
         connection.announced = True
         self._emit(new.announcement(connection.endpoint, connection.peer_id))
         self._start(connection)
+        if connection not in self._retired:
+            return
+        if connection.started:
+            self._read_to_the_end(connection)  # a better one has come while it waited
+        elif (heir := self._retired.pop(connection)) is not None:
+            self._announce(heir)
 
     def _start(self, connection: Connection) -> None:
         try:
@@ -357,4 +381,6 @@ class Connections:
 
 
 def _replaced(connection: Connection) -> str:
+    if connection.farewell == _DIRECT:
+        return _DIRECT
     return _REPLACED if connection.peer_id.proven else _OUTDONE

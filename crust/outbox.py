@@ -9,6 +9,7 @@ from typing import Final
 from crust.clock import Deadline
 from crust.errors import ConnectionLost, NotConnected, SendQueueFull
 from crust.limits import KIB, MESSAGE_OVERHEAD
+from crust.reach.carried import credit_frame
 
 MAX_WAITING_CONTROLS: Final = 256
 """Control frames that wait for the writer. We make few by ourselves; the rest answer the peer, whose questions we stop
@@ -17,6 +18,10 @@ answering (the newest is dropped) while it does not read what we already answere
 
 MAX_EXPRESS: Final = 16 * KIB
 """Bytes of a message that its sender may hand to the network itself; larger ones are worth a wake-up."""
+
+
+CARRIED_SLICE: Final = 64 * KIB
+"""Bytes of relayed connections that go out at a time; then it is the turn of this connection's own messages."""
 
 
 class Outbox:
@@ -30,6 +35,8 @@ class Outbox:
 
     What counts against the bound is released by the writer only when it has been handed to the network, so the bound
     covers everything that this process holds.
+
+    What relayed connections send (`put_carried`) does not count: their credit bounds it.
 
     Args:
         name: of the connection, for error messages.
@@ -51,6 +58,9 @@ class Outbox:
         self._waiting_for_room = 0
         self._messages: list[bytes] = []
         self._controls: deque[bytes] = deque()
+        self._carried: deque[bytes] = deque()
+        self._credits: dict[int, int] = {}  # by channel
+        self._holds = 0
         self._bytes = 0
         self.closed = False
         """Whether nothing more is taken. Any thread may look."""
@@ -122,7 +132,7 @@ class Outbox:
         with self._lock:
             if not self._stood_in_for:
                 return
-            if self._messages or self._controls or self.closed or not flushed:
+            if self._something_waits() or self.closed or not flushed:
                 self._unflushed = not flushed
                 self._wake.put(None)
             else:
@@ -140,6 +150,36 @@ class Outbox:
             self._wake_writer()
             return True
 
+    def put_carried(self, frame: bytes) -> bool:
+        """Queue a frame of a relayed connection; they keep their order. Also when closed, while somebody holds it;
+        ``False`` when it was dropped. Any thread may call, none waits."""
+        with self._lock:
+            if self._is_over():
+                return False
+            self._carried.append(frame)
+            self._wake_writer()
+            return True
+
+    def put_credit(self, channel: int, amount: int) -> None:
+        """Give credit to a channel; what waits for the same one is put together. Any thread may call, none waits."""
+        with self._lock:
+            if not self._is_over():
+                self._credits[channel] = self._credits.get(channel, 0) + amount
+                self._wake_writer()
+
+    def hold(self) -> None:
+        """Let it take frames of relayed connections, and the writer wait for them, also when it is closed (but not when
+        it is discarded); until as many calls of `release`. Any thread may call."""
+        with self._lock:
+            self._holds += 1
+
+    def release(self) -> None:
+        """See `hold`."""
+        with self._lock:
+            self._holds -= 1
+            if self.closed:
+                self._wake_writer()
+
     def close(self, *, discard: bool = False) -> None:
         """Take nothing more. The writer still gets what is queued, unless ``discard``; then it ends. Idempotent."""
         with self._lock:
@@ -149,6 +189,8 @@ class Outbox:
                 self.discarded = True
                 self._messages = []
                 self._controls.clear()
+                self._carried.clear()
+                self._credits.clear()
             self._room.notify_all()
             self._wake_writer()
 
@@ -157,6 +199,12 @@ class Outbox:
             # In this order: if a Ctrl-C comes between, the writer is woken once too often.
             self._wake.put(None)
             self._writer_sleeps = False
+
+    def _is_over(self) -> bool:
+        return self.closed and (self.discarded or not self._holds)
+
+    def _something_waits(self) -> bool:
+        return bool(self._messages or self._controls or self._carried or self._credits)
 
     @property
     def waiting_bytes(self) -> int:
@@ -183,34 +231,50 @@ class Outbox:
     # --- the writer thread ------------------------------------------------------------------------
 
     def take(self) -> tuple[list[bytes], list[bytes]] | None:
-        """Everything that waits, ``(controls, messages)``; blocks until there is something; ``None`` when closed and
-        empty."""
+        """What waits, ``(frames, messages)``; blocks until there is something; ``None`` when closed and empty.
+
+        All of it, but of relayed connections only a slice."""
         while True:
             with self._lock:
                 if not self._stood_in_for:
                     self._writer_sleeps = False
-                    if self._messages or self._controls or self._unflushed:
+                    if self._something_waits() or self._unflushed:
                         return self._take_all()
-                    if self.closed:
+                    if self._is_over():
                         return None
                     self._writer_sleeps = True
             self._wake.get()
 
     def _take_all(self) -> tuple[list[bytes], list[bytes]]:
         self._unflushed = False
-        controls = list(self._controls)
-        self._controls.clear()
         messages, self._messages = self._messages, []
-        return controls, messages
+        return self._take_frames(), messages
 
     def take_controls(self) -> list[bytes]:
-        """The control frames that wait, if any; never blocks. They may pass between the pieces of a large message."""
-        if not self._controls:
+        """The control frames that wait, if any, and a slice of what is relayed; never blocks. They may pass between the
+        pieces of a large message."""
+        if not (self._controls or self._carried or self._credits):
             return []
         with self._lock:
-            controls = list(self._controls)
-            self._controls.clear()
-            return controls
+            return self._take_frames()
+
+    def _take_frames(self) -> list[bytes]:
+        frames = list(self._controls)
+        self._controls.clear()
+        if self._credits:
+            frames += [credit_frame(channel, amount) for channel, amount in self._credits.items()]
+            self._credits.clear()
+        if self._carried:
+            frames.append(self._slice())
+        return frames
+
+    def _slice(self) -> bytes:
+        """Some of what is relayed, as much as goes into one record."""
+        carried, size, chosen = self._carried, 0, []
+        while carried and size + len(carried[0]) <= CARRIED_SLICE:
+            chosen.append(carried.popleft())
+            size += len(chosen[-1])
+        return b"".join(chosen)
 
     def sent(self, size: int) -> None:
         """``size`` bytes (messages with their overhead) are with the network: make room.

@@ -20,6 +20,9 @@ come, the peer is alive in the session that the handshake will name. So of two c
 one that was established later, as seen here (`Candidate.began`), has the later session, however long its handshake took
 to get to us.
 
+A direct connection takes the place of a relayed one, which the peer has not given up: it does when it is told of the
+choice. A relayed one is a duplicate where there is a direct one.
+
 The same goes for the one who waits. A CHOOSE may be overtaken by that of a connection which the peer chose later,
 because it had given the first one up. Then the later one, by its session or by the peer's serial, is kept.
 """
@@ -74,6 +77,12 @@ class Candidate:
     """Whether it was chosen and handed to its threads."""
     endpoint: Endpoint | None = None
     """Where the peer is, for those who look whether it is welcome."""
+    relayed: bool = False
+    """Whether another peer carries it. Both ends know."""
+
+    def outdoes(self, held: "Candidate") -> bool:
+        """Whether it is better, so that it replaces ``held``, which is as good as ever."""
+        return held.relayed and not self.relayed
 
 
 @dataclass(slots=True)
@@ -119,7 +128,7 @@ class PeerTable:
         candidate.serial = self._latest_serial
         candidate.alone = held is None and not peer.waiting
         peer_chooses = bytes(self._own_id) < bytes(candidate.peer_id)
-        if held is not None and not peer_chooses and not _is_stale(held, candidate):
+        if held is not None and not peer_chooses and not (candidate.outdoes(held) or _is_stale(held, candidate)):
             return Verdict.DUPLICATE, None
         if not self._has_place_for(candidate):
             return Verdict.FULL, None
@@ -145,6 +154,15 @@ class PeerTable:
         peer.waiting.discard(candidate)
         self._set_chosen(peer, candidate)
         return held
+
+    def restore(self, candidate: Candidate) -> bool:
+        """What was to replace ``candidate`` came to nothing: it is held again, if nothing else is."""
+        peer = self._peers.setdefault(candidate.peer_id, _Peer())
+        if peer.chosen is not None:
+            return False
+        self._occupy(candidate)
+        self._set_chosen(peer, candidate)
+        return True
 
     def remove(self, candidate: Candidate) -> None:
         """Forget a candidate or connection, whatever became of it. Idempotent."""

@@ -211,8 +211,9 @@ def test_finish_sends_what_is_queued_and_then_goodbye(live: Make) -> None:
 
 def test_a_retired_connection_reads_on(live: Make) -> None:
     bench = live()
+    bench.connection.farewell = "something better has come"
     bench.connection.retire()
-    assert bench.peer.await_control(BYE)["reason"] == "bye"
+    assert bench.peer.await_control(BYE) == {"reason": "bye", "text": "something better has come"}
     assert isinstance(bench.next(), WriterEnded)
     bench.peer.send_messages(b"on its way")
     assert bench.batch() == [b"on its way"]

@@ -7,8 +7,8 @@ import pytest
 
 from crust import connection
 from crust.clock import now
-from crust.connection import MAX_OPEN_PINGS
 from crust.connection_news import ReaderEnded, WriterEnded
+from crust.pings import MAX_OPEN_PINGS
 from crust.transport.framing import PING, PONG, control_frame
 from tests.connection_bench import Bench, Make, idle_connection, live_connection
 from tests.together import PATIENCE, Running, until

@@ -46,6 +46,9 @@ LEVELS: list[tuple[str, str]] = [
         "bytes to values and back (pure)",
         "transport.framing transport.aead transport.hello transport.noise transport.utp.packet",
     ),
+    ("relayed connections: data and credit; questions for a sign of life (pure)", "reach.carried pings"),
+    ("relayed connections: notes (pure)", "reach.relay_notes"),
+    ("relayed connections: channels", "reach.channels"),
     (
         "what uTP measures, and what follows (pure)",
         "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu "
@@ -96,7 +99,7 @@ LEVELS: list[tuple[str, str]] = [
     ("who is connected, and who only says so (pure); who is unwelcome, in a file", "claims blacklist_file ledger"),
     ("queues", "channel outbox"),
     ("events out to the user", "outlet"),
-    ("streams", "transport.base"),
+    ("streams; relayed connections, in the middle and at their ends", "transport.base reach.forwarding reach.relay_stream"),
     ("sharing a listening port", "transport.shared_port"),
     ("sockets", "transport.tcp transport.link nat.interfaces"),
     ("meeting: dialling from the listening port", "nat.tcp_dials"),
@@ -161,7 +164,7 @@ PURE_NAMES = (
     "nat.stun nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
     "nat.punch_plan nat.punch_packet nat.punch nat.punch_gate nat.connection_info nat.meeting nat.tcp_punch "
     "nat.outgoing nat.glance reach.letters reach.nat_status "
-    "reach.dial_back_notes reach.dial_back_gate reach.dial_back_voices "
+    "reach.dial_back_notes reach.dial_back_gate reach.dial_back_voices reach.carried reach.relay_notes pings "
     "transport.utp.connection transport.utp.multiplexer"
 )
 """Values and state machines: tested without sockets, threads or clocks, because they have none."""

@@ -8,7 +8,8 @@ import pytest
 
 from crust.errors import ConnectionLost, NotConnected, SendQueueFull
 from crust.limits import MESSAGE_OVERHEAD
-from crust.outbox import MAX_EXPRESS, MAX_WAITING_CONTROLS, Outbox
+from crust.outbox import CARRIED_SLICE, MAX_EXPRESS, MAX_WAITING_CONTROLS, Outbox
+from crust.reach.carried import credit_frame
 from tests.together import Running, until
 
 SOON = 0.01  # seconds; a timeout that is meant to pass
@@ -439,3 +440,75 @@ def test_an_interrupt_of_a_sender_hangs_nobody(express: bool) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+# --- relayed connections ------------------------------------------------------------------------------
+
+
+def test_what_is_relayed_goes_out_a_slice_at_a_time_and_messages_between() -> None:
+    outbox = Outbox("peer", ROOM)
+    frames = [bytes([number]) * 16_000 for number in range(9)]
+    for frame in frames:
+        assert outbox.put_carried(frame)
+    outbox.put(b"message")
+    assert outbox.take() == ([b"".join(frames[:4])], [b"message"])
+    assert outbox.take_controls() == [b"".join(frames[4:8])]
+    assert outbox.take() == ([frames[8]], [])
+    assert CARRIED_SLICE // len(frames[0]) == 4
+
+
+def test_credit_for_a_channel_is_put_together() -> None:
+    outbox = Outbox("peer", ROOM)
+    for channel, amount in ((1, 20_000), (2, 30_000), (1, 40_000)):
+        outbox.put_credit(channel, amount)
+    assert outbox.take_controls() == [credit_frame(1, 60_000), credit_frame(2, 30_000)]
+    assert outbox.take_controls() == []
+
+
+@pytest.mark.parametrize("put", [lambda o: o.put_carried(b"frame"), lambda o: o.put_credit(1, 20_000)])
+def test_what_is_relayed_wakes_the_writer(put: Callable[[Outbox], object]) -> None:
+    outbox = Outbox("peer", ROOM)
+    taking = writing(outbox)
+    put(outbox)
+    assert taking.result() in (([b"frame"], []), ([credit_frame(1, 20_000)], []))
+
+
+def test_relayed_while_somebody_stands_in_for_the_writer() -> None:
+    lane = Lane()
+    outbox = Outbox("peer", ROOM, lane)
+    taking = writing(outbox)
+    outbox.express = True
+    lane.meanwhile = lambda: outbox.put_carried(b"frame")
+    outbox.put(b"message")
+    assert taking.result() == ([b"frame"], [])
+
+
+def test_who_holds_it_can_still_relay_and_its_writer_waits() -> None:
+    outbox = Outbox("peer", ROOM)
+    outbox.hold()
+    outbox.hold()
+    outbox.close()
+    with pytest.raises(NotConnected):
+        outbox.put(b"message")
+    assert outbox.put_carried(b"frame")
+    assert outbox.take() == ([b"frame"], [])
+    taking = writing(outbox)
+    outbox.release()
+    assert outbox.put_carried(b"last")
+    assert taking.result() == ([b"last"], [])
+    taking = writing(outbox)
+    outbox.release()
+    assert taking.result() is None
+    assert not outbox.put_carried(b"too late")
+    outbox.put_credit(1, 20_000)
+    assert outbox.take() is None
+
+
+def test_what_is_discarded_is_not_held() -> None:
+    outbox = Outbox("peer", ROOM)
+    outbox.hold()
+    outbox.put_carried(b"frame")
+    outbox.put_credit(1, 20_000)
+    outbox.close(discard=True)
+    assert outbox.take() is None
+    assert not outbox.put_carried(b"frame")
