@@ -236,7 +236,7 @@ class _Home:
         placed = []
         for last, node in enumerate(hosts, start=2):
             address = f"{self._inner}.{last}"
-            node.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
-            route(node, f"{self._inner}.1")
+            commands = f"ip address add {address}/24 dev eth0; ip route add default via {self._inner}.1"
+            node.run("sh", "-ec", commands)
             placed.append(Host(node, address, self.outer, boxes))
         return placed
