@@ -50,7 +50,7 @@ bench: $(VENV)/.for-cli $(VENV)/.for-bench $(VENV)/.for-comparison ## measure ag
 lab: $(VENV)/.for-dev ## tests in network namespaces with routers and NATs (needs root)
 	@echo "Runs the tests marked 'lab' (pytest -m lab): they build networks in their own namespaces and remove them again."
 	@echo "They need root, iproute2 and nftables, and touch nothing outside these namespaces."
-	$(BIN)/python -m pytest -m lab -n 3 --dist loadfile
+	$(BIN)/python -m pytest -m lab -n 4 --dist loadgroup tests/lab
 
 docs: $(VENV)/.for-cli ## draw the pictures in img/ again
 	$(BIN)/python img/make_pictures.py

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 30.0  # seconds; a loaded machine is slow, a hanging process never gets there
+PATIENCE = 90.0  # seconds; a loaded machine is slow, a hanging process never gets there
 
 
 class Process:
@@ -97,7 +97,7 @@ class Process:
         for _ in range(2):
             self.signal(signal.SIGINT)
             try:
-                self.expect(pattern, PATIENCE / 6)
+                self.expect(pattern, PATIENCE / 9)
                 return
             except AssertionError:
                 pass

@@ -282,7 +282,7 @@ def exactly_one(world: World) -> None:
         ("AB BA AB", True),
         ("AB BA BA", True),
         pytest.param("AB BA AB BA", True, marks=pytest.mark.slow),
-        pytest.param("AB BA AB", False, marks=pytest.mark.slow),
+        pytest.param("AB BA AB", False, marks=pytest.mark.long),
     ],
 )
 def test_both_dial_at_once_in_every_order(dials: str, eager: bool) -> None:
@@ -298,7 +298,7 @@ def test_both_dial_at_once_in_every_order(dials: str, eager: bool) -> None:
         ("AB BA", "give-up", False),
         ("AB", "break AB", True),
         ("BA", "break BA", True),
-        pytest.param("AB", "break AB BA", True, marks=pytest.mark.slow),
+        pytest.param("AB", "break AB BA", True, marks=pytest.mark.long),
         ("BA", "drop AB", True),
         ("AB", "drop BA", True),
         ("AB", "crash AB", True),

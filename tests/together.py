@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 30.0  # seconds; a loaded machine is slow, a hanging thread never gets there
+PATIENCE = 90.0  # seconds; a loaded machine is slow, a hanging thread never gets there
 _POLL = 0.001  # seconds between two looks at what cannot call us
 
 

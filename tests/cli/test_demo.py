@@ -19,7 +19,7 @@ def test_it_works_and_says_so_in_json() -> None:
     with Process("-m", "crust", "demo", "--json") as process:
         code, lines = process.end()
     document = json.loads("\n".join(lines))
-    assert code == 0
+    assert code == 0, document
     assert document["ok"]
     assert document["problems"] == []
     assert [step["step"] for step in document["steps"]] == ["start", "connect", "chat", "file", "crash", "stop"]
@@ -45,7 +45,7 @@ def test_it_tells_what_happens() -> None:
     with Process("-m", "crust", "demo", "--peers", "3", "--size", "1") as process:
         code, lines = process.end()
     text = "\n".join(lines)
-    assert code == 0
+    assert code == 0, text
     for sentence in (
         "They look for each other; nobody is given an address",
         "Cleo  listens on 127.0.0.1:",

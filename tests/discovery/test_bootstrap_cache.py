@@ -227,7 +227,7 @@ from crust.discovery.bootstrap_cache import BootstrapCache
 from tests.discovery.test_bootstrap_cache import at, peer
 cache = BootstrapCache(sys.argv[1])
 first = int(sys.argv[2])
-for number in range(first, first + 60):
+for number in range(first, first + 25):
     cache.worked(at(number), peer(number), Source.GOSSIP, 1.0)
     cache.flush(30)
 cache.close()
@@ -241,7 +241,7 @@ def test_processes_that_write_at_once_lose_nothing_of_each_other(path: Path, ope
         for writer in writers:
             writer.expect("done")
     cache = opened()
-    assert set(known(cache)) == {at(first + number) for first in (1, 101, 201) for number in range(60)}
+    assert set(known(cache)) == {at(first + number) for first in (1, 101, 201) for number in range(25)}
     assert cache.damaged == 0
 
 

@@ -19,12 +19,14 @@ def test_live_connections_do_not_notice() -> None:
     assert siege.victim.counters["malformed"] > 1000
 
 
-@pytest.mark.slow
-def test_live_connections_do_not_notice_for_longer() -> None:
+@pytest.mark.parametrize(
+    "count", [pytest.param(70_000, marks=pytest.mark.slow), pytest.param(1_000_000, marks=pytest.mark.long)]
+)
+def test_live_connections_do_not_notice_for_longer(count: int) -> None:
     seed = int.from_bytes(os.urandom(4))
     try:
         siege = Siege(seed)
-        siege.run(200_000)
+        siege.run(count)
         siege.finish()
     except Exception as error:
         raise AssertionError(f"seed {seed}") from error

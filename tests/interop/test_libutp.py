@@ -137,9 +137,10 @@ def test_much_goes_both_ways_at_once(sock: UtpSocket, libutp: Path, role: str) -
     both_ways(sock, libutp, role, 20 * MB)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    "role", [pytest.param("dials", marks=pytest.mark.slow), pytest.param("listens", marks=pytest.mark.long)]
+)
 def test_very_much_goes_both_ways_at_once(sock: UtpSocket, libutp: Path, role: str) -> None:
     both_ways(sock, libutp, role, 100 * MB)
 

@@ -5,8 +5,18 @@ import itertools
 import pytest
 
 from crust import Config, Endpoint, Event, Identity
-from tests.manager.conftest import CAPACITIES, both_transports, both_transports_slowly
-from tests.manager.helpers import LOOPBACK, Node, Nodes, in_parallel, join, loopback_config, two_identities, wait_until
+from tests.manager.conftest import CAPACITIES, both_transports
+from tests.manager.helpers import (
+    LOOPBACK,
+    PATIENCE,
+    Node,
+    Nodes,
+    in_parallel,
+    join,
+    loopback_config,
+    two_identities,
+    wait_until,
+)
 from tests.manager.proxy import Proxy
 
 HELLO = b"hello"
@@ -47,7 +57,7 @@ def test_two_that_dial_each_other_at_once_get_one_connection(nodes: Nodes) -> No
 
 def network(nodes: Nodes, size: int, messages: int) -> None:
     """The acceptance test of the original's wish "at most one connection between any two peers"."""
-    crowd = [nodes.make() for _ in range(size)]
+    crowd = [nodes.make(dial_timeout=PATIENCE, handshake_timeout=PATIENCE) for _ in range(size)]
     all_dial_all(crowd)
     for node in crowd:
         node.wait(lambda node: news(node) >= size - 1)
@@ -77,11 +87,19 @@ def test_ten_nodes_all_pairs_dialling_both_ways_at_once(nodes: Nodes, round_numb
     network(nodes, size=10, messages=10)
 
 
-@both_transports_slowly
+@both_transports
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("round_number", range(50))
+@pytest.mark.parametrize("round_number", range(10))
 def test_ten_nodes_again_and_again(nodes: Nodes, round_number: int) -> None:
+    network(nodes, size=10, messages=10)
+
+
+@both_transports
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("round_number", range(50))
+def test_ten_nodes_many_times_more(nodes: Nodes, round_number: int) -> None:
     network(nodes, size=10, messages=10)
 
 

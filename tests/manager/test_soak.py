@@ -16,7 +16,8 @@ from tests.manager.conftest import CAPACITIES
 from tests.manager.helpers import Capacity, Node, Nodes, in_parallel
 
 DESCRIPTORS = Path("/proc/self/fd")
-ROUNDS = 200
+ROUNDS = 70
+MANY_ROUNDS = 500
 ROUNDS_OF_SMALL = 30  # where the channel of one node has room for one
 MOST_NODES = 5
 MOST_ACTIONS = 40
@@ -75,4 +76,12 @@ def test_a_few_lives_leave_nothing_and_make_sense(seed: int, capacity: Capacity)
 @pytest.mark.parametrize("capacity", CAPACITIES, indirect=True)
 def test_many_rounds_leave_nothing_and_make_sense(capacity: Capacity) -> None:
     for seed in range(1_000, 1_000 + (ROUNDS_OF_SMALL if capacity.small else ROUNDS)):
+        play(seed, capacity)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("capacity", CAPACITIES, indirect=True)
+def test_very_many_rounds_leave_nothing_and_make_sense(capacity: Capacity) -> None:
+    for seed in range(2_000, 2_000 + MANY_ROUNDS):
         play(seed, capacity)

@@ -27,7 +27,14 @@ def test_a_small_mesh_over_terrible_links() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+def test_a_mesh_of_thirty_nodes() -> None:
+    met = meet(Run(0, nodes=30))
+    assert not met.wrong, "\n".join(met.wrong)
+    assert met.connections == 435
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_a_mesh_of_sixty_nodes() -> None:
     """One of the two hundred that ``python -m tests.transport.utp.simulation.mesh --runs 200`` makes."""
     met = meet(Run(0))

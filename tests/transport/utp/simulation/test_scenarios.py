@@ -7,7 +7,8 @@ import pytest
 from tests.transport.utp.simulation.batch import Summary, run_all
 
 QUICK = 200
-SLOW = 12_000  # the package's command runs any number
+SLOW = 4_000
+LONG = 24_000  # the package's command runs any number
 FIRST_SLOW = 1_000_000  # other seeds than the quick ones
 
 
@@ -25,5 +26,11 @@ def test_random_networks() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_very_many_random_networks() -> None:
+def test_many_random_networks() -> None:
     judged(run_all(range(FIRST_SLOW, FIRST_SLOW + SLOW), processes=os.cpu_count() or 1), SLOW)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_very_many_random_networks() -> None:
+    judged(run_all(range(FIRST_SLOW, FIRST_SLOW + LONG), processes=os.cpu_count() or 1), LONG)
