@@ -1,7 +1,6 @@
 """`Dialling`: one attempt from the port that is listened on (`crust.transport.shared_port`).
 
-Where that is not possible it dials from a port of its own.
-From a port of its own it reaches whoever lets in everybody; the peer's attempts need no port of ours at all.
+Where that is not possible it dials from a port of its own, and reaches whoever lets in everybody.
 """
 
 import errno
