@@ -26,6 +26,8 @@ class Aim(NamedTuple):
     """UDP port of an honest peer, at 127.0.0.1."""
     block: int
     """127.BLOCK.0.0/16 is where this attack comes from, so that no attack pays for another one."""
+    seconds: float
+    """That it lasts, about."""
 
     @property
     def door(self) -> Endpoint:

@@ -63,6 +63,7 @@ class Resident:
         self.sent = self.answered = 0
         self._trips: list[float] = []
         self._bytes, self._seconds = 0, 0.0
+        self._manager.start_listening()  # so our UDP port is bound to one address, and a forger can have it at another
         self._manager.connect(self._target)
         self._threads = [start_thread("honest-events", self._read)]
         if not self._up.wait(PATIENCE):
@@ -135,7 +136,7 @@ class Resident:
     def do(self, command: dict[str, Any]) -> dict[str, Any]:
         """Do one command; what to answer."""
         if command["do"] == "port":  # of our end; over uTP
-            (sock,) = self._manager._started().utp.sockets
+            sock = self._manager._started().utp.sockets[0]
             return {"port": sock.local_address[1]}
         if command["do"] == "finish":  # send no more, and wait for what is missing
             self._stop.set()

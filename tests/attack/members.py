@@ -138,7 +138,9 @@ class GossipLiar:
             end = time.monotonic() + 1.0
             try:
                 for _ in pace(stop, 8.0):
-                    self._say(peer, Sums(random.getrandbits(31), [random.getrandbits(48) for _ in range(BUCKETS)]), done)
+                    self._say(
+                        peer, Sums(random.getrandbits(31), [random.getrandbits(48) for _ in range(BUCKETS)]), done
+                    )
                     self._answer(peer, stock, done)
                     if time.monotonic() > end:
                         break

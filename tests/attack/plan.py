@@ -1,7 +1,9 @@
 """The attacks: what each is called, how it is made, and what a program that is attacked so is told."""
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from crust.metering import CONTROLS, FAILURES, HANDSHAKES, MESSAGES
 from tests.attack.assault import Aim, Assault
@@ -11,6 +13,10 @@ from tests.attack.strangers import Crowd, Supply, other_network
 
 MANY: Final = 250  # addresses, where an attack comes from many
 MESSAGE_LIMIT: Final = 20_000  # messages a second, where they are limited
+
+
+Told: TypeAlias = dict[str, Counter[str]]
+"""What the target's program was told: "events", "floods" by kind, "crimes" by reason, lines of the "log"."""
 
 
 class Attack(NamedTuple):
@@ -26,8 +32,13 @@ class Attack(NamedTuple):
     """What must be in the reason of an `Event.Misbehaviour` that must come."""
     none_because: str = ""
     """Why no event is due."""
-    settings: dict[str, Any] = {}
+    settings: Mapping[str, Any] = MappingProxyType({})
     """Of the target, beside the usual ones."""
+
+    def is_told(self, told: Told) -> bool:
+        """Whether the alert that is due is among what the target's program was told."""
+        crime = not self.crime or any(self.crime in reason for reason in told["crimes"])
+        return crime and (not self.flood or told["floods"][self.flood] > 0)
 
 
 def _loris(aim: Aim) -> Crowd:
@@ -65,13 +76,13 @@ ATTACKS: Final = (
     Attack(
         "with-key",
         "handshake flood with the key: 1,000 a second from one address, never finished",
-        lambda aim: Crowd(aim, sources=1, word=Supply(), leaves=True),
+        lambda aim: Crowd(aim, sources=1, word=Supply(aim), leaves=True),
         flood=HANDSHAKES,
     ),
     Attack(
         "with-key-many",
         f"handshake flood with the key: 500 a second from {MANY} addresses, never finished",
-        lambda aim: Crowd(aim, sources=MANY, word=Supply(), per_second=500.0, leaves=True),
+        lambda aim: Crowd(aim, sources=MANY, word=Supply(aim), per_second=500.0, leaves=True),
         none_because=WITHIN,
     ),
     Attack(

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from benches.child import Child
-from tests.attack.plan import Attack
+from tests.attack.plan import Attack, Told
 
 USUAL: dict[str, Any] = {"listen_addresses": ["127.0.0.1"], "upnp": False, "bootstrap_cache": False}
 TRANSPORTS = ("tcp", "utp")
@@ -42,9 +42,7 @@ def state_of(pid: int) -> State:
     """What the system says of a process (Linux)."""
     process = Path("/proc", str(pid))
     pages = int((process / "statm").read_text("ascii").split()[1])
-    return State(
-        pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir(process / "task")), len(os.listdir(process / "fd"))
-    )
+    return State(pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir(process / "task")), len(os.listdir(process / "fd")))
 
 
 def missing() -> str | None:
@@ -89,7 +87,7 @@ class Outcome:
     after: State
     recovered: float | None
     """Seconds after the end of the attack in which all threads and descriptors were given back; ``None`` for never."""
-    told: dict[str, Counter[str]]
+    told: Told
     """What the target's program was told: "events", "floods" by kind, "crimes" by reason, lines of the "log"."""
     attacker: dict[str, Any]
     end: dict[str, Any] = field(default_factory=dict)
@@ -98,8 +96,7 @@ class Outcome:
     @property
     def alerted(self) -> bool:
         """Whether the alert that is due has come."""
-        crimes = any(self.attack.crime in reason for reason in self.told["crimes"])
-        return bool((not self.attack.flood or self.told["floods"][self.attack.flood]) and (not self.attack.crime or crimes))
+        return self.attack.is_told(self.told)
 
     def ratio(self, transport: str, figure: str) -> float | None:
         """A figure during the attack against the same before it."""
@@ -120,7 +117,7 @@ class Siege:
         log: where the standard error of all processes goes, as for ``subprocess``.
     """
 
-    def __init__(self, settings: dict[str, Any] | None = None, *, log: int = 2) -> None:
+    def __init__(self, settings: Mapping[str, Any] | None = None, *, log: int = 2) -> None:
         os.environ.setdefault("CRUST_ISOLATED", "1")
         self._settings = {**USUAL, "beacon_port": _free_port(), **(settings or {})}
         self._log = log
@@ -136,7 +133,7 @@ class Siege:
                 self.honest[transport] = self._child(stack, "honest", transport, str(self.ports[transport]))
             where = [word for transport in TRANSPORTS for word in (transport, str(self.ports[transport]))]
             self._newcomers = self._child(stack, "honest", "new", *where)
-            self._quiet = state_of(self.target._process.pid)
+            self.quiet = state_of(self.target._process.pid)
             threading.Event().wait(QUIET)
             self._stack = stack.pop_all()
         return self
@@ -149,17 +146,21 @@ class Siege:
         child.answer()
         return child
 
-    def suffer(self, attack: Attack, seconds: float, before: float) -> Outcome:
+    def suffer(
+        self, attack: Attack, seconds: float, before: float, patience: float = 0.0, *, recover: bool = True
+    ) -> Outcome:
         """One attack, and what came of it.
 
         Args:
             attack: which.
             seconds: that it lasts.
             before: that are measured before it.
+            patience: seconds that it lasts longer, at the most, until the alert has come: the machine may be slow.
+            recover: whether to wait until the target holds no more than before.
         """
         pid = self.target._process.pid
         victim = self.honest["utp"].ask("port")["port"]
-        aim = [self.ports["tcp"], self.ports["utp"], self.ports["beacon"], victim, next(_BLOCKS)]
+        aim = [self.ports["tcp"], self.ports["utp"], self.ports["beacon"], victim, next(_BLOCKS), seconds]
         with ExitStack() as stack:
             attacker = self._child(stack, "attacker", attack.name, _json(aim))
             first = self._measure(before)
@@ -168,13 +169,13 @@ class Siege:
             attacker.ask("attack")
             try:
                 during = self._measure(seconds)
+                self._await_alert(attack, known, patience)
                 done = attacker.ask("end")
             finally:
                 peak = watch.end()
-            recovered = self._recover(pid)
-            told = self._told()
-        fresh = {name: found - known[name] for name, found in told.items()}
-        return Outcome(attack, first, during, self._quiet, peak, state_of(pid), recovered, fresh, done)
+            recovered = self.recover() if recover else None
+            told = self._told(known)
+        return Outcome(attack, first, during, self.quiet, peak, state_of(pid), recovered, told, done)
 
     def _measure(self, seconds: float) -> dict[str, Any]:
         """What the honest peers measure from now on."""
@@ -185,18 +186,31 @@ class Siege:
         found: dict[str, Any] = {name: child.ask("figures") for name, child in self.honest.items()}
         return {**found, "new": self._newcomers.ask("finish")}
 
-    def _told(self) -> dict[str, Counter[str]]:
-        told = self.target.ask("told")
-        return {name: Counter(told[name]) for name in ("events", "floods", "crimes", "log")}
+    def _await_alert(self, attack: Attack, known: Told, patience: float) -> None:
+        end = time.monotonic() + patience
+        while time.monotonic() < end and not attack.is_told(self._told(known)):
+            threading.Event().wait(SAMPLE_EVERY)
 
-    def _recover(self, pid: int) -> float | None:
-        start = time.monotonic()
+    def _told(self, known: Told | None = None) -> Told:
+        """What the target was told, since it had been told ``known``."""
+        told = self.target.ask("told")
+        found = {name: Counter(told[name]) for name in ("events", "floods", "crimes", "log")}
+        return found if known is None else {name: counter - known[name] for name, counter in found.items()}
+
+    def recover(self) -> float | None:
+        """Wait until the target holds no more threads and descriptors than at the beginning; seconds that it took, or
+        ``None`` if it does not come to that."""
+        start, pid = time.monotonic(), self.target._process.pid
         while (passed := time.monotonic() - start) < RECOVERY:
             state, half_open = state_of(pid), self.target.ask("told")["half_open"]
-            if not half_open and state.threads <= self._quiet.threads and state.descriptors <= self._quiet.descriptors:
+            if not half_open and state.threads <= self.quiet.threads and state.descriptors <= self.quiet.descriptors:
                 return passed
             threading.Event().wait(SAMPLE_EVERY)
         return None
+
+    def state(self) -> State:
+        """Of the target, now."""
+        return state_of(self.target._process.pid)
 
     def finish(self) -> dict[str, Any]:
         """The honest peers wait for what is missing: what they say, and how the target saw it."""

@@ -19,8 +19,6 @@ from tests.attack.assault import Aim, pace
 
 HELD = 4000  # connections at a time
 PER_SECOND = 1000.0  # connections that are begun
-MESSAGES = 20_000  # genuine first messages that are made ready, or fewer
-READY_SECONDS = 6.0  # for making them
 DRIP_EVERY = 0.2  # seconds between the bytes of a slow one
 
 
@@ -136,16 +134,13 @@ class Supply:
     """Genuine first messages, made ready: each is good once.
 
     Args:
-        seconds: that making them takes.
+        aim: for how long they have to last.
     """
 
-    def __init__(self, seconds: float = READY_SECONDS) -> None:
+    def __init__(self, aim: Aim) -> None:
         config, identity = Config(), Identity()
         keys = network_keys(config.network, config.network_key)
-        self._made: list[bytes] = []
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and len(self._made) < MESSAGES:
-            self._made.append(first_message(keys, identity))
+        self._made = [first_message(keys, identity) for _ in range(int(1.5 * PER_SECOND * aim.seconds) + 500)]
         self._next = 0
 
     def __call__(self) -> bytes:
