@@ -37,6 +37,7 @@ _OURS: Final = OUT_OF_RESOURCES | {
     errno.ENETUNREACH,
     errno.EADDRNOTAVAIL,
     errno.EAFNOSUPPORT,
+    errno.EINVAL,
     errno.EACCES,
     errno.EPERM,
 }

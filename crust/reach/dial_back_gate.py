@@ -18,9 +18,9 @@ from crust.networks import address_of, neighbourhood, subscriber
 
 DIAL_BACK_BYTES: Final = 4_096
 """What one dial sends at most, with all headers and repetitions, whatever is there: a first message of 350 bytes, sent
-seven times, and what opens and ends a connection. Seen were 0.4 to 2.3 KB."""
+seven times, and what opens and ends a connection. Seen were 0.1 to 1.5 kB."""
 DIAL_BACK_PACKETS: Final = 16
-"""The same in packets; seen were three to nine."""
+"""The same in packets; seen were three to eight."""
 DIAL_BACK_PAYMENT: Final = 32_768
 """Bytes that whoever asks sends first, for each endpoint at a host where we do not see them: eight times what that host
 gets at most. AutoNAT v2 takes 30,000 to 100,000."""

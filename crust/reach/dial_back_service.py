@@ -77,8 +77,7 @@ class DialBackService:
         if self._stopping or self._busy or not self._gate.admit_request(connection.peer_id, moment):
             self._tell(connection, request, [Result.NOT_TRIED] * len(request.endpoints))
             return
-        networks = self._networks()
-        prices = [self._price(connection, endpoint, networks) for endpoint in request.endpoints]
+        prices = self._prices(connection, request)
         if Price.PAID in prices and self._gate.worth_paying(moment):
             self._bill(connection, request, prices)
         else:
@@ -88,8 +87,16 @@ class DialBackService:
     def _busy(self) -> bool:
         return len(self._errands) >= MAX_DIAL_BACKS
 
-    def _price(self, connection: Connection, endpoint: Endpoint, networks: list[str]) -> Price:
-        return Price.NEVER if self._refuses(endpoint) else price_of(endpoint, connection.endpoint.host, networks)
+    def _prices(self, connection: Connection, request: Request) -> list[Price]:
+        networks: list[str] | None = None
+        prices = []
+        for endpoint in request.endpoints:
+            price = Price.NEVER if self._refuses(endpoint) else price_of(endpoint, connection.endpoint.host)
+            if price is Price.PAID:  # only then does it matter, and asking the system takes a while
+                networks = self._networks() if networks is None else networks
+                price = price_of(endpoint, connection.endpoint.host, networks)
+            prices.append(price)
+        return prices
 
     def _bill(self, connection: Connection, request: Request, prices: list[Price]) -> None:
         size = DIAL_BACK_PAYMENT * min(prices.count(Price.PAID), MAX_PAID_DIALS)
