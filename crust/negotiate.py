@@ -145,7 +145,12 @@ def _propose(stream: Stream, node: Node, handshake: _Initiating, began: int, rtt
     """The rest of the initiator's side, from message 2 on."""
     hello = handshake.peer_hello
     candidate = Candidate(
-        handshake.peer_id, subscriber(stream.remote.host), hello.session, began, endpoint=stream.remote
+        handshake.peer_id,
+        subscriber(stream.remote.host),
+        hello.session,
+        began,
+        endpoint=stream.remote,
+        relayed=stream.remote.is_relayed,
     )
     verdict = ask(candidate)
     if verdict in REFUSALS:
@@ -236,6 +241,7 @@ def _respond(
         peer_serial=hello.serial,
         peer_alone=hello.alone,
         endpoint=stream.remote,
+        relayed=stream.remote.is_relayed,
     )
     link = _link(stream, handshake, node)
     verdict = ask(candidate)

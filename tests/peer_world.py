@@ -7,8 +7,10 @@ own, so that a test can try every order:
 * ``("thread", connection, end)`` lets the thread of a handshake act on the verdict that it was given;
 * ``("manager", node)`` lets a manager handle the next item of its inbox.
 
-and so is what may happen at any time: ``dial``, ``cut`` (the network ends a connection, losing what is on its way),
-``break`` (one end finds its connection broken; the other learns of it when the end of the stream is delivered),
+Nodes have names in capital letters. Who dials in small ones (``a`` for A) does so through a relay.
+
+What may happen at any time is a step as well: ``dial``, ``cut`` (the network ends a connection, losing what is on its
+way), ``break`` (one end finds its connection broken; the other learns of it when the end of the stream is delivered),
 ``give up`` (a handshake takes too long), ``drop`` (the user ends a connection), ``crash`` (a node starts anew).
 """
 
@@ -45,6 +47,7 @@ class End:
     """Of the node's lives, the one that this end belongs to."""
     state: str
     began: int
+    relayed: bool = False
     candidate: Candidate | None = None
     verdict: Verdict | None = None
     received: deque[Step] = field(default_factory=deque)
@@ -90,11 +93,13 @@ class World:
 
     def dial(self, initiator: str, responder: str) -> int:
         """Establish one more stream; its handshake is still to come."""
+        relayed = initiator.islower()
+        initiator, responder = initiator.upper(), responder.upper()
         number = len(self.connections)
         ends = []
         for name, peer, state in ((initiator, responder, "hello"), (responder, initiator, "first")):
             self._streams += 1
-            ends.append(End(name, peer, self.nodes[name].life, state, self._streams))
+            ends.append(End(name, peer, self.nodes[name].life, state, self._streams, relayed))
         self.connections.append((ends[0], ends[1]))
         self._send(number, INITIATOR, ("m1",))
         return number
@@ -201,7 +206,7 @@ class World:
 
     def _on_hello(self, number: int, side: int, end: End, kind: str, *rest: Any) -> None:
         if kind == "m2":
-            self._ask(number, side, Candidate(peer_id(end.peer), "", _session(rest[0]), end.began))
+            self._ask(number, side, _candidate(end, rest[0]))
         else:
             self._fail(number, side)
 
@@ -215,8 +220,7 @@ class World:
     def _on_third(self, number: int, side: int, end: End, kind: str, *rest: Any) -> None:
         if kind == "m3":
             life, serial, alone = rest
-            candidate = Candidate(peer_id(end.peer), "", _session(life), end.began, serial, alone)
-            self._ask(number, side, candidate)
+            self._ask(number, side, _candidate(end, life, serial, alone))
         else:
             self._fail(number, side)
 
@@ -265,13 +269,19 @@ class World:
         if end.state == "asking":
             end.state = "answered"
         if held is not None:
-            self._check_given_up(node, self._number_of(held))
+            self._check_given_up(node, end.candidate, held)
             node.replaces[number] = self._number_of(held)
 
     def _handle_forsaken(self, node: Node, number: int, side: int) -> None:
         candidate = self.connections[number][side].candidate
         assert candidate is not None
         node.table.remove(candidate)
+        older = node.replaces.get(number)
+        if older is not None and older in node.live.values():
+            held = self.connections[older][self.side_of(older, node.name)].candidate
+            assert held is not None
+            if candidate.outdoes(held) and node.table.restore(held):
+                del node.replaces[number]
         self._replace(node, number)
 
     def _handle_promoted(self, node: Node, number: int, side: int) -> None:
@@ -281,7 +291,7 @@ class World:
         if end.verdict is Verdict.WAIT:
             older = node.table.chosen_by_peer(candidate)
             if older is not None:
-                self._check_given_up(node, self._number_of(older))
+                self._check_given_up(node, candidate, older)
                 node.replaces[number] = self._number_of(older)
         self._replace(node, number)
         if node.table.held(candidate.peer_id) is not candidate:
@@ -341,8 +351,12 @@ class World:
                 return number
         raise LookupError(candidate)
 
-    def _check_given_up(self, node: Node, number: int) -> None:
-        """A connection may be replaced only when the other end has given it up, or is about to learn its fate."""
+    def _check_given_up(self, node: Node, candidate: Candidate, held: Candidate) -> None:
+        """A connection may be replaced only when the other end has given it up, or is about to learn its fate; or when
+        a direct one has come for a relayed one."""
+        if candidate.outdoes(held):
+            return
+        number = self._number_of(held)
         other = self.connections[number][1 - self.side_of(number, node.name)]
         if other.life != self.nodes[other.node].life or other.state in ("over", "leaving"):
             return
@@ -371,7 +385,7 @@ class World:
     def key(self) -> Hashable:
         """Equal for worlds that will behave equally."""
         ends = tuple(
-            (e.state, e.life, e.began, e.verdict, e.finished, tuple(e.received), _candidate_key(e.candidate))
+            (e.state, e.life, e.began, e.relayed, e.verdict, e.finished, tuple(e.received), _candidate_key(e.candidate))
             for pair in self.connections
             for e in pair
         )
@@ -397,6 +411,10 @@ class World:
 
 def _session(life: int) -> bytes:
     return b"session%d" % life
+
+
+def _candidate(end: End, life: int, serial: int | None = None, alone: bool = False) -> Candidate:
+    return Candidate(peer_id(end.peer), "", _session(life), end.began, serial, alone, relayed=end.relayed)
 
 
 def _candidate_key(candidate: Candidate | None) -> Hashable:

@@ -25,8 +25,9 @@ def candidate(
     address: str = "192.0.2.1",
     session: bytes = b"one",
     began: int = 0,
+    relayed: bool = False,
 ) -> Candidate:
-    return Candidate(peer_id(peer), address, session, began, serial, alone)
+    return Candidate(peer_id(peer), address, session, began, serial, alone, relayed=relayed)
 
 
 def verdict(of: PeerTable, one: Candidate) -> Verdict:
@@ -316,10 +317,73 @@ def test_whatever_happens_in_every_order(dials: str, happens: str, eager: bool) 
     assert explore(world_of(dials, eager), budget, lambda _: None) > 1
 
 
+def the_direct_one(world: World) -> None:
+    for node in world.nodes.values():
+        ((_, number),) = node.live.items()
+        assert not world.connections[number][0].relayed, node
+        assert (node.news, node.losses) in ((1, 0), (2, 1)), node
+
+
+@pytest.mark.parametrize(
+    ("dials", "eager"),
+    [
+        ("ab AB", False),
+        ("ab BA", False),
+        ("ba AB", False),
+        ("ba BA", False),
+        ("ab ba AB", True),
+        ("ab AB BA", True),
+        pytest.param("ba BA AB", True, marks=pytest.mark.slow),
+        pytest.param("ab ab BA", True, marks=pytest.mark.slow),
+        pytest.param("ab ba AB BA", True, marks=pytest.mark.slow),
+        pytest.param("ab ba AB", False, marks=pytest.mark.long),
+        pytest.param("ba AB BA", False, marks=pytest.mark.long),
+    ],
+)
+def test_a_direct_connection_takes_the_place_of_a_relayed_one_in_every_order(dials: str, eager: bool) -> None:
+    """Whichever comes first; and a relayed one never that of a direct one."""
+    assert explore(world_of(dials, eager), (), the_direct_one) >= 1
+
+
+def test_relayed_connections_alone_are_as_good_as_others() -> None:
+    assert explore(world_of("ab ba", False), (), exactly_one) >= 1
+
+
+@pytest.mark.parametrize(
+    ("dials", "happens", "eager"),
+    [
+        ("ab AB", "cut", True),
+        ("ba AB", "break", True),
+        ("ab BA", "give-up", True),
+        ("ba AB", "give-up", True),
+        pytest.param("ab BA", "give-up", False, marks=pytest.mark.slow),
+        pytest.param("ba AB", "give-up", False, marks=pytest.mark.slow),
+        ("ba", "AB give-up", True),
+        ("AB", "ab break", True),
+        ("BA", "ba break", True),
+        ("ab", "AB drop", True),
+        ("ab", "BA crash", True),
+        ("BA", "ab crash", True),
+        pytest.param("ab AB", "give-up break", True, marks=pytest.mark.slow),
+        pytest.param("ba", "AB crash ab", True, marks=pytest.mark.long),
+        pytest.param("ab BA", "give-up give-up", False, marks=pytest.mark.long),
+    ],
+)
+def test_whatever_happens_to_relayed_ones_and_direct_ones(dials: str, happens: str, eager: bool) -> None:
+    """Both ends agree in the end."""
+    budget = tuple(word.replace("-", " ") for word in happens.split())
+    assert explore(world_of(dials, eager), budget, lambda _: None) > 1
+
+
 def disaster(world: World, dice: random.Random, likely: dict[str, float]) -> Step | None:
     """Something that happens to the world just now, or nothing."""
     kinds = tuple(kind for kind, chance in likely.items() if dice.random() < chance)
-    words = {*kinds, *(a + b for a in world.nodes for b in world.nodes if a != b and "dial" in kinds)}
+    pairs = [a + b for a in world.nodes for b in world.nodes if a != b]
+    words = {
+        *kinds,
+        *(pair for pair in pairs if "dial" in kinds),
+        *(pair.lower() for pair in pairs if "relay" in kinds),
+    }
     choices = [step for step, word in possible(world, tuple(sorted(words))) if word in words]
     return dice.choice(choices) if choices else None
 
@@ -335,6 +399,7 @@ def disaster(world: World, dice: random.Random, likely: dict[str, float]) -> Ste
         {"dial": 0.2, "drop": 0.1, "give up": 0.1},
         {"dial": 0.2, "crash": 0.05, "break": 0.05},
         {"dial": 0.2, "cut": 0.02, "break": 0.02, "drop": 0.02, "give up": 0.02, "crash": 0.02},
+        {"dial": 0.1, "relay": 0.2, "cut": 0.02, "break": 0.02, "drop": 0.02, "give up": 0.05, "crash": 0.02},
     ],
     ids=lambda likely: " ".join(likely),
 )
@@ -361,6 +426,27 @@ def test_longer_stories(names: str, seeds: int, likely: dict[str, float]) -> Non
                     assert node.losses == 0
         except AssertionError as error:
             raise AssertionError(f"seed {seed}, after {story}: {error}") from error
+
+
+def test_a_direct_connection_that_comes_to_nothing_leaves_the_relayed_one() -> None:
+    ours, relayed, direct = table(CHOOSER), candidate(1, relayed=True), candidate(2)
+    ours.register(relayed)
+    assert ours.register(direct) == (Verdict.CHOOSE, relayed)
+    ours.remove(direct)
+    assert ours.restore(relayed)
+    assert ours.held(THEM) is relayed
+    assert len(ours) == 1
+    ours.remove(relayed)
+    assert len(ours) == 0
+    assert not ours._places
+
+
+def test_nothing_is_restored_where_something_else_is_held() -> None:
+    ours, relayed, direct = table(CHOOSER), candidate(1, relayed=True), candidate(2)
+    ours.register(relayed)
+    ours.register(direct)
+    assert not ours.restore(relayed)
+    assert ours.held(THEM) is direct
 
 
 # --- coming back ----------------------------------------------------------------------------------------
