@@ -48,6 +48,7 @@ class HalfOpen:
 
     def __init__(self, acceptor: "Acceptor", stream: Stream) -> None:
         self.remote = stream.remote
+        self.claimed = self.remote.protocol is Protocol.TRACER  # who they are, at the most; nothing is proved
         self.groups = tuple(dict.fromkeys((subscriber(self.remote.host), neighbourhood(self.remote.host))))
         """Whose places it takes: those of its address, and those of its neighbourhood."""
         self._acceptor = acceptor
@@ -317,7 +318,7 @@ class Acceptor:
 
     def _may_knock(self, remote: Endpoint) -> bool:
         """Whether somebody may try to prove themselves, or too many have come from there."""
-        judgement = self._ledger.knock(remote.host)
+        judgement = self._ledger.knock(remote.host, claimed=remote.protocol is Protocol.TRACER)
         for alert in judgement.alerts:
             self.inbox.put(Besieged(remote, alert))
         self._slowed = judgement.pause > 0
@@ -325,7 +326,7 @@ class Acceptor:
 
     def failed(self, remote: Endpoint) -> None:
         """Somebody could not prove to be of our network. Any thread may call."""
-        for alert in self._ledger.failed(remote.host).alerts:
+        for alert in self._ledger.failed(remote.host, claimed=remote.protocol is Protocol.TRACER).alerts:
             self.inbox.put(Besieged(remote, alert))
 
     def misbehaved(self, remote: Endpoint, candidate: Candidate | None, error: PeerMisbehaved) -> None:
@@ -350,11 +351,19 @@ class Acceptor:
                 leaving = self._half_open.most_overdue()
             if leaving is not None:
                 self._remove(leaving)
-            known = self._ledger.knows(new.remote.host)
+            known = not new.claimed and self._ledger.knows(new.remote.host)
             self._half_open.add(new, known)
             for name, group in zip(new.groups, groups, strict=True):
                 self._groups.setdefault(name, group).add(new, known)
         return leaving
+
+    def cast_out(self) -> None:
+        """Throw out everybody who comes from where nobody is welcome any more. Any thread may call."""
+        with self._lock:
+            half_open = list(self._half_open)
+        for one in half_open:
+            if self._refuses(one.remote):
+                one.throw_out()
 
     def _throw_one_out(self) -> None:
         with self._lock:
@@ -366,7 +375,7 @@ class Acceptor:
 
     def answered(self, half_open: HalfOpen) -> None:
         """The peer has proved to be of our network. Any thread may call."""
-        if half_open.remote.protocol is Protocol.TRACER:
+        if half_open.claimed:
             return  # it has proved nothing
         with self._lock:
             self._half_open.prove(half_open)

@@ -23,15 +23,22 @@ class Gatekeeper:
         file: where some of them stand, if anywhere.
         timers: the manager's.
         connections: the manager's.
+        cast_out: ends handshakes with those who have become unwelcome; otherwise they are refused at the end of it.
     """
 
     def __init__(
-        self, blacklist: Blacklist, file: BlacklistFile | None, timers: Timers, connections: Connections
+        self,
+        blacklist: Blacklist,
+        file: BlacklistFile | None,
+        timers: Timers,
+        connections: Connections,
+        cast_out: Callable[[], None] | None = None,
     ) -> None:
         self._blacklist = blacklist
         self._file = file
         self._timers = timers
         self._connections = connections
+        self._cast_out = cast_out
         self._timer: Timer | None = None
         self.handlers: dict[type, Callable[[notices.Unwelcome], None]] = {notices.Unwelcome: lambda _: self.look()}
         self._look_later()
@@ -39,6 +46,8 @@ class Gatekeeper:
     def look(self) -> None:
         """End the connections with those who are not welcome now."""
         self._connections.cast_out(self._blacklist.refuses, REASON)
+        if self._cast_out is not None:
+            self._cast_out()
 
     def turns_away(self, established: Established) -> bool:
         """Whether a connection that was about to begin is unwelcome by now; if so, it is over."""

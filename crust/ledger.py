@@ -1,4 +1,8 @@
-"""`Ledger`: what comes from each address, over all of its connections; and the limits that the configuration sets."""
+"""`Ledger`: what comes from each address, over all of its connections; and the limits that the configuration sets.
+
+Who only claims to be somebody (over tracer connections) is counted apart: what they do is never held against peers with
+a proven identity at the same address.
+"""
 
 import threading
 from collections import OrderedDict
@@ -56,30 +60,30 @@ class Ledger:
         self._failures = Meters((Limit(FAILURES, config.max_failures_per_second),), MAX_ADDRESSES)
         self._known: OrderedDict[str, None] = OrderedDict()
 
-    def traffic(self, host: str, amounts: Mapping[str, float]) -> Judgement:
-        """So much came on a connection with that address."""
+    def traffic(self, host: str, amounts: Mapping[str, float], *, claimed: bool = False) -> Judgement:
+        """So much came on a connection with that address; ``claimed``: of a peer whose identity is not proven."""
         with self._lock:
-            return self._traffic.charge(subscriber(host), amounts, now())
+            return self._traffic.charge((subscriber(host), claimed), amounts, now())
 
-    def knock(self, host: str) -> Judgement:
+    def knock(self, host: str, *, claimed: bool = False) -> Judgement:
         """Somebody connects from that address. With ``over`` they are not to be let in, and that does not count.
 
         From the limit on strangers are let in no faster than it says: who goes away as soon as they have our answer
         holds no place that could be taken from them. Where a peer has proved itself there is more patience, and
         failures of others keep nobody out: both may be behind one NAT.
         """
-        who, moment = subscriber(host), now()
+        who, moment = (subscriber(host), claimed), now()
         with self._lock:
-            known = who in self._known
+            known = not claimed and who[0] in self._known
             before = self._handshakes.judge(who, moment, PATIENCE_FACTOR if known else 0.0)
             if not known:
                 before |= self._failures.judge(who, moment)
             return before if before.over else before | self._handshakes.charge(who, {HANDSHAKES: 1}, moment)
 
-    def failed(self, host: str) -> Judgement:
+    def failed(self, host: str, *, claimed: bool = False) -> Judgement:
         """Somebody there could not prove to be of our network."""
         with self._lock:
-            return self._failures.charge(subscriber(host), {FAILURES: 1}, now())
+            return self._failures.charge((subscriber(host), claimed), {FAILURES: 1}, now())
 
     def proved(self, host: str) -> None:
         """A peer has proved itself there."""

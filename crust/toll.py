@@ -17,14 +17,16 @@ class Toll:
         config: for the limits.
         host: the peer's address.
         ledger: where what comes from an address is counted; ``None`` for nowhere.
+        claimed: whether the peer's identity is not proven.
     """
 
-    def __init__(self, config: Config, host: str, ledger: Ledger | None) -> None:
+    def __init__(self, config: Config, host: str, ledger: Ledger | None, *, claimed: bool = False) -> None:
         self.records = 0
         """Records so far; who opens them counts them here."""
         self._meter = Meter(connection_limits(config))
         self._host = host
         self._ledger = ledger
+        self._claimed = claimed
         self._always = bool(self._meter.kinds & _ALWAYS)
         self._counted = 0, 0, 0, 0
 
@@ -46,5 +48,5 @@ class Toll:
         }
         judgement = self._meter.charge(amounts, now())
         if self._ledger is not None and self._meter.kinds:
-            judgement |= self._ledger.traffic(self._host, amounts)
+            judgement |= self._ledger.traffic(self._host, amounts, claimed=self._claimed)
         return judgement

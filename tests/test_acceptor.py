@@ -344,6 +344,21 @@ def test_who_goes_on_all_the_same_is_not_let_in(serving: Make, limits: None, ove
     here.crowd(["127.0.0.2"])
 
 
+def test_who_becomes_unwelcome_is_thrown_out_in_the_middle_of_the_handshake(serving: Make) -> None:
+    """Over TCP as over uTP, whether they have said something or not; the others stay."""
+    unwelcome: set[str] = set()
+    here = serving(refuses=unwelcome.__contains__)
+    outcast, other = here.crowd(["127.0.0.2", "127.0.0.3"])
+    with WirePeer(here.connect("127.0.0.2")) as peer:
+        peer.sock.sendall(peer._handshake.start())
+        assert peer.sock.recv(65536), "the handshake is half done"
+        unwelcome.add("127.0.0.2")
+        here.acceptor.cast_out()
+        assert read_to_end(peer.sock) == b""
+    assert read_to_end(outcast) == b""
+    assert still_open(other)
+
+
 def test_strangers_are_counted(serving: Make, limits: None) -> None:
     """Whose first message is wrong; also where a peer has proved itself, but there it keeps nobody out."""
     here = serving(max_failures_per_second=1, handshake_timeout=0.2)

@@ -96,3 +96,16 @@ def test_without_limits_nothing_is_ever_too_much() -> None:
     book = Ledger(Config(max_controls_per_second=0, max_handshakes_per_second=0, max_failures_per_second=0))
     for _ in range(10_000):
         assert book.knock(HERE) == book.failed(HERE) == book.traffic(HERE, {CONTROLS: 1000}) == FINE
+
+
+def test_who_only_claims_to_be_somebody_is_counted_apart() -> None:
+    """What comes over tracer connections is not held against proven peers at the same address."""
+    config = Config(max_handshakes_per_second=1, max_failures_per_second=1, max_controls_per_second=1)
+    book = Ledger(config)
+    for _ in range(10_000):
+        book.knock(HERE, claimed=True)
+        book.failed(HERE, claimed=True)
+        book.traffic(HERE, {CONTROLS: 1000}, claimed=True)
+    assert book.knock(HERE) == book.failed(HERE) == book.traffic(HERE, {CONTROLS: 1}) == FINE
+    book.proved(HERE)
+    assert book.knock(HERE, claimed=True).over, "and a proof of somebody there is none of theirs"

@@ -13,10 +13,10 @@ class Counted(Ledger):
 
     asked = 0
 
-    def traffic(self, host: str, amounts: object) -> object:  # type: ignore[override]
+    def traffic(self, host: str, amounts: object, *, claimed: bool = False) -> object:  # type: ignore[override]
         """See `Ledger.traffic`."""
         self.asked += 1
-        return super().traffic(host, amounts)  # type: ignore[arg-type]
+        return super().traffic(host, amounts, claimed=claimed)  # type: ignore[arg-type]
 
 
 def test_by_default_a_batch_of_messages_costs_one_comparison() -> None:
@@ -49,3 +49,11 @@ def test_all_connections_of_an_address_pay_together() -> None:
     tolls = [Toll(config, HOST, book) for _ in range(20)]
     alerts = [alert for toll in tolls for alert in toll.charge(0, 0, 10).alerts]
     assert [alert.limit for alert in alerts] == [16]
+
+
+def test_who_only_claims_to_be_somebody_pays_apart() -> None:
+    config = Config(max_controls_per_second=1)
+    book = Ledger(config)
+    claims = [Toll(config, HOST, book, claimed=True) for _ in range(20)]
+    assert any(alert.limit == 16 for toll in claims for alert in toll.charge(0, 0, 10).alerts)
+    assert Toll(config, HOST, book).charge(0, 0, 10) == FINE

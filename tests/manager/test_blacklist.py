@@ -3,12 +3,15 @@
 import os
 import queue
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from crust import Config, ConfigError, ConnectionManager, Endpoint, Event, PeerId, gatekeeper
+from crust.blacklist import Blacklist
 from crust.gatekeeper import REASON
+from crust.timers import Timers
 from tests.manager.conftest import both_transports
 from tests.manager.helpers import LOOPBACK, SCALE, Node, Nodes, in_parallel, join, two_identities, wait_until
 
@@ -91,6 +94,14 @@ def test_whoever_is_about_to_connect_meanwhile_is_turned_away(nodes: Nodes) -> N
     wait_until(lambda: host.manager.blacklisted() and not core._connections._table)
     wait_until(lambda: outcast.count["ConnectionFailed"] or outcast.count["LostConnection"])
     assert not host.news
+
+
+def test_handshakes_that_are_under_way_are_looked_at_as_well() -> None:
+    done: list[str] = []
+    connections: Any = SimpleNamespace(cast_out=lambda refuses, reason: done.append("connections"))
+    gate = gatekeeper.Gatekeeper(Blacklist(), None, Timers(), connections, lambda: done.append("handshakes"))
+    gate.look()
+    assert done == ["connections", "handshakes"]
 
 
 def test_a_function_is_asked_before_the_handshake(nodes: Nodes) -> None:
