@@ -15,7 +15,7 @@ from crust.clock import now
 from crust.identity import UnprovenPeerId
 from crust.ledger import Ledger
 from crust.notices import Inbox
-from crust.reach import dial_back_asker
+from crust.reach import dial_back_asker, dial_back_gate
 from crust.reach.dial_back import DialBack
 from crust.reach.dial_back_errand import DIAL_BACK_SECONDS
 from crust.reach.dial_back_notes import Request
@@ -33,7 +33,7 @@ LOCAL = "127.0.0.1"
 class Half:
     """One node: what listens, what asks and dials back; and the test in place of its manager."""
 
-    def __init__(self, listens: bool = True, blacklist: tuple[str, ...] = ()) -> None:
+    def __init__(self, listens: bool = True, blacklist: tuple[str, ...] = (), host: str = LOCAL) -> None:
         self.identity = Identity()
         own, config = node(self.identity), Config()
         self.inbox, self.timers = Inbox(), Timers()
@@ -42,8 +42,8 @@ class Half:
         )
         self.changes: list[dict[Endpoint, bool | None]] = []
         self.acceptor = Acceptor(own, config, Inbox(), lambda endpoint: False, Ledger(config))
-        self.utp = UtpSocket((LOCAL, 0), accepting=False)
-        listener = listen(LOCAL, 0)
+        self.utp = UtpSocket((host, 0), accepting=False)
+        listener = listen(host, 0)
         self.endpoints = [Endpoint.tcp(listener.getsockname()), Endpoint.utp(self.utp.local_address)]
         if listens:
             self.acceptor.listen([listener], [self.utp])
@@ -81,10 +81,12 @@ class Wire:
         self.outbox = self
         self.other: Wire | None = None
         self.here, self.there = here, there
+        self.bytes_sent = 0
 
     def put_control(self, frame: bytes) -> bool:
         """Send."""
         assert len(frame) <= HEADER.size + MAX_CONTROL
+        self.bytes_sent += len(frame)
         self.there.inbox.put((self.other, parse_control(frame[HEADER.size :])))
         return True
 
@@ -152,6 +154,19 @@ def test_a_port_of_somebody_else_is_not_ours(halves: list[Half]) -> None:
     asker.dial_back.claim([helper.endpoints[0]])
     run(halves, asker)
     assert asker.dial_back.verdicts() == {helper.endpoints[0]: False}
+
+
+def test_a_node_that_is_elsewhere_and_pays(halves: list[Half], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another address of loopback stands for a public one."""
+    halves += Half(host="127.0.0.2"), Half()
+    asker, helper = halves
+    monkeypatch.setattr(dial_back_gate, "is_local", lambda host: False)
+    monkeypatch.setattr(helper.dial_back._service, "_networks", list)
+    wire = connect(asker, helper)
+    asker.dial_back.claim(asker.endpoints)
+    run(halves, asker)
+    assert asker.dial_back.verdicts() == dict.fromkeys(asker.endpoints, True)
+    assert 1.0 <= wire.bytes_sent / (2 * dial_back_gate.DIAL_BACK_PAYMENT) <= 1.05
 
 
 def test_whoever_is_on_the_blacklist_is_not_dialled(halves: list[Half]) -> None:
