@@ -70,6 +70,7 @@ class Outside:
         self._utp = utp
         self._emit = emit
         self._moved = moved
+        self._stopped = False
         self._bound: list[Endpoint] = []
         self._own: list[str] = []
         self._told: dict[Connection, Address] = {}
@@ -148,6 +149,7 @@ class Outside:
 
     def stop(self) -> None:
         """Ask nobody any more, and begin to end mappings."""
+        self._stopped = True
         self._surveyor.stop()
         if self._mapper is not None:
             self._mapper.end()
@@ -178,6 +180,8 @@ class Outside:
 
     def _update(self) -> None:
         """Something may be known that was not."""
+        if self._stopped:
+            return  # mappings end because we end them
         found = tuple(dict.fromkeys((*self._mapped.endpoints, *self._confirmed())))
         if set(found) == set(self.external):
             return
@@ -220,6 +224,8 @@ class Outside:
         bound = [each for each in self._bound if each.protocol is not Protocol.TRACER]
         if any(each.protocol is Protocol.UTP for each in bound):
             return bound
+        if on_this_machine_only(self._config.listen_addresses):
+            return bound  # the port to dial from is open to everybody
         sock = self._utp.to_meet_at(4)
         return bound if sock is None else [*bound, Endpoint.utp(sock.local_address)]
 

@@ -157,9 +157,10 @@ class Reach:
     def stop(self) -> None:
         """Look for nobody any more, and begin to end what was begun."""
         self._stopped = True
-        for wish in self._wishes.values():
+        wishes = list(self._wishes.values())
+        self._wishes.clear()  # first: whose dialling ends is not to be met instead
+        for wish in wishes:
             self._drop(wish)
-        self._wishes.clear()
         self._meetings.stop()
         for encounter in self._encounters.values():
             encounter.cancel()
@@ -178,7 +179,7 @@ class Reach:
     def _told(self, notice: Told) -> None:
         connection = notice.connection
         connection.told_taken += 1
-        if self._stopped:
+        if self._stopped or self._connections.with_peer(connection.peer_id) is not connection:
             return
         if notice.kind == ADDRESS and "seen" in notice.content:
             self.outside.told(connection, notice.content)
@@ -225,6 +226,8 @@ class Reach:
         peer_id = self._finder.peer_at(job.endpoints)
         if self._stopped or peer_id is None or peer_id in self._wishes or not self._meetings.possible(peer_id):
             return False
+        if self._connections.with_peer(peer_id) is not None:
+            return False  # it is there, and known by another name
         wish = self._wish(_Wish(peer_id, job.endpoints, job.reasons(), dialled=True))
         if wish is not None:
             self._seek(wish)
