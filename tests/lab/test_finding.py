@@ -116,6 +116,7 @@ def comes_back(lab: Lab, cache: str) -> list[float]:
     plug(router, "eth1", far, "10.0.2.254/24")
     router.sysctl(net__ipv4__ip_forward=1)
     friend = lab.node("friend")
+    friend.sysctl(net__ipv6__conf__default__disable_ipv6=1)  # else it may be reached by what is worth nothing elsewhere
     plug(friend, "eth0", near, "10.0.1.1/24")
     friend.run("ip", "route", "add", "default", "via", "10.0.1.254")
     other = Remote(friend)
