@@ -172,7 +172,7 @@ class Siege:
                 self._await_alert(attack, known, patience)
                 done = attacker.ask("end")
             finally:
-                peak = watch.end()
+                peak = watch.end() | self.quiet
             recovered = self.recover() if recover else None
             told = self._told(known)
         return Outcome(attack, first, during, self.quiet, peak, state_of(pid), recovered, told, done)

@@ -14,6 +14,8 @@ import crust
 from benches.child import obey
 from benches.process_state import allow_descriptors
 from crust import Config, ConnectionManager, CrustError, Endpoint, Event, Protocol
+from crust.nat.stun_responder import StunResponder
+from crust.nat.stun_server import StunServer
 from crust.workers import start_thread
 from tests.attack.honest import ANSWER, BULK, HEAD, PING, number_of
 
@@ -92,6 +94,9 @@ class Target:
         """Do one command; what to answer."""
         if command["do"] == "listen":
             ports = {port.protocol: port.port for port in self._manager.start_listening()}
+            for sock in self._manager._started().utp.sockets:
+                if not sock._multiplexer.handlers:  # a node that tells others where it sees them
+                    sock.add_handler(StunResponder(StunServer(), sock.send_datagram))
             beacon = self._manager._beacon_acceptor_port()
             return {"tcp": ports[Protocol.TCP], "utp": ports[Protocol.UTP], "beacon": beacon}
         if command["do"] == "told":
