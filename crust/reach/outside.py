@@ -136,9 +136,15 @@ class Outside:
         self._told.pop(connection, None)
 
     def _recall(self) -> None:
-        """What a peer has said holds for as long as its connection does: the NAT has the port for it."""
+        """What a peer has said holds for as long as its connection does: the NAT has the port for it.
+
+        But of a NAT that has another port for each peer, the one that was seen last is to remain the last.
+        """
+        dependent = self._surveyor.behaviour.mapping.dependent
         for connection, seen in self._told.items():
             local = connection.local
+            if dependent and local.protocol is Protocol.UTP:
+                continue
             self._observations.saw(local.protocol, local.port, connection.endpoint.address, seen, now())
 
     def translated(self, target: Endpoint) -> bool:
@@ -192,6 +198,7 @@ class Outside:
 
     def _confirmed(self) -> list[Endpoint]:
         """Where enough of those who are not neighbours see us, and which is not an address of ours."""
+        self._recall()
         own = set(interface_addresses())
         found = []
         for protocol, port in dict.fromkeys((each.protocol, each.port) for each in self._bound):
