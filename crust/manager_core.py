@@ -270,7 +270,8 @@ class ManagerCore:
     # --- outgoing ---------------------------------------------------------------------------------
 
     def _on_connect(self, notice: notices.Connect) -> None:
-        if self._stopping or any(endpoint in self.routes for endpoint in notice.endpoints):
+        found = [self.routes.get(endpoint) for endpoint in notice.endpoints]
+        if self._stopping or any(connection and not connection.relayed for connection in found):
             return
         if len(self._dialer) >= MAX_WAITING_CONNECTS:
             reason = f"{MAX_WAITING_CONNECTS} calls of connect() are not done yet; wait for their events first"
@@ -279,7 +280,7 @@ class ManagerCore:
         self._dialer.connect(notice.endpoints, Race(1), self._on_job_ended)
 
     def _on_job_ended(self, job: Job) -> None:
-        if not job.connected and not self.reach.instead(job):
+        if not job.connected and not self.reach.wishes.instead(job):
             self._emit(ConnectionFailed(job.endpoints, job.reasons()))
 
     def _on_attempt_succeeded(self, notice: attempts.AttemptSucceeded) -> None:

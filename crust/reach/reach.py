@@ -7,11 +7,9 @@ Belongs to the manager thread.
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from crust import notices
-from crust.attempts import Job, Race
 from crust.blacklist import Blacklist
 from crust.clock import now
 from crust.config import Config
@@ -24,52 +22,29 @@ from crust.event import AnyEvent, ConnectionFailed, ConnectionInfoPrepared
 from crust.finder import Finder
 from crust.identity import PeerId
 from crust.nat.connection_info import ConnectionInfo
-from crust.nat.interfaces import interface_addresses, interface_networks, own_endpoints
+from crust.nat.interfaces import interface_addresses, own_endpoints
 from crust.nat.punch_gate import PunchGate
 from crust.nat.punch_plan import PUNCH_SECONDS, Method, method_for
-from crust.nat.ranges import is_in, is_local
+from crust.nat.ranges import is_local
 from crust.negotiate import Node
+from crust.reach.dial_back import DialBack
 from crust.reach.encounter import RENDEZVOUS_SECONDS, UDP_NAME, Encounter, Means
 from crust.reach.errands import Errands
 from crust.reach.meetings import Arranged, Meetings
 from crust.reach.nat_status import NatStatus
 from crust.reach.outside import Outside
-from crust.timers import Timer, Timers
+from crust.reach.relays import Relays
+from crust.reach.wishes import MEETING_NAME, Wishes
+from crust.timers import Timers
 from crust.transport.framing import ADDRESS, PUNCH
 from crust.utp_ports import UtpPorts
 
 log = logging.getLogger("crust.reach")
 
-MEETING_AFTER: Final = 0.25
-"""Seconds that dialling has to itself, before a meeting is sought as well: who can be dialled answers sooner (RFC 8305
-section 5 has the same number, for the same question)."""
-WISH_SECONDS: Final = 90.0
-"""After which a peer is given up, whatever is still under way: dialling, a meeting and the longest way to punch take 60
-together."""
-MAX_WISHES: Final = 256
-"""Peers that are sought at a time; each may cost a dozen sockets."""
 PREPARED_INFOS: Final = 8
 """Of ``prepare_connection_info()``, the latest, one of which the peer has."""
 
-MEETING_NAME: Final = "meeting"
 _ERRAND_GRACE: Final = 2.0  # seconds for threads of errands to end, which takes none
-
-
-@dataclass(slots=True, eq=False)
-class _Wish:
-    """A peer that the user wants to be connected to."""
-
-    peer_id: PeerId
-    endpoints: tuple[Endpoint, ...] = ()
-    reasons: dict[Endpoint, str] = field(default_factory=dict)
-    methods: dict[str, str] = field(default_factory=dict)
-    job: Job | None = None
-    dialled: bool = False
-    """Whether dialling is over."""
-    sought: bool = False
-    met: bool = False
-    """Whether the meeting is over, too."""
-    timers: list[Timer] = field(default_factory=list)
 
 
 class Reach:
@@ -117,19 +92,32 @@ class Reach:
             node.identity.peer_id, timers, connections, self.outside, blacklist, self._gate, self._arranged
         )
         self._means = Means(node, inbox, timers, dialer, utp, self._errands, blacklist, self._tcp_listening)
-        self._wishes: dict[PeerId, _Wish] = {}
+        self.relays = Relays(node, config, inbox, timers, connections, dialer, blacklist)
+        self._dial_back = DialBack(node, inbox, timers, blacklist)
+        self.wishes = Wishes(
+            timers,
+            dialer,
+            connections,
+            finder,
+            self._meetings,
+            self.relays,
+            lambda peer_id: peer_id in self._encounters,
+            emit,
+        )
         self._encounters: dict[PeerId, Encounter] = {}
         self._prepared: deque[ConnectionInfo] = deque(maxlen=PREPARED_INFOS)
         self._stopped = False
-        finder.on_move = self.outside.addresses_changed
+        finder.on_move = self._addresses_changed
         dialer.tcp_source = self._tcp_source
         self.handlers: dict[type, Callable[[Any], None]] = {
             Told: self._told,
             notices.Do: lambda notice: notice.call(),
-            notices.ConnectPeer: lambda notice: self.connect_peer(notice.peer_id),
+            notices.ConnectPeer: lambda notice: self.wishes.connect_peer(notice.peer_id),
             notices.PrepareInfo: self._prepare,
             notices.Rendezvous: self._rendezvous,
             notices.NatStatusAsked: lambda notice: notice.answer.put(self._status()),
+            **self.relays.handlers,
+            **self._dial_back.handlers,
         }
 
     # --- what happens ---------------------------------------------------------------------------------
@@ -139,42 +127,56 @@ class Reach:
         self._bound = bound
         if bound:
             self.outside.listening(bound)
+            self._claim()
 
     def came(self, connection: Connection) -> None:
         """There is a connection."""
         self.outside.came(connection)
-        wish = self._wishes.pop(connection.peer_id, None)
-        if wish is not None:
-            self._drop(wish)
+        self._dial_back.came(connection)
+        self.wishes.came(connection)
         encounter = self._encounters.get(connection.peer_id)
-        if encounter is not None:
+        if encounter is not None and not connection.relayed:
             encounter.satisfied()
 
     def went(self, connection: Connection) -> None:
         """It is over."""
         self.outside.went(connection)
+        self._dial_back.went(connection)
+        self.wishes.went(connection)
+        self.relays.went(connection)
 
     def stop(self) -> None:
         """Look for nobody any more, and begin to end what was begun."""
         self._stopped = True
-        wishes = list(self._wishes.values())
-        self._wishes.clear()  # first: whose dialling ends is not to be met instead
-        for wish in wishes:
-            self._drop(wish)
+        self.wishes.stop()
         self._meetings.stop()
+        self.relays.stop()
         for encounter in self._encounters.values():
             encounter.cancel()
         self._encounters.clear()
         self._errands.cancel()
+        self._dial_back.stop()
         self.outside.stop()
 
     def close(self) -> None:
         """Wait for what `stop` has begun."""
         self._errands.join(_ERRAND_GRACE)
+        self._dial_back.join(_ERRAND_GRACE)
         self.outside.join(_ERRAND_GRACE)
+
+    def _addresses_changed(self) -> None:
+        self.outside.addresses_changed()
+        self._claim()
 
     def _moved(self) -> None:
         self._finder.reachable_at(self.outside.external)
+        self._claim()
+
+    def _claim(self) -> None:
+        """Have others try where they may reach us, by addresses that mean the same to all."""
+        own = own_endpoints(self._bound, interface_addresses())
+        public = [each for each in (*self.outside.external, *own) if not is_local(each.host)]
+        self._dial_back.claim(each for each in dict.fromkeys(public) if each.protocol is not Protocol.TRACER)
 
     def _told(self, notice: Told) -> None:
         connection = notice.connection
@@ -183,6 +185,8 @@ class Reach:
             return
         if notice.kind == ADDRESS and "seen" in notice.content:
             self.outside.told(connection, notice.content)
+        elif notice.kind == ADDRESS:
+            self._dial_back.said(connection, notice.content)
         elif notice.kind == PUNCH:
             self._meetings.letter(connection, notice.content)
 
@@ -200,90 +204,13 @@ class Reach:
             return None
         return self._tcp_listening().get(6 if ":" in target.host else 4)
 
-    def _in_sight(self, endpoint: Endpoint) -> bool:
-        """Whether an endpoint that others tell of means the same node here: private addresses do in our networks."""
-        return endpoint.is_name or not is_local(endpoint.host) or is_in(endpoint.host, interface_networks())
-
-    # --- reaching a peer ------------------------------------------------------------------------------
-
-    def connect_peer(self, peer_id: PeerId) -> None:
-        """Reach a peer, wherever it is: dial what is known of it, and meet it."""
-        if self._stopped or self._connections.with_peer(peer_id) is not None or peer_id in self._wishes:
-            return
-        endpoints = tuple(filter(self._in_sight, self._finder.endpoints_of(peer_id)))
-        wish = self._wish(_Wish(peer_id, endpoints))
-        if wish is None:
-            return
-        if endpoints:
-            wish.timers.append(self._timers.at(now() + MEETING_AFTER, lambda: self._seek(wish)))
-            wish.job = self._dialer.connect(endpoints, Race(1), lambda job: self._dialled(wish, job))
-        else:
-            wish.dialled = True
-            self._seek(wish)
-
-    def instead(self, job: Job) -> bool:
-        """A ``connect()`` has come to nothing: try to meet the peer that it was for, if it is known; whether it is."""
-        peer_id = self._finder.peer_at(job.endpoints)
-        if self._stopped or peer_id is None or peer_id in self._wishes or not self._meetings.possible(peer_id):
-            return False
-        if self._connections.with_peer(peer_id) is not None:
-            return False  # it is there, and known by another name
-        wish = self._wish(_Wish(peer_id, job.endpoints, job.reasons(), dialled=True))
-        if wish is not None:
-            self._seek(wish)
-        return True
-
-    def _wish(self, wish: _Wish) -> _Wish | None:
-        if len(self._wishes) >= MAX_WISHES:
-            wish.methods[MEETING_NAME] = f"{MAX_WISHES} peers are being reached; wait for their events first"
-            self._fail(wish)
-            return None
-        self._wishes[wish.peer_id] = wish
-        wish.timers.append(self._timers.at(now() + WISH_SECONDS, lambda: self._fail(wish)))
-        return wish
-
-    def _dialled(self, wish: _Wish, job: Job) -> None:
-        wish.dialled = True
-        wish.reasons = job.reasons()
-        if self._wishes.get(wish.peer_id) is wish:  # else it is there, or nobody wants it any more
-            self._seek(wish)
-            self._fail_if_hopeless(wish)
-
-    def _seek(self, wish: _Wish) -> None:
-        if self._wishes.get(wish.peer_id) is wish and not wish.sought:
-            wish.sought = True
-            if wish.peer_id not in self._encounters:  # or it has come to us
-                self._meetings.seek(wish.peer_id, lambda reason: self._not_met(wish, {MEETING_NAME: reason}))
-
-    def _not_met(self, wish: _Wish, reasons: dict[str, str]) -> None:
-        wish.met = True
-        wish.methods.update(reasons)
-        self._fail_if_hopeless(wish)
-
-    def _fail_if_hopeless(self, wish: _Wish) -> None:
-        if wish.dialled and wish.met and self._wishes.get(wish.peer_id) is wish:
-            self._fail(wish)
-
-    def _fail(self, wish: _Wish) -> None:
-        self._wishes.pop(wish.peer_id, None)
-        self._drop(wish)
-        endpoints = wish.endpoints
-        reasons = {endpoint: wish.reasons.get(endpoint, "not answered yet") for endpoint in endpoints}
-        self._emit(ConnectionFailed(endpoints, reasons, wish.peer_id, wish.methods))
-
-    def _drop(self, wish: _Wish) -> None:
-        """It is over, for better or worse."""
-        for timer in wish.timers:
-            timer.cancel()
-        self._meetings.give_up(wish.peer_id)
-        if wish.job is not None and not wish.job.done:
-            self._dialer.give_up(wish.job)
-
     # --- meeting it -----------------------------------------------------------------------------------
 
     def _arranged(self, arranged: Arranged) -> None:
         method = method_for(arranged.ours.behaviour, arranged.theirs.behaviour)
         birthday = method in (Method.OPEN_MANY, Method.SEARCH)
+        if method is Method.NONE:
+            self.wishes.hopeless(arranged.peer_id)
         if arranged.sought and birthday and not self._gate.admit_birthday(now()):
             self._met(arranged, {UDP_NAME: "the birthday method was used just now; try again in a minute"})
             return
@@ -310,9 +237,8 @@ class Reach:
         self._encounters.pop(arranged.peer_id, None)
         if not arranged.sought:
             self._gate.ended()
-        wish = self._wishes.get(arranged.peer_id)
-        if wish is not None and reasons:
-            self._not_met(wish, reasons)
+        if reasons:
+            self.wishes.not_met(arranged.peer_id, reasons)
 
     # --- out of band ----------------------------------------------------------------------------------
 
@@ -326,7 +252,8 @@ class Reach:
 
     def _rendezvous(self, notice: notices.Rendezvous) -> None:
         theirs = notice.theirs
-        if self._stopped or self._connections.with_peer(theirs.peer_id) is not None:
+        connection = self._connections.with_peer(theirs.peer_id)
+        if self._stopped or (connection is not None and not connection.relayed):
             return
         endpoints = tuple(candidate.endpoint for candidate in theirs.candidates)
         ours = notice.ours or (self._prepared[-1] if self._prepared else None)
@@ -360,5 +287,6 @@ class Reach:
             external=self.outside.external,
             mappings=self.outside.mapping_report(),
             nat=self.outside.report(),
+            verified=self._dial_back.verdicts(),
             relays=self._config.relay,
         )

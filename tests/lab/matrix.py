@@ -145,10 +145,9 @@ class World:
         relayed = endpoint.startswith("relayed://")
         tries.relayed += relayed
         tries.direct += not relayed
-        if not relayed:
-            tries.seconds.append(seconds)
-            if not endpoint.startswith(f"{self.transport.lower()}://"):
-                tries.problems.append(f"connected over another transport: {endpoint}")
+        tries.seconds.append(seconds)
+        if not relayed and not endpoint.startswith(f"{self.transport.lower()}://"):
+            tries.problems.append(f"connected over another transport: {endpoint}")
         left.ask("drop", ids[pair.right])
 
 
