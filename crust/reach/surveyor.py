@@ -77,7 +77,9 @@ class Surveyor:
         self._good: list[Address] = []  # servers that have answered, the quickest first
         self._waiting: list[Callable[[], None]] = []
         self._busy = False
-        self._surveyed_at: float | None = None
+        self._surveyed_at = float("-inf")
+        self._outdated = True
+        """Whether there is more to find out than the latest survey, which may still run, was begun for."""
         self._glanced_at = float("-inf")
         self._stopped = False
 
@@ -85,7 +87,7 @@ class Surveyor:
 
     def begin(self) -> None:
         """There is a socket, or this machine's addresses have changed: find out anew."""
-        self._surveyed_at = None
+        self._outdated = True
         self._good.clear()
         if any(name.is_name for name in self._names):
             self._pool.submit(self._look_up)
@@ -127,7 +129,7 @@ class Surveyor:
     # --- whom to ask ----------------------------------------------------------------------------------
 
     def _may_survey(self) -> bool:
-        if self._surveyed_at is None:
+        if self._outdated:
             return True
         return not self.answered and now() - self._surveyed_at >= SURVEY_PAUSE
 
@@ -151,13 +153,14 @@ class Surveyor:
         news = set(servers) - set(self._servers)
         self._servers = servers
         if news:
-            self._surveyed_at = None
+            self._outdated = True
             self.look()
 
     # --- asking ---------------------------------------------------------------------------------------
 
     def _survey(self, sock: UtpSocket, servers: list[Address]) -> None:
         port = sock.local_address[1]
+        self._outdated = False
         survey = Survey(servers, set(interface_addresses()), port, now())
         self._send_out(sock, survey, lambda: self._surveyed(survey, port), linger=None)
 
@@ -194,6 +197,8 @@ class Surveyor:
         log.info("the way out of UDP port %d: %s; %d of %d answered", port, self.behaviour, self.answered, self.asked)
         self._changed()
         self._call_waiting()
+        if self._outdated:
+            self.look()
 
     def _glanced(self, glance: Glance, port: int, counts: bool) -> None:
         self._busy = False
@@ -202,7 +207,7 @@ class Surveyor:
         for observer, seen in [] if counts else glance.sightings:
             self._observations.saw(Protocol.UTP, port, observer, seen, now())
         if not glance.sightings:
-            self._surveyed_at = None  # who answered has gone, or we have moved
+            self._outdated = True  # who answered has gone, or we have moved
         self._changed()
         self._call_waiting()
 

@@ -1,0 +1,352 @@
+"""`crust.reach.surveyor`: when others are asked where they see us, and whom; first with errands that only pretend, then
+on loopback."""
+
+import queue
+import socket
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from crust import CrustError, Endpoint, Protocol, clock, notices
+from crust.endpoint import Address
+from crust.nat.behaviour import UNKNOWN, Behaviour, Mapping, Sighting
+from crust.nat.glance import GLANCE_SERVERS, Glance
+from crust.nat.observations import Observations
+from crust.nat.stun_responder import StunResponder
+from crust.nat.stun_server import StunServer
+from crust.nat.survey import SURVEY_SERVERS, Findings, Survey
+from crust.reach import surveyor
+from crust.reach.errands import Errands
+from crust.reach.surveyor import GLANCE_LIFETIME, SURVEY_PAUSE, Surveyor
+from crust.transport.utp import UtpSocket
+from tests.hand_clock import HandClock
+
+PORT = 5484
+SEEN = ("203.0.113.9", 40000)
+SERVERS: list[Address] = [(f"198.51.{number}.1", 3478) for number in range(20)]
+PATIENCE = 20.0  # seconds
+
+
+class Pretence:
+    """Stands for an `Errand`: it ends when, and how, the test says."""
+
+    made: list["Pretence"]
+    error: Exception | None = None
+
+    def __init__(self, ports: Any, machine: Any, done: Callable[[], None], linger: float | None = None) -> None:
+        if self.error is not None:
+            raise self.error
+        self.machine, self.done, self.linger = machine, done, linger
+        self.running = True
+        self.asked: list[Address] = []
+        self.made.append(self)
+
+    def cancel(self) -> None:
+        self.running = False
+
+    def stop(self, timeout: float | None = None) -> None:
+        self.running = False
+
+
+class Bench:
+    """A `Surveyor`, a clock, and what it asks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *servers: str) -> None:
+        self.clock = HandClock()
+        self.inbox = notices.Inbox()
+        self.socket: Any = SimpleNamespace(local_address=("0.0.0.0", PORT))
+        self.peers: list[Address] = []
+        self.names: dict[str, list[Address]] = {}
+        self.observations = Observations()
+        self.errands = Errands()
+        self.changes = 0
+        self.made: list[Pretence] = []
+        self.called: list[str] = []
+        monkeypatch.setattr(Pretence, "made", self.made, raising=False)
+        monkeypatch.setattr(surveyor, "Errand", Pretence)
+        monkeypatch.setattr(surveyor, "now", self.clock)
+        monkeypatch.setattr(surveyor, "resolve", self._resolve)
+        self.surveyor = Surveyor(
+            servers, self.inbox, lambda: self.socket, lambda: self.peers, self.observations, self.errands, self._changed
+        )
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    def _resolve(self, name: Endpoint) -> list[Endpoint]:
+        if name.host not in self.names:
+            raise CrustError(f"nobody knows {name.host}")
+        return [Endpoint.utp(address) for address in self.names[name.host]]
+
+    def ask(self, name: str = "") -> None:
+        """Want to know as much as can be known."""
+        self.surveyor.when_known(lambda: self.called.append(name))
+
+    def asked(self) -> list[Address]:
+        """Who is asked by the latest errand."""
+        errand = self.made[-1]
+        errand.asked += [datagram.to for datagram in errand.machine.outgoing()]
+        return list(dict.fromkeys(errand.asked))
+
+    def end(self, *sightings: Sighting, behaviour: Behaviour = UNKNOWN) -> None:
+        """The latest errand ends; of a survey, those who are not among the sightings said nothing."""
+        errand = self.made[-1]
+        if isinstance(errand.machine, Survey):
+            failures = tuple((server, "no answer") for server in self.asked() if server not in dict(sightings))
+            errand.machine.findings = Findings(behaviour, sightings, failures)
+        else:
+            errand.machine.sightings += sightings
+        errand.running = False
+        errand.done()
+        self.run()
+
+    def seen(self) -> list[Address]:
+        """What is told of us."""
+        found = self.observations.sightings(Protocol.UTP, PORT, self.clock.time)
+        return [sighting.seen for sighting in found]
+
+    def run(self) -> None:
+        """The manager takes what is in its inbox."""
+        while not self.inbox.empty():
+            self.inbox.get().call()
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    bench = Bench(monkeypatch)
+    yield bench
+    bench.surveyor.stop()
+    assert bench.surveyor.join(PATIENCE)
+
+
+def told(server: Address, seen: Address = SEEN) -> Sighting:
+    return Sighting(server, seen)
+
+
+CONE = Behaviour(Mapping.ENDPOINT_INDEPENDENT)
+
+
+# --- the survey -----------------------------------------------------------------------------------
+
+
+def test_nobody_to_ask(bench: Bench) -> None:
+    """Then what is known is all that can be known."""
+    bench.surveyor.begin()
+    bench.ask("at once")
+    assert bench.called == ["at once"]
+    assert not bench.made
+
+
+def test_no_port_to_ask_from(bench: Bench) -> None:
+    bench.peers, bench.socket = SERVERS[:2], None
+    bench.surveyor.begin()
+    bench.ask("at once")
+    assert bench.called == ["at once"]
+    assert not bench.made
+
+
+def test_a_survey_of_the_first_peers_that_are_there(bench: Bench) -> None:
+    bench.surveyor.begin()
+    bench.peers = SERVERS[:4]
+    bench.surveyor.look()
+    bench.surveyor.look()
+    (errand,) = bench.made
+    assert isinstance(errand.machine, Survey)
+    assert bench.asked() == SERVERS[:4]
+    assert len(bench.errands) == 1
+    bench.ask("later")
+    assert bench.called == []
+    bench.end(*map(told, SERVERS[:3]), behaviour=CONE)
+    assert bench.called == ["later"]
+    assert bench.surveyor.behaviour == CONE
+    assert (bench.surveyor.asked, bench.surveyor.answered) == (4, 3)
+    assert bench.seen() == [SEEN] * 3
+    assert bench.changes == 1
+
+
+def test_it_is_done_once(bench: Bench) -> None:
+    """Until this machine's addresses change."""
+    bench.peers = SERVERS[:4]
+    bench.surveyor.begin()
+    bench.end(*map(told, SERVERS[:4]))
+    bench.clock.time += 10_000
+    bench.surveyor.look()
+    assert len(bench.made) == 1
+    bench.surveyor.begin()
+    assert len(bench.made) == 2
+    assert isinstance(bench.made[-1].machine, Survey)
+
+
+def test_this_machine_moves_while_a_survey_is_under_way(bench: Bench) -> None:
+    """What that one finds out is not the last word."""
+    bench.peers = SERVERS[:4]
+    bench.surveyor.begin()
+    bench.surveyor.begin()
+    assert len(bench.made) == 1
+    bench.end(*map(told, SERVERS[:4]))
+    assert len(bench.made) == 2
+    bench.end(*map(told, SERVERS[:4]))
+    assert len(bench.made) == 2
+
+
+def test_one_that_learned_nothing_is_repeated_but_not_soon(bench: Bench) -> None:
+    bench.peers = SERVERS[:1]
+    bench.surveyor.begin()
+    bench.end()
+    assert (bench.surveyor.asked, bench.surveyor.answered) == (1, 0)
+    for _ in range(10):
+        bench.surveyor.look()
+    bench.ask("at once")
+    assert bench.called == ["at once"]
+    assert len(bench.made) == 1
+    bench.clock.time += SURVEY_PAUSE
+    bench.surveyor.look()
+    assert len(bench.made) == 2
+
+
+def test_who_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers of the configuration first; IPv4 alone; each once; neighbours only if there is nobody else."""
+    bench = Bench(monkeypatch, "198.51.19.1:3478", "[2001:db8::1]:3478")
+    bench.peers = [("192.168.1.7", 5484), *SERVERS, ("2001:db8::2", 5484), ("198.51.19.1", 3478)]
+    bench.surveyor.begin()
+    assert bench.asked() == [SERVERS[19], *SERVERS[: SURVEY_SERVERS - 1]]
+    bench = Bench(monkeypatch)
+    bench.peers = [("192.168.1.7", 5484), ("2001:db8::2", 5484)]
+    bench.surveyor.begin()
+    assert bench.asked() == [("192.168.1.7", 5484)]
+
+
+def test_no_more_threads(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Who waits is called all the same."""
+    for error in (RuntimeError("can't start new thread"), OSError("too many open files")):
+        bench = Bench(monkeypatch)
+        monkeypatch.setattr(Pretence, "error", error)
+        bench.peers = SERVERS[:1]
+        bench.ask("all the same")
+        assert bench.called == ["all the same"]
+        assert str(error) in caplog.text
+
+
+# --- the glance -----------------------------------------------------------------------------------
+
+
+def known(bench: Bench, count: int = 5) -> Bench:
+    """After a survey to which so many have answered."""
+    bench.peers = SERVERS[:count]
+    bench.surveyor.begin()
+    bench.end(*map(told, SERVERS[:count]))
+    return bench
+
+
+def test_what_is_recent_is_not_asked_for_again(bench: Bench) -> None:
+    known(bench)
+    bench.clock.time += GLANCE_LIFETIME - 1
+    bench.ask("at once")
+    assert bench.called == ["at once"]
+    assert len(bench.made) == 1
+
+
+def test_before_a_meeting_a_glance_tells_where_we_are_now(bench: Bench) -> None:
+    known(bench)
+    bench.clock.time += GLANCE_LIFETIME
+    bench.ask("first")
+    bench.ask("second")
+    assert len(bench.made) == 2
+    assert isinstance(bench.made[-1].machine, Glance)
+    assert bench.asked() == SERVERS[:GLANCE_SERVERS]
+    assert bench.called == []
+    bench.end(told(SERVERS[0], ("203.0.113.9", 41000)))
+    assert bench.called == ["first", "second"]
+    assert bench.seen()[-1] == ("203.0.113.9", 41000), "the last one is what counts where ports are counted"
+    bench.ask("third")
+    assert bench.called[-1] == "third"
+    assert len(bench.made) == 2
+
+
+def test_a_glance_that_nobody_answers_leads_to_a_survey(bench: Bench) -> None:
+    """Who answered then has gone, or we have moved."""
+    known(bench)
+    bench.clock.time += GLANCE_LIFETIME
+    bench.ask("first")
+    bench.end()
+    assert bench.called == ["first"], "it does not wait for that"
+    bench.surveyor.look()
+    assert isinstance(bench.made[-1].machine, Survey)
+    assert len(bench.made) == 3
+
+
+def test_between_meetings_nothing_is_sent(bench: Bench) -> None:
+    """However often somebody looks."""
+    known(bench)
+    for _ in range(100):
+        bench.clock.time += 60
+        bench.surveyor.look()
+    assert len(bench.made) == 1
+
+
+def test_after_stop_nobody_is_asked_or_called(bench: Bench) -> None:
+    bench.peers = SERVERS[:2]
+    bench.ask("never")
+    bench.surveyor.stop()
+    bench.end(*map(told, SERVERS[:2]))
+    assert bench.called == []
+    bench.surveyor.begin()
+    assert len(bench.made) == 1
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def looked_up(bench: Bench) -> None:
+    """Wait for the thread that looks names up."""
+    bench.inbox.get(timeout=PATIENCE).call()
+
+
+def test_names_are_looked_up_elsewhere(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """And one that nobody knows does no harm to the others."""
+    bench = Bench(monkeypatch, "stun.example:3478", "gone.example:3478", "198.51.2.1:3478")
+    bench.names = {"stun.example": SERVERS[:2], "198.51.2.1": [SERVERS[2]]}
+    bench.surveyor.begin()
+    assert bench.asked() == [SERVERS[2]], "what has no name is asked at once"
+    looked_up(bench)
+    assert "nobody knows gone.example" in caplog.text
+    assert len(bench.made) == 1, "one survey at a time"
+    bench.end(told(SERVERS[2]))
+    assert bench.asked() == SERVERS[:3]
+    assert len(bench.made) == 2
+    bench.surveyor.stop()
+    assert bench.surveyor.join(PATIENCE)
+
+
+# --- for real -------------------------------------------------------------------------------------
+
+
+def test_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A survey, then a glance, with a server that answers and one that is silent."""
+    inbox, errands, observations = notices.Inbox(), Errands(), Observations()
+    called: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with (
+        UtpSocket(("127.0.0.1", 0)) as sock,
+        UtpSocket(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent,
+    ):
+        silent.bind(("127.0.0.1", 0))
+        server.add_handler(StunResponder(StunServer(), server.send_datagram))
+        address = server.local_address[:2]
+        peers = [address, silent.getsockname()]
+        asking = Surveyor([], inbox, lambda: sock, lambda: peers, observations, errands, lambda: None)
+        for number, lifetime in enumerate((GLANCE_LIFETIME, -1.0)):
+            monkeypatch.setattr(surveyor, "GLANCE_LIFETIME", lifetime)
+            asking.when_known(lambda number=number: called.put(str(number)))  # type: ignore[misc]
+            while called.empty():
+                inbox.get(timeout=PATIENCE).call()
+            assert called.get() == str(number)
+            found = observations.sightings(Protocol.UTP, sock.local_address[1], clock.now())
+            assert found == [Sighting(address, sock.local_address[:2])]
+        assert asking.behaviour.mapping is Mapping.NONE
+        assert (asking.asked, asking.answered) == (2, 1)
+        asking.stop()
+        errands.cancel()
+        errands.join(PATIENCE)
