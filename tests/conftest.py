@@ -23,8 +23,9 @@ _DESCRIPTORS = Path("/proc/self/fd")
 os.environ["CRUST_CONFIG"] = os.devnull
 
 # No deadline: timings of single examples say nothing on a shared machine; pytest-timeout guards against hanging.
-hypothesis.settings.register_profile("fast", max_examples=100, deadline=None)
-hypothesis.settings.register_profile("deep", max_examples=5_000, deadline=None)
+_ANY_TIME = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("fast", max_examples=100, **_ANY_TIME)
+hypothesis.settings.register_profile("deep", max_examples=5_000, **_ANY_TIME)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 # Inherited by child processes: no test speaks to the LAN or touches the contacts and settings of who runs it.
