@@ -5,7 +5,7 @@ blocking stream, within one deadline. Runs on the threads of the dialers and of 
 
     initiator                                   responder
         | ---- message 1 (version) ----------------> |
-        | <--- message 2 (version, session, ciphers) |
+        | <--- message 2 (session, ciphers, seen) -- |
       ask own manager                                |
         | ---- message 3 (session, serial, alone) -> |   ask own manager
         | ---- CHOOSE, if the greater id is here --> |
@@ -30,9 +30,9 @@ from crust.capture import Capture
 from crust.choice import REFUSALS, await_choice, refused_here, say_no
 from crust.choice import Refused as Refused  # for those who negotiate
 from crust.clock import Deadline, now
-from crust.endpoint import Protocol
+from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import ConnectionLost, HandshakeFailed, TimedOut
-from crust.identity import Identity
+from crust.identity import Identity, PeerId
 from crust.networks import subscriber
 from crust.peers import Candidate, Verdict
 from crust.transport.base import Stream
@@ -114,6 +114,24 @@ def negotiate_outgoing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
         asked_at = now()
         _await_answer(stream, handshake)
     return _propose(stream, node, handshake, began, now() - asked_at, ask)
+
+
+def who_is_there(stream: Stream, node: Node, deadline: Deadline) -> tuple[PeerId, Address | None]:
+    """Run the initiator's side up to message 2, which proves who is there; nothing is said of who we are. The caller
+    ends the stream, whatever comes of it; not for tracer connections.
+
+    Returns:
+        Who it is, and where it sees us, if it says so.
+
+    Raises:
+        HandshakeFailed, RemoteError: as from `negotiate_outgoing`.
+    """
+    stream.set_deadline(deadline)
+    handshake = _secure_initiator(node)
+    with _explained():
+        stream.send_all(handshake.start())
+        _await_answer(stream, handshake)
+    return handshake.peer_id, handshake.peer_hello.seen
 
 
 @contextmanager
@@ -201,7 +219,7 @@ def negotiate_crossing(stream: Stream, node: Node, deadline: Deadline, ask: Ask)
     """
     stream.set_deadline(deadline)
     began = next(_streams)
-    crossing = Crossing(_secure_initiator(node), _secure_responder(node))
+    crossing = Crossing(_secure_initiator(node), _secure_responder(node, stream.remote))
     with _explained():
         stream.send_all(crossing.start())
         asked_at, answer = now(), b""
@@ -277,11 +295,12 @@ def _secure_initiator(node: Node) -> Initiator:
 def _responder(stream: Stream, node: Node) -> _Responding:
     if stream.remote.protocol is Protocol.TRACER:
         return TracerResponder(node.identity, node.keys, node.session)
-    return _secure_responder(node)
+    return _secure_responder(node, stream.remote)
 
 
-def _secure_responder(node: Node) -> Responder:
-    return Responder(node.identity, node.keys, node.session, node.ciphers, is_replay=node.is_replay)
+def _secure_responder(node: Node, remote: Endpoint) -> Responder:
+    seen = None if remote.is_relayed or remote.is_name else (remote.host.partition("%")[0], remote.port)
+    return Responder(node.identity, node.keys, node.session, node.ciphers, is_replay=node.is_replay, seen=seen)
 
 
 def _link(stream: Stream, handshake: _Initiating | _Responding, node: Node) -> Link:

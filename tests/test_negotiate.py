@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from crust import Config, Identity, negotiate
+from crust import Config, Endpoint, Identity, negotiate
 from crust.clock import Deadline
 from crust.errors import ConnectionLost, HandshakeFailed, RemoteError, TimedOut
-from crust.negotiate import CutShort, Refused, negotiate_incoming, negotiate_outgoing
+from crust.negotiate import CutShort, Refused, negotiate_incoming, negotiate_outgoing, who_is_there
 from crust.peers import Candidate, Verdict
 from crust.transport.framing import BYE, CHOSEN, message_frame
 from crust.transport.handshake import Initiator, Responder
@@ -159,6 +159,50 @@ def test_a_manager_that_has_no_answer(pair: Pair, we_dial: bool) -> None:
         start(sides[not we_dial], pair.stream(pair.ours), node(greater), too_late).result()
     with pytest.raises(RemoteError):
         there.result()
+
+
+# --- only looking -------------------------------------------------------------------------------------
+
+
+def test_who_is_there_and_where_it_sees_us(pair: Pair) -> None:
+    """The other side hears nothing of who asked, and asks its manager nothing."""
+    asked: list[Candidate] = []
+    there, out = node(), pair.stream(pair.ours)
+    responding = start(negotiate_incoming, pair.stream(pair.theirs), there, asked.append)  # type: ignore[arg-type]
+    assert who_is_there(out, node(), Deadline(PATIENCE)) == (there.identity.peer_id, pair.ours.getsockname())
+    out.abort()
+    out.close()
+    with pytest.raises(ConnectionLost):
+        responding.result()
+    assert not asked
+    assert len(out.sent) == 1
+
+
+def test_who_looks_at_somebody_of_another_network(pair: Pair) -> None:
+    start(negotiate_incoming, pair.stream(pair.theirs), node(config=Config(network="another")))
+    with pytest.raises(HandshakeFailed, match="network_key"):
+        who_is_there(pair.stream(pair.ours), node(), Deadline(PATIENCE))
+
+
+def test_who_looks_at_somebody_silent(pair: Pair) -> None:
+    with pytest.raises(HandshakeFailed, match="no valid answer came in time"):
+        who_is_there(pair.stream(pair.ours), node(), Deadline(0.02))
+
+
+def test_through_a_peer_nobody_is_told_an_address() -> None:
+    remote = Endpoint.parse("relayed://203.0.113.9:7")
+    own = node()
+    first = Initiator(own.identity, own.keys, own.session, own.ciphers)
+    first.receive(negotiate._secure_responder(node(), remote).receive(first.start()))
+    assert first.peer_hello.seen is None
+
+
+def test_a_scope_is_nobody_elses_business() -> None:
+    remote = Endpoint.tcp("[fe80::7%eth0]:5483")
+    own = node()
+    first = Initiator(own.identity, own.keys, own.session, own.ciphers)
+    first.receive(negotiate._secure_responder(node(), remote).receive(first.start()))
+    assert first.peer_hello.seen == ("fe80::7", 5483)
 
 
 # --- strangers ----------------------------------------------------------------------------------------

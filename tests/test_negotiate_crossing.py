@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from crust import Config, PeerId, negotiate
+from crust import Config, Endpoint, PeerId, negotiate
 from crust.clock import Deadline
 from crust.errors import ConnectionLost, HandshakeFailed, RemoteError, TimedOut
 from crust.negotiate import CutShort, Established, Node, Refused, negotiate_crossing, negotiate_incoming
@@ -236,7 +236,7 @@ def test_another_version_is_explained_on_both_sides(pair: Pair, monkeypatch: pyt
     def initiator(own: Node) -> Initiator:
         return Initiator(own.identity, own.keys, own.session, own.ciphers, version=versions[own.session])
 
-    def responder(own: Node) -> Responder:
+    def responder(own: Node, _: Endpoint) -> Responder:
         return Responder(own.identity, own.keys, own.session, own.ciphers, version=versions[own.session])
 
     monkeypatch.setattr(negotiate, "_secure_initiator", initiator)

@@ -4,7 +4,7 @@ Noise XXpsk0 in masked envelopes with hellos as payloads::
 
     Initiator                                    Responder
     start()           -- 1: version        -->   receive(): no byte comes back unless it is from our network
-    receive()         <-- 2: version, session, ciphers --
+    receive()         <-- 2: version, session, ciphers, seen --
     finish()          -- 3: session, cipher, ... -->   receive(): done
 
 No sockets, threads or clocks. An object belongs to one thread at a time. Whatever the peer sends, the only exception is
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from crust.endpoint import Address
 from crust.errors import HandshakeFailed, Malformed
 from crust.identity import Identity, PeerId
 from crust.transport.hello import PROTOCOL_VERSION, SESSION_SIZE, Hello
@@ -264,6 +265,7 @@ class Responder(_Side):
     Args:
         is_replay: told `replay_token` once the first message is authenticated and before any Diffie-Hellman work;
             True refuses it.
+        seen: where the other side comes from, for it to know; ``None``: it is not told.
     """
 
     _initiator = False
@@ -279,9 +281,11 @@ class Responder(_Side):
         mask: bool = True,
         version: int = PROTOCOL_VERSION,
         is_replay: Callable[[bytes], bool] | None = None,
+        seen: Address | None = None,
     ) -> None:
         super().__init__(identity, network, session, ciphers, random=random, mask=mask, version=version)
         self._is_replay = is_replay
+        self._seen = seen
         self._first: bytes | None = None
         self._answered = False
 
@@ -346,7 +350,8 @@ class Responder(_Side):
             except _OtherVersion as error:
                 # Answered all the same, so that the other side learns it as well.
                 self.failure = error
-            answer = self._write(2, Hello(version=self._version, session=self._session, ciphers=self._ciphers))
+            hello = Hello(version=self._version, session=self._session, ciphers=self._ciphers, seen=self._seen)
+            answer = self._write(2, hello)
         early = self._unmasker.unused
         self._unmasker = Unmasker(self._mask_key, 3)
         self._answered = True

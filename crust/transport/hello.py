@@ -1,8 +1,9 @@
 """What peers tell each other inside the handshake (docs/protocol.md, 2): a small JSON object, then spaces as padding.
 
 Message 1 tells the version only, as it is protected by nothing but the network's key. Message 2 adds the responder's
-session and ciphers, message 3 the initiator's session, its choice of the cipher, and what the connection managers need
-to find duplicate connections. Unknown keys are ignored, so later versions can add some. No sockets, threads or clocks.
+session and ciphers, and where it sees the initiator; message 3 the initiator's session, its choice of the cipher, and
+what the connection managers need to find duplicate connections. Unknown keys are ignored, so later versions can add
+some. No sockets, threads or clocks.
 """
 
 import json
@@ -10,7 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from crust.errors import Malformed
+from crust.endpoint import Address, Endpoint
+from crust.errors import EndpointError, Malformed
 
 PROTOCOL_VERSION: Final = 1
 MAX_HELLO: Final = 512
@@ -21,6 +23,7 @@ SESSION_SIZE: Final = 8  # bytes; random, made anew by each run of a node
 
 _MAX_CIPHERS: Final = 8
 _MAX_AGENT: Final = 64  # characters
+_MAX_SEEN: Final = 47  # characters: an IPv6 address in brackets, and a port
 _CIPHER_NAME: Final = re.compile(r"[a-z0-9-]{1,32}")
 _SESSION: Final = re.compile(f"[0-9a-f]{{{2 * SESSION_SIZE}}}")
 
@@ -43,6 +46,8 @@ class Hello:
     """Whether the sender knows of no other connection with the receiver."""
     agent: str | None = None
     """The sender's program, for people: at most 64 printable characters."""
+    seen: Address | None = None
+    """Where the sender sees who has dialled it: IP address and port."""
 
     def encode(self, padding: int = 0) -> bytes:
         """The payload: fields that differ from their defaults, then ``padding`` spaces.
@@ -57,6 +62,7 @@ class Hello:
             "serial": self.serial,
             "alone": self.alone,
             "agent": self.agent,
+            "seen": None if self.seen is None else _written(self.seen),
         }
         fields = {"version": self.version} | {name: value for name, value in optional.items() if value}
         payload = json.dumps(fields, separators=(",", ":")).encode("ascii")
@@ -87,6 +93,7 @@ class Hello:
             serial=_number(fields, "serial", 0, 2**63 - 1, 0),
             alone=alone,
             agent=_agent(fields),
+            seen=_seen(fields),
         )
 
 
@@ -146,3 +153,21 @@ def _agent(fields: dict[str, object]) -> str | None:
     if text is not None and (len(text) > _MAX_AGENT or not text.isprintable()):
         raise Malformed("agent in a hello is too long or not printable")
     return text
+
+
+def _written(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _seen(fields: dict[str, object]) -> Address | None:
+    text: str | None = _take(fields, "seen", str, None)
+    if text is None:
+        return None
+    try:
+        endpoint = Endpoint.tcp(text[: _MAX_SEEN + 1])
+    except EndpointError:
+        raise Malformed("seen in a hello is no address and port") from None
+    if len(text) > _MAX_SEEN or endpoint.is_name or "%" in endpoint.host or not endpoint.port:
+        raise Malformed("seen in a hello is no address and port")
+    return endpoint.address

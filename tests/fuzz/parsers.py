@@ -251,7 +251,7 @@ _TRACER_HELLO = _TRACER.start()[len(MAGIC) :]
 
 HELLOS = [
     Hello().encode(9),
-    Hello(session=b"sessions", ciphers=(AEGIS256, CHACHA20), agent="crust").encode(),
+    Hello(session=b"sessions", ciphers=(AEGIS256, CHACHA20), agent="crust", seen=("2001:db8::7", 5483)).encode(),
     Hello(session=b"sessions", cipher=CHACHA20, serial=2**40, alone=True).encode(200),
     b'{"version":1,"session":null,"ciphers":[],"agent":"\xc3\xa9","new":{"x":[1.5]}}',
 ]

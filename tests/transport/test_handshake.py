@@ -73,6 +73,14 @@ def test_both_sides_agree() -> None:
     assert alice.failure is bob.failure is None
 
 
+@pytest.mark.parametrize("seen", [None, ("203.0.113.9", 40000), ("2001:db8::7", 5483)])
+def test_the_responder_tells_where_it_sees_the_initiator(seen: tuple[str, int] | None) -> None:
+    alice, bob = initiator(), responder(seen=seen)
+    shake(alice, bob)
+    assert alice.peer_hello == Hello(session=b"bob's   ", ciphers=BOTH, seen=seen)
+    assert bob.peer_hello.seen is None
+
+
 @given(cuts=st.lists(st.integers(0, 1024), max_size=6), after=st.binary(max_size=30))
 def test_any_cut_gives_the_same(cuts: list[int], after: bytes) -> None:
     alice, bob = initiator(), responder()
@@ -267,6 +275,15 @@ def test_members_of_the_network_that_make_no_sense(payload: bytes) -> None:
     alice.receive(bob.receive(alice.start()))
     with pytest.raises(HandshakeFailed, match="makes no sense"):
         bob.receive(alice._write(3, rude))
+
+
+@pytest.mark.parametrize("seen", [b'"a.example:1"', b'"203.0.113.9:0"', b'["203.0.113.9",1]', b'"' + b"1" * 200 + b'"'])
+def test_seen_at_what_is_no_address(seen: bytes) -> None:
+    rude: Any = Rude(b'{"version":1,"session":"0011223344556677","ciphers":["chacha20"],"seen":' + seen + b"}")
+    alice, bob = initiator(), responder()
+    bob._noise.read_message(Unmasker(NETWORK.mask_key, 1).feed(alice.start()) or b"")
+    with pytest.raises(HandshakeFailed, match="makes no sense: seen"):
+        alice.receive(bob._write(2, rude))
 
 
 # --- replays ----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ hellos = st.builds(
     serial=st.integers(0, 2**63 - 1),
     alone=st.booleans(),
     agent=st.one_of(st.none(), st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=64)),
+    seen=st.one_of(st.none(), st.tuples(st.ip_addresses().map(str), st.integers(1, 65535))),
 )
 
 
@@ -31,7 +32,13 @@ def test_what_is_encoded_can_be_read(hello: Hello, padding: int) -> None:
 
 def test_a_hello_in_full() -> None:
     hello = Hello(
-        session=b"8 bytes!", ciphers=("aegis256", "chacha20"), cipher="chacha20", serial=3, alone=True, agent="é 1"
+        session=b"8 bytes!",
+        ciphers=("aegis256", "chacha20"),
+        cipher="chacha20",
+        serial=3,
+        alone=True,
+        agent="é 1",
+        seen=("203.0.113.9", 40000),
     )
     assert json.loads(hello.encode()) == {
         "version": PROTOCOL_VERSION,
@@ -41,6 +48,7 @@ def test_a_hello_in_full() -> None:
         "serial": 3,
         "alone": True,
         "agent": "é 1",
+        "seen": "203.0.113.9:40000",
     }
     assert Hello.parse(hello.encode()) == hello
 
@@ -55,8 +63,20 @@ def test_what_is_unknown_is_ignored() -> None:
 
 
 def test_null_is_absent() -> None:
-    fields = dict.fromkeys(["session", "ciphers", "cipher", "serial", "alone", "agent"])
+    fields = dict.fromkeys(["session", "ciphers", "cipher", "serial", "alone", "agent", "seen"])
     assert Hello.parse(json.dumps({"version": 1} | fields).encode()) == Hello()
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("203.0.113.9:1", ("203.0.113.9", 1)),
+        ("[2001:DB8::0:7]:65535", ("2001:db8::7", 65535)),
+        (f"[{':'.join(['ffff'] * 8)}]:65535", (":".join(["ffff"] * 8), 65535)),
+    ],
+)
+def test_where_the_sender_sees_us(text: str, address: tuple[str, int]) -> None:
+    assert Hello.parse(json.dumps({"version": 1, "seen": text}).encode()).seen == address
 
 
 def test_of_another_version_only_the_version_is_read() -> None:
@@ -99,6 +119,26 @@ def test_of_another_version_only_the_version_is_read() -> None:
         {"agent": "\u202e"},
         {"agent": "\ud800"},
         {"agent": 5},
+        {"seen": ["203.0.113.9", 1]},
+        {"seen": ""},
+        {"seen": "203.0.113.9"},
+        {"seen": "203.0.113.9:0"},
+        {"seen": "203.0.113.9:65536"},
+        {"seen": "203.0.113.9:-1"},
+        {"seen": "203.0.113.9: 1"},
+        {"seen": " 203.0.113.9:1"},
+        {"seen": "203.0.113.9:1\n"},
+        {"seen": "203.0.113:1"},
+        {"seen": "tcp://203.0.113.9:1"},
+        {"seen": "a.example:1"},
+        {"seen": "2001:db8::7:1"},
+        {"seen": "[2001:db8::7]"},
+        {"seen": "[203.0.113.9]:1"},
+        {"seen": "[fe80::1%eth0]:1"},
+        {"seen": "[fe80::1%]:1"},
+        {"seen": f"[{':'.join(['ffff'] * 8)}]:65535" + "0"},
+        {"seen": "203.0.113.9:1" + "x" * 100},
+        {"seen": "\ud800:1"},
     ],
     ids=str,
 )
@@ -166,7 +206,9 @@ json_values = st.recursive(
 @given(
     st.fixed_dictionaries(
         {"version": st.sampled_from([1, 1, 1, 2, 0, "1"])},
-        optional=dict.fromkeys(("session", "ciphers", "cipher", "serial", "alone", "agent", "other"), json_values),
+        optional=dict.fromkeys(
+            ("session", "ciphers", "cipher", "serial", "alone", "agent", "seen", "other"), json_values
+        ),
     )
 )
 def test_any_json_object_is_read_or_malformed(fields: dict[str, Any]) -> None:
