@@ -134,8 +134,8 @@ class World:
     def attempt(self, pair: Pair, ids: dict[str, str], tries: Tries) -> None:
         """Try one pair once."""
         left, right = self.remotes[pair.left], self.remotes[pair.right]
-        endpoint, seconds, reasons = left.ask("meet", ids[pair.right], PATIENCE)
-        back = right.ask("met", ids[pair.left], 5.0 if endpoint else 0.0)
+        endpoint, seconds, reasons = left.ask("meet", ids[pair.right], pair.expected, PATIENCE)
+        back = right.ask("met", ids[pair.left], pair.expected, 5.0 if endpoint else 0.0)
         if not endpoint or not back:
             tries.problems.append(f"{endpoint} {back} {reasons}")
             return

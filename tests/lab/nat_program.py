@@ -6,8 +6,9 @@ fresh               -> its id: stops the manager, if there is one, and makes a n
 endpoints           -> where it is
 join ENDPOINT       -> whether it is connected there within 10 s
 surveyed            -> [mapping, filtering, allocation] of its NAT, once that is known
-meet ID SECONDS     -> what came of connect_peer(): [endpoint or null, seconds, reasons by method]
-met ID SECONDS      -> the endpoint of the connection with that peer, once there is one; null if none comes
+meet ID HOW SECONDS -> what came of connect_peer(): [endpoint or null, seconds, reasons by method]; with "direct" for
+                       HOW, a relayed connection will not do
+met ID HOW SECONDS  -> the endpoint of the connection with that peer, once there is one; null if none comes
 talk ID             -> whether a message came back (the other one has to be told to `echo`)
 echo                -> from now on messages go back to where they came from
 drop ID             -> whether there was a connection
@@ -115,9 +116,13 @@ class Obeying:
         with self.changed:
             return bool(self.changed.wait_for(condition, seconds))
 
-    def outcome(self, peer: PeerId, began: float, seconds: float) -> Any:
+    def _is_there(self, peer: PeerId, how: str) -> bool:
+        found = self.connected.get(peer)
+        return found is not None and (how != "direct" or not found[0].is_relayed)
+
+    def outcome(self, peer: PeerId, began: float, seconds: float, how: str = "") -> Any:
         """What came of an attempt to reach a peer."""
-        self._wait(lambda: peer in self.connected or peer in self.failed, seconds)
+        self._wait(lambda: self._is_there(peer, how) or peer in self.failed, seconds)
         if peer in self.connected:
             endpoint, when = self.connected[peer]
             return [str(endpoint), when - began, {}]
@@ -136,18 +141,18 @@ class Obeying:
                 return self._wait(lambda: self.connected, PATIENCE)
             case ["surveyed"]:
                 return self._surveyed(manager)
-            case ["meet", peer, seconds]:
+            case ["meet", peer, how, seconds]:
                 began = clock.now()
                 manager.connect_peer(PeerId.parse(peer))
-                return self.outcome(PeerId.parse(peer), began, float(seconds))
+                return self.outcome(PeerId.parse(peer), began, float(seconds), how)
             case ["meet_line", line, seconds]:
                 return self._meet_line(manager, line, float(seconds))
             case ["line"]:
                 manager.prepare_connection_info()
                 self._wait(lambda: self.line, PATIENCE)
                 return self.line
-            case ["met", peer, seconds]:
-                self._wait(lambda: PeerId.parse(peer) in self.connected, float(seconds))
+            case ["met", peer, how, seconds]:
+                self._wait(lambda: self._is_there(PeerId.parse(peer), how), float(seconds))
                 found = self.connected.get(PeerId.parse(peer))
                 return None if found is None else str(found[0])
             case ["talk", peer]:
