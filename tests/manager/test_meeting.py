@@ -16,10 +16,10 @@ from crust.errors import Malformed
 from crust.finder import Finder
 from crust.identity import PeerId
 from crust.nat.connection_info import PREFIX, ConnectionInfo
-from crust.reach import reach
+from crust.reach import reach, wishes
 from crust.reach.encounter import TCP_NAME, UDP_NAME
 from crust.reach.meetings import NO_CARRIER
-from crust.reach.reach import MEETING_NAME
+from crust.reach.wishes import MEETING_NAME, RELAY_NAME
 from tests.manager.conftest import both_transports
 from tests.manager.helpers import LOOPBACK, PATIENCE, Node, Nodes, in_parallel, join, loopback_config, wait_until
 from tests.manager.test_stop import crust_threads
@@ -119,7 +119,7 @@ def test_a_peer_that_nobody_knows(nodes: Nodes) -> None:
     assert failed.peer_id == stranger
     assert failed.endpoints == ()
     assert failed.reason == {}
-    assert list(failed.methods) == [MEETING_NAME]
+    assert list(failed.methods) == [MEETING_NAME, RELAY_NAME]
     assert failed.methods[MEETING_NAME].count("has no connection with that peer") == 1
 
 
@@ -360,11 +360,11 @@ def test_stop_while_dialling_before_the_meeting(nodes: Nodes, monkeypatch: pytes
         silent.bind((LOOPBACK, 0))
         silent.listen(16)
         monkeypatch.setattr(Finder, "endpoints_of", lambda *_: (Endpoint.tcp(silent.getsockname()),))
-        monkeypatch.setattr(reach, "MEETING_AFTER", PATIENCE)
+        monkeypatch.setattr(wishes, "MEETING_AFTER", PATIENCE)
         one = nodes.make(linger=0.0)
         for _ in range(3):
             one.manager.connect_peer(Identity().peer_id)
-        wait_until(lambda: len(core(one).reach._wishes) == 3)
+        wait_until(lambda: len(core(one).reach.wishes) == 3)
         stop_and_look(one)
         assert crust_threads() == []
         assert one.count == {"Stopped": 1}
