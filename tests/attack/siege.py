@@ -21,7 +21,8 @@ USUAL: dict[str, Any] = {"listen_addresses": ["127.0.0.1"], "upnp": False, "boot
 TRANSPORTS = ("tcp", "utp")
 SAMPLE_EVERY = 0.02  # seconds
 RECOVERY = 40.0  # seconds in which everything must be as before; the deadline of handshakes is 10 s
-QUIET = 0.7  # seconds before anything is measured: uTP's window has to grow
+PATIENCE = 30.0  # seconds that an attack of its own lasts longer, at the most, until the alert has come
+QUIET = 2.5  # seconds before anything is measured: threads of handshakes that are done end, and uTP's window grows
 _BLOCKS = count(2)  # 127.BLOCK.0.0/16, one for each attack
 
 
@@ -133,8 +134,8 @@ class Siege:
                 self.honest[transport] = self._child(stack, "honest", transport, str(self.ports[transport]))
             where = [word for transport in TRANSPORTS for word in (transport, str(self.ports[transport]))]
             self._newcomers = self._child(stack, "honest", "new", *where)
-            self.quiet = state_of(self.target._process.pid)
             threading.Event().wait(QUIET)
+            self.quiet = self.state()
             self._stack = stack.pop_all()
         return self
 
@@ -163,12 +164,12 @@ class Siege:
         aim = [self.ports["tcp"], self.ports["utp"], self.ports["beacon"], victim, next(_BLOCKS), seconds]
         with ExitStack() as stack:
             attacker = self._child(stack, "attacker", attack.name, _json(aim))
-            first = self._measure(before)
+            first = self.measure(before)
             known = self._told()
             watch = Watch(pid)
             attacker.ask("attack")
             try:
-                during = self._measure(seconds)
+                during = self.measure(seconds)
                 self._await_alert(attack, known, patience)
                 done = attacker.ask("end")
             finally:
@@ -177,7 +178,7 @@ class Siege:
             told = self._told(known)
         return Outcome(attack, first, during, self.quiet, peak, state_of(pid), recovered, told, done)
 
-    def _measure(self, seconds: float) -> dict[str, Any]:
+    def measure(self, seconds: float) -> dict[str, Any]:
         """What the honest peers measure from now on."""
         for child in self.honest.values():
             child.ask("figures")
@@ -222,7 +223,7 @@ class Siege:
 def besieged(attack: Attack, seconds: float, log: int = 2) -> Iterator[Outcome]:
     """A siege for one attack alone."""
     with Siege(attack.settings, log=log) as siege:
-        outcome = siege.suffer(attack, seconds, max(seconds / 2, 2.0))
+        outcome = siege.suffer(attack, seconds, max(seconds / 2, 2.0), PATIENCE)
         outcome.end = siege.finish()
         yield outcome
 
