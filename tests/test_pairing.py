@@ -28,7 +28,8 @@ ELSEWHERE = {
     "nat.keeping": "nat/test_lease_keeper.py",
     "nat.mapper_loop": "nat/test_port_mapper.py",
     "reach": "test_layers.py",
-    "reachability": "manager/test_meeting.py",
+    "reach.relay_desk": "manager/test_relay.py",
+    "reach.relays": "manager/test_relay.py",
     "transport": "test_layers.py",
     "transport.utp": "transport/utp/test_utp_socket.py",
 }

@@ -1,0 +1,279 @@
+"""`crust.reach.reach`: which meetings take place, one with each peer at a time, and what the user is told of them.
+
+What a user sees of all of it is in `tests/manager/test_meeting.py`; ports and wishes have tests of their own.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from crust import Config, Endpoint, Event, Identity, notices
+from crust.blacklist import Blacklist
+from crust.connection_news import Told
+from crust.event import AnyEvent
+from crust.identity import PeerId
+from crust.nat.behaviour import Allocation, Behaviour, Filtering, Mapping
+from crust.nat.connection_info import ConnectionInfo
+from crust.nat.punch_gate import MAX_MEETINGS
+from crust.reach import reach
+from crust.reach.encounter import RENDEZVOUS_SECONDS, UDP_NAME
+from crust.reach.meetings import Arranged
+from crust.reach.reach import PREPARED_INFOS, Reach
+from crust.reach.wishes import MEETING_NAME
+from crust.timers import Timers
+from crust.transport.framing import ADDRESS, PUNCH
+from tests.streams import node
+
+RANDOM = Behaviour(Mapping.ADDRESS_AND_PORT_DEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT, Allocation.RANDOM)
+CONE = Behaviour(Mapping.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT)
+PEER = Identity(bytes([7]) * 32).peer_id
+THEIRS = ConnectionInfo(PEER)
+
+
+class Pretence:
+    """Stands for an `Encounter`."""
+
+    def __init__(
+        self,
+        means: Any,
+        peer_id: PeerId,
+        ours: Any,
+        theirs: Any,
+        start: float,
+        vouched: Any,
+        ended: Any,
+        seconds: float = 8.0,
+    ) -> None:
+        self.peer_id, self.ours, self.theirs, self.vouched, self.seconds = peer_id, ours, theirs, vouched, seconds
+        self.ended = ended
+        self.begun = self.over = self.cancelled = False
+
+    def begin(self) -> None:
+        self.begun = True
+
+    def satisfied(self) -> None:
+        self.end({})
+
+    def end(self, reasons: dict[str, str]) -> None:
+        """It is over."""
+        if not self.over:
+            self.over = True
+            self.ended(reasons)
+
+    def cancel(self) -> None:
+        self.cancelled = self.over = True
+
+
+class Bench:
+    """A `Reach`, and who is met."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.events: list[AnyEvent] = []
+        self.encounters: list[Any] = []
+        self.connected: dict[PeerId, Any] = {}
+        monkeypatch.setattr(reach, "Encounter", self._make)
+        around: Any = MagicMock(
+            live=[],
+            with_peer=self.connected.get,
+            utp_addresses=list,
+            endpoints_of=lambda peer_id: (),
+            peer_at=lambda endpoints: None,
+            reachable_at=lambda external: None,
+            listening=[],
+            to_meet_at=lambda version: None,
+        )
+        self.node = node()
+        self.reach = Reach(
+            self.node,
+            Config(listen_addresses=("127.0.0.1",)),
+            notices.Inbox(),
+            Timers(),
+            around,
+            around,
+            Blacklist(),
+            around,
+            around,
+            self.events.append,
+        )
+        self.not_met: list[tuple[PeerId, dict[str, str]]] = []
+        monkeypatch.setattr(self.reach.wishes, "not_met", lambda *arguments: self.not_met.append(arguments))
+
+    def _make(self, *arguments: Any) -> Any:
+        self.encounters.append(Pretence(*arguments))
+        return self.encounters[-1]
+
+    def ours(self, behaviour: Behaviour = CONE) -> ConnectionInfo:
+        """What a peer is told of us."""
+        return ConnectionInfo(self.node.identity.peer_id, behaviour=behaviour)
+
+    def arrange(self, peer_id: PeerId = PEER, *, sought: bool = True, theirs: Behaviour = CONE) -> Any:
+        """A meeting is arranged; the encounter that comes of it, if one does."""
+        count = len(self.encounters)
+        their_info = ConnectionInfo(peer_id, behaviour=theirs)
+        self.reach._arranged(Arranged(peer_id, self.ours(), their_info, 0.0, ("198.51.100.7",), PEER, sought))
+        return self.encounters[-1] if len(self.encounters) > count else None
+
+    def prepare(self, token: object) -> ConnectionInfo:
+        """``prepare_connection_info()``."""
+        self.reach.handlers[notices.PrepareInfo](notices.PrepareInfo(token))
+        event = self.events.pop()
+        assert isinstance(event, Event.ConnectionInfoPrepared)
+        assert event.token == token
+        return event.info
+
+    def rendezvous(self, theirs: ConnectionInfo = THEIRS, ours: ConnectionInfo | None = None) -> None:
+        """``rendezvous_connect()``."""
+        self.reach.handlers[notices.Rendezvous](notices.Rendezvous(theirs, ours))
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(monkeypatch)
+
+
+# --- meetings that others arranged ----------------------------------------------------------------
+
+
+def test_a_meeting_takes_place_at_once(bench: Bench) -> None:
+    encounter = bench.arrange()
+    assert encounter.begun
+    assert encounter.vouched == {"198.51.100.7"}
+    assert encounter.theirs.peer_id == PEER
+    encounter.end({UDP_NAME: "silence"})
+    assert bench.not_met == [(PEER, {UDP_NAME: "silence"})]
+    assert not bench.reach._encounters
+
+
+def test_a_later_meeting_takes_the_place_of_an_earlier_one(bench: Bench) -> None:
+    """And the end of that one does not end it."""
+    first, second = bench.arrange(), bench.arrange()
+    assert first.over
+    assert bench.reach._encounters == {PEER: second}
+    assert bench.not_met == []
+
+
+def test_a_connection_ends_it(bench: Bench) -> None:
+    encounter = bench.arrange()
+    relayed: Any = MagicMock(peer_id=PEER, relayed=True, endpoint=Endpoint.tcp("198.51.100.7:1"))
+    bench.reach.came(relayed)
+    assert not encounter.over, "a relayed one does not"
+    relayed.relayed = False
+    bench.reach.came(relayed)
+    assert encounter.over
+    assert bench.not_met == []
+
+
+def test_the_gate_is_told_of_the_end_of_what_others_sought(bench: Bench) -> None:
+    gate = bench.reach._gate
+    for _ in range(MAX_MEETINGS):
+        gate._under_way += 1
+        bench.arrange(sought=False).end({UDP_NAME: "silence"})
+    assert gate._under_way == 0
+    gate._under_way = 3
+    bench.arrange(sought=True).end({})
+    assert gate._under_way == 3
+
+
+def test_we_do_not_use_the_birthday_method_all_the_time_either(bench: Bench) -> None:
+    assert bench.arrange(theirs=RANDOM) is not None
+    other = PeerId(bytes([5]) * 32)
+    assert bench.arrange(other, theirs=RANDOM) is None
+    ((peer_id, reasons),) = bench.not_met
+    assert peer_id == other
+    assert "birthday method was used just now" in reasons[UDP_NAME]
+    assert bench.arrange(PeerId(bytes([6]) * 32)) is not None, "others are not affected"
+
+
+# --- out of band ----------------------------------------------------------------------------------
+
+
+def test_the_latest_info_of_ours_is_the_one_that_counts(bench: Bench) -> None:
+    infos = [bench.prepare(number) for number in range(3)]
+    bench.rendezvous()
+    (encounter,) = bench.encounters
+    assert encounter.ours == infos[-1]
+    assert encounter.vouched is None, "the user answers for it"
+    assert encounter.seconds == RENDEZVOUS_SECONDS
+
+
+def test_or_the_one_that_is_given(bench: Bench) -> None:
+    first = bench.prepare("first")
+    for number in range(2 * PREPARED_INFOS):
+        bench.prepare(number)
+    assert len(bench.reach._prepared) == PREPARED_INFOS
+    bench.rendezvous(ours=first)
+    assert bench.encounters[0].ours == first
+
+
+def test_nothing_was_prepared(bench: Bench) -> None:
+    bench.rendezvous()
+    (event,) = bench.events
+    assert isinstance(event, Event.ConnectionFailed)
+    assert "prepare_connection_info() comes first" in event.methods[MEETING_NAME]
+    assert not bench.encounters
+
+
+def test_who_is_connected_is_not_met(bench: Bench) -> None:
+    bench.connected[PEER] = SimpleNamespace(relayed=False)
+    bench.prepare(1)
+    bench.rendezvous()
+    assert not bench.encounters
+    assert not bench.events
+    bench.connected[PEER].relayed = True
+    bench.rendezvous()
+    assert bench.encounters, "unless somebody carries the connection"
+
+
+def test_the_end_is_told(bench: Bench) -> None:
+    """Once; and not where there is a connection."""
+    bench.prepare(1)
+    bench.rendezvous()
+    bench.rendezvous()
+    assert bench.encounters[0].over
+    bench.encounters[1].end({UDP_NAME: "silence"})
+    (event,) = bench.events
+    assert event == Event.ConnectionFailed((), {}, PEER, {UDP_NAME: "silence"})
+    bench.rendezvous()
+    bench.encounters[2].end({})
+    assert len(bench.events) == 1
+
+
+# --- what peers say, and the end ------------------------------------------------------------------
+
+
+def test_frames_of_a_connection_that_is_over_are_not_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may come late, and would be remembered for ever."""
+    read: list[object] = []
+    monkeypatch.setattr(bench.reach.outside, "told", lambda connection, content: read.append(content))
+    monkeypatch.setattr(bench.reach._meetings, "letter", lambda connection, content: read.append(content))
+    connection: Any = SimpleNamespace(peer_id=PEER, told_taken=0)
+    for known, expected in ((connection, 2), (object(), 2), (None, 2)):
+        bench.connected[PEER] = known
+        bench.reach.handlers[Told](Told(connection, ADDRESS, {"seen": "tcp://198.51.100.7:1"}))
+        bench.reach.handlers[Told](Told(connection, PUNCH, {}))
+        assert len(read) == expected
+    assert connection.told_taken == 6, "the reader goes on all the same"
+
+
+def test_stop(bench: Bench) -> None:
+    encounter = bench.arrange()
+    bench.reach.stop()
+    assert encounter.cancelled
+    bench.reach.handlers[notices.PrepareInfo](notices.PrepareInfo(1))
+    bench.rendezvous()
+    assert bench.events == []
+    assert len(bench.encounters) == 1
+    bench.reach.close()
+
+
+def test_the_status(bench: Bench) -> None:
+    question = notices.NatStatusAsked()
+    bench.reach.listening([Endpoint.tcp("127.0.0.1:5483")])
+    bench.reach.handlers[notices.NatStatusAsked](question)
+    status = question.answer.get_nowait()
+    assert status is not None
+    assert status.own == (Endpoint.tcp("127.0.0.1:5483"),)
+    assert status.external == ()
+    assert not status.relays
