@@ -98,7 +98,17 @@ class Config:
     """Whether a home router may be asked to let peers in."""
 
     relay: bool = False
-    """Whether this node helps others that cannot reach each other."""
+    """Whether this node carries connections of others that cannot reach each other. It cannot read them."""
+
+    relay_connections: int = limits.RELAY_CONNECTIONS
+    """How many at a time, with ``relay``: 1 to 65536."""
+
+    relay_connections_per_peer: int = limits.RELAY_CONNECTIONS_PER_PEER
+    """How many of one peer: 1 to 65536."""
+
+    relay_bytes_per_second: int = limits.RELAY_BYTES_PER_SECOND
+    """Bytes for each second that go each way on one of them: 0 for no limit, to 2**40. Nothing is lost: who sends more
+    is held back."""
 
     # --- bounds -----------------------------------------------------------------------------------
 

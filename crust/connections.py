@@ -247,8 +247,12 @@ class Connections:
             if candidate.peer_serial is None:
                 candidate.peer_serial = notice.serial
         elif notice.kind == CHOOSE:
-            self.misbehaved(notice.connection, "it chose a connection twice")
-            self._lose(notice.connection, "the peer broke the protocol: it chose a connection twice")
+            self.cut_off(notice.connection, "it chose a connection twice")
+
+    def cut_off(self, connection: Connection, reason: str) -> None:
+        """A peer broke the protocol, and that is the end of its connection."""
+        self.misbehaved(connection, reason)
+        self._lose(connection, f"the peer broke the protocol: {reason}")
 
     def misbehaved(self, connection: Connection, reason: str) -> None:
         """A peer broke the protocol: say so, if its connection is one that the user knows."""
@@ -275,7 +279,8 @@ class Connections:
             self.misbehaved(connection, notice.reason)
         retired = connection in self._retired
         reason = _replaced(connection) if retired else notice.reason
-        self._lose(connection, reason, orderly=notice.goodbye and not retired)
+        outdone = connection.farewell == _DIRECT  # then the peer reads on as well
+        self._lose(connection, reason, orderly=notice.goodbye and (outdone or not retired))
         self._thread_ended(connection, 1)
         heir = self._retired.pop(connection, None)
         if heir is not None:
@@ -298,7 +303,7 @@ class Connections:
         self._forget(connection)
         if orderly:
             connection.finish()  # what was queued before the goodbye still goes out
-            self._end_later(connection)
+            self._end_later(connection, self._config.dead_after if connection.farewell == _DIRECT else None)
         else:
             connection.abort()
 

@@ -207,7 +207,8 @@ class Dialer:
         for peer_id in {connection.peer_id, UnprovenPeerId(bytes(connection.peer_id))}:
             for job in [job for job in self._jobs if peer_id in job.expected]:
                 attempt, _ = job.expected[peer_id]
-                self._satisfied(job, attempt, connection)
+                if _serves(connection, attempt):
+                    self._satisfied(job, attempt, connection)
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -232,7 +233,7 @@ class Dialer:
         connection = self._connection_with(peer_id)
         if connection is None and not peer_id.proven:
             connection = self._connection_with(PeerId(bytes(peer_id)))
-        if connection is not None:
+        if connection is not None and _serves(connection, attempt):
             self._satisfied(job, attempt, connection)
         elif peer_id not in job.expected:
             due = now() + self._config.handshake_timeout
@@ -337,6 +338,11 @@ class Dialer:
             attempt.abort()
         if call:
             job.ended(job)
+
+
+def _serves(connection: Connection, attempt: Attempt) -> bool:
+    """Whether a connection with the same peer is as good as what the attempt is for."""
+    return attempt.target.is_relayed or not connection.relayed
 
 
 def _may_begin(job: Job) -> float:

@@ -41,6 +41,10 @@ taken the most overdue gives way, so that a flood of silent strangers cannot kee
 out."""
 MAX_HALF_OPEN_PER_ADDRESS: Final = 128
 """The same for one IP address: a crowd behind one NAT that comes back all at once still gets in."""
+RELAY_CONNECTIONS: Final = 64
+"""Connections of others that a node with ``relay: true`` carries at a time."""
+RELAY_CONNECTIONS_PER_PEER: Final = 8
+"""The same for one peer, whoever of the two asked: one peer must not take every place."""
 MAX_DIALS: Final = 32
 """Outgoing attempts in progress at a time; others wait their turn. The original ran out of descriptors without it."""
 MAX_WAITING_CONNECTS: Final = 4096
@@ -66,6 +70,10 @@ thread. 2000 may come at once."""
 MAX_FAILURES_PER_SECOND: Final = 1
 """The same for those that turn out to be strangers: a node of another network that dials again and again stays below
 it."""
+
+RELAY_BYTES_PER_SECOND: Final = MIB
+"""Bytes that each end of a connection which is carried for others may send: they are guests. A direct connection takes
+its place where one can be had."""
 
 # --- how long, in seconds -------------------------------------------------------------------------
 DIAL_TIMEOUT: Final = 10.0
