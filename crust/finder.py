@@ -81,6 +81,7 @@ class Finder:
         self._own: tuple[Endpoint, ...] = ()
         self._external: tuple[Endpoint, ...] = ()
         self._check_timer: Timer | None = None
+        self._dialled: dict[PeerId, Endpoint] = {}  # over TCP; of peers that are connected, or were
         self.on_move: Callable[[], None] = lambda: None
         """Called when this machine's addresses have changed."""
         self.lan = Lan(config, self._own_id, inbox)
@@ -158,6 +159,8 @@ class Finder:
         """One is so no more."""
         self._gossiping.went(connection)
         self._bootstrapper.lost_one()
+        if self._dialled.get(connection.peer_id) in connection.aliases:
+            del self._dialled[connection.peer_id]
 
     def turned_away(self, race: Race) -> None:
         """See `Bootstrapper.turned_away`."""
@@ -167,6 +170,8 @@ class Finder:
         """An attempt has become a connection."""
         if not peer_id.proven:
             return
+        if attempt.target.protocol is Protocol.TCP:
+            self._dialled[peer_id] = attempt.target
         self._cache.worked(attempt.target, peer_id, self._book.source_of(attempt.target, peer_id))
 
     def dialled_in_vain(self, attempt: Attempt, error: CrustError) -> None:
@@ -199,6 +204,17 @@ class Finder:
         live = [each.endpoint for each in self._connections.live if each.peer_id.proven]
         told = [endpoint for contact in self._gossiping.contacts() for endpoint in contact.endpoints]
         return [each.address for each in dict.fromkeys((*live, *told)) if each.protocol is Protocol.UTP]
+
+    def tcp_endpoints(self) -> Iterator[tuple[PeerId, Endpoint]]:
+        """Where peers that we are connected to listen: first where we have dialled them, then what is said of them."""
+        live = [each for each in self._connections.live if each.peer_id.proven]
+        for connection in live:
+            if connection.peer_id in self._dialled:
+                yield connection.peer_id, self._dialled[connection.peer_id]
+        for connection in live:
+            for endpoint in () if connection.relayed else self.endpoints_of(connection.peer_id):
+                if endpoint.protocol is Protocol.TCP and not self._blacklist.refuses_at(endpoint):
+                    yield connection.peer_id, endpoint
 
     def reachable_at(self, external: tuple[Endpoint, ...]) -> None:
         """Others can reach this node there as well."""

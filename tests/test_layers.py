@@ -131,7 +131,7 @@ LEVELS: list[tuple[str, str]] = [
     ("dialling back: for others, and for us", "reach.dial_back_service reach.dial_back_asker"),
     ("dialling back", "reach.dial_back"),
     ("threads that a node sends out", "reach.errands"),
-    ("where a node is seen: asking", "reach.surveyor"),
+    ("where a node is seen: asking", "reach.surveyor reach.sounder"),
     ("where a node is, as others see it", "reach.outside"),
     ("relayed connections: being in the middle", "reach.relay_desk"),
     ("relayed connections", "reach.relays"),

@@ -16,7 +16,7 @@ from crust.endpoint import Address, Endpoint, Port, Protocol
 from crust.errors import EndpointError
 from crust.event import AnyEvent, ExternalEndpoints
 from crust.identity import PeerId
-from crust.nat.behaviour import Behaviour
+from crust.nat.behaviour import Allocation, Behaviour
 from crust.nat.connection_info import Candidate, CandidateKind, ConnectionInfo, sendable
 from crust.nat.interfaces import interface_addresses, own_endpoints
 from crust.nat.mapping_report import MappingReport
@@ -28,6 +28,7 @@ from crust.nat.ranges import is_local
 from crust.nat.stun_responder import StunResponder
 from crust.nat.stun_server import StunServer
 from crust.reach.errands import Errands
+from crust.reach.sounder import Sounder, latest
 from crust.reach.surveyor import Surveyor
 from crust.transport.framing import ADDRESS, control_frame
 from crust.utp_ports import UtpPorts
@@ -49,6 +50,7 @@ class Outside:
         peers: the uTP addresses of peers that can be asked where they see us.
         emit: gives an event to the user.
         moved: called when `external` has changed.
+        sounder: looks which TCP port a NAT gives; ``None``: nobody does.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Outside:
         peers: Callable[[], list[Address]],
         emit: Callable[[AnyEvent], None],
         moved: Callable[[], None],
+        sounder: Sounder | None = None,
     ) -> None:
         self.external: tuple[Endpoint, ...] = ()
         """Where peers anywhere can reach us, beside this machine's own addresses. Replaced whole."""
@@ -70,6 +73,7 @@ class Outside:
         self._utp = utp
         self._emit = emit
         self._moved = moved
+        self._sounder = sounder
         self._stopped = False
         self._bound: list[Endpoint] = []
         self._own: list[str] = []
@@ -157,6 +161,8 @@ class Outside:
         """Ask nobody any more, and begin to end mappings."""
         self._stopped = True
         self._surveyor.stop()
+        if self._sounder is not None:
+            self._sounder.stop()
         if self._mapper is not None:
             self._mapper.end()
 
@@ -165,6 +171,8 @@ class Outside:
         if self._mapper is not None:
             self._mapper.stop()
         self._surveyor.join(timeout)
+        if self._sounder is not None:
+            self._sounder.join(timeout)
 
     # --- mapped ports ---------------------------------------------------------------------------------
 
@@ -212,7 +220,27 @@ class Outside:
 
     def prepare(self, call: Callable[[ConnectionInfo], None]) -> None:
         """Call it with all that somebody needs to meet us, as of now."""
-        self._surveyor.when_known(lambda: call(self._info()))
+        sounder = self._sounder
+        if sounder is None:
+            self._surveyor.when_known(lambda: call(self._info()))
+            return
+        begun = self._counts_tcp
+        if begun:
+            sounder.begin()
+
+        def known() -> None:
+            if not begun and self._counts_tcp:
+                sounder.begin()
+            sounder.when_over(lambda: call(self._info()))
+
+        self._surveyor.when_known(known)
+
+    @property
+    def _counts_tcp(self) -> bool:
+        """Whether the NAT gives the next port to each dial from the port that we listen on."""
+        behaviour = self._surveyor.behaviour
+        counts = behaviour.mapping.dependent and behaviour.allocation is Allocation.SEQUENTIAL
+        return counts and any(each.protocol is Protocol.TCP for each in self._bound)
 
     @property
     def behaviour(self) -> Behaviour:
@@ -241,16 +269,27 @@ class Outside:
         found = []
         moment = now()
         self._recall()
+        last_udp, last_tcp = self._last_given()
         for endpoint in self._listening_bound():
             protocol, port = endpoint.protocol, endpoint.port
             if protocol is Protocol.UTP and self._surveyor.behaviour.mapping.dependent:
                 addresses = [sighting.seen for sighting in self._observations.sightings(protocol, port, moment)][-1:]
-                if self._surveyor.last_given is not None:
-                    addresses = [self._surveyor.last_given]
+                if last_udp is not None:
+                    addresses = [last_udp]
             else:
                 addresses = [believed.address for believed in self._observations.addresses(protocol, port, moment)]
+                if protocol is Protocol.TCP and last_tcp is not None:
+                    addresses = [last_tcp, *(each for each in addresses if ":" in each[0])]
             found += [Endpoint(protocol, *address) for address in addresses]
         return list(dict.fromkeys(found))[:_KEPT_SIGHTINGS]
+
+    def _last_given(self) -> tuple[Address | None, Address | None]:
+        """Of a NAT that counts ports, the last ones that it gave us, for UDP and for TCP."""
+        udp = self._surveyor.last_given
+        tcp = self._sounder.last_given if self._sounder is not None and self._counts_tcp else None
+        if udp is not None and tcp is not None and udp[0] != tcp[0]:
+            tcp = None  # one of two voices is wrong, or lies
+        return latest(udp, tcp, self._surveyor.behaviour.delta)
 
     def _guesses(self, seen: list[Endpoint], known: set[Endpoint]) -> list[Candidate]:
         """Most NATs keep the port where they can: where TCP was not seen, it may be there all the same."""

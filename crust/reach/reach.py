@@ -34,6 +34,7 @@ from crust.reach.meetings import Arranged, Meetings
 from crust.reach.nat_status import NatStatus
 from crust.reach.outside import Outside
 from crust.reach.relays import Relays
+from crust.reach.sounder import Sounder
 from crust.reach.wishes import MEETING_NAME, Wishes
 from crust.timers import Timers
 from crust.transport.framing import ADDRESS, PUNCH
@@ -86,7 +87,15 @@ class Reach:
         self._errands = Errands()
         self._gate = PunchGate()
         self.outside = Outside(
-            node.identity.peer_id, config, inbox, utp, self._errands, finder.utp_addresses, emit, self._moved
+            node.identity.peer_id,
+            config,
+            inbox,
+            utp,
+            self._errands,
+            finder.utp_addresses,
+            emit,
+            self._moved,
+            Sounder(node, inbox, finder.tcp_endpoints),
         )
         self._meetings = Meetings(
             node.identity.peer_id, timers, connections, self.outside, blacklist, self._gate, self._arranged
