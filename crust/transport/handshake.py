@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 from crust.endpoint import Address
 from crust.errors import HandshakeFailed, Malformed
 from crust.identity import Identity, PeerId
-from crust.transport.hello import PROTOCOL_VERSION, SESSION_SIZE, Hello
+from crust.transport.hello import MAX_PADDING, PROTOCOL_VERSION, SESSION_SIZE, Hello
 from crust.transport.masking import NetworkKeys, Unmasker, envelope
 from crust.transport.noise import DHLEN, PROTOCOL, HandshakeState
 
@@ -28,6 +28,11 @@ _T = TypeVar("_T")
 
 PROLOGUE: Final = b"crust"
 """Of the Noise handshake: keeps Crust apart from other users of the same Noise protocol and key."""
+
+
+ROOM_TO_ANSWER: Final = 192
+"""Bytes of padding of the first message, at least. The longest second one needs 168 of them; the rest lets it vary."""
+_ANSWER_OVERHEAD: Final = 48  # bytes that the second message has more than the first, beside their payloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +143,9 @@ class _Side:
         """What was received after the last handshake message: the beginning of the records."""
         return self._unmasker.unused
 
-    def _write(self, number: int, hello: Hello) -> bytes:
-        payload = hello.encode(padding=self._random(1)[0])
+    def _write(self, number: int, hello: Hello, least: int = 0, most: int = MAX_PADDING) -> bytes:
+        """A message with a random number of bytes of padding between these two."""
+        payload = hello.encode(padding=least + self._random(1)[0] % (most - least + 1))
         message = self._noise.write_message(payload)
         if number == 1:
             self._own_ephemeral = message[:DHLEN]  # which it begins with
@@ -205,7 +211,7 @@ class Initiator(_Side):
 
     def start(self) -> bytes:
         """The first message."""
-        return self._write(1, Hello(version=self._version))
+        return self._write(1, Hello(version=self._version), least=ROOM_TO_ANSWER)
 
     def receive(self, data: bytes) -> bool:
         """Take received bytes.
@@ -351,7 +357,11 @@ class Responder(_Side):
                 # Answered all the same, so that the other side learns it as well.
                 self.failure = error
             hello = Hello(version=self._version, session=self._session, ciphers=self._ciphers, seen=self._seen)
-            answer = self._write(2, hello)
+            # Never more than came: nobody is to be had as an amplifier.
+            room = len(_known(self._first)) - _ANSWER_OVERHEAD - len(hello.encode())
+            if room < 0 and self._mask_key is not None:
+                raise HandshakeFailed("the first message is shorter than its answer has to be")
+            answer = self._write(2, hello, most=min(max(room, 0), MAX_PADDING))
         early = self._unmasker.unused
         self._unmasker = Unmasker(self._mask_key, 3)
         self._answered = True

@@ -9,7 +9,7 @@ from crust.identity import Identity
 from crust.transport.aead import AEGIS256, CHACHA20
 from crust.transport.crossing import Crossing
 from crust.transport.handshake import Initiator, Responder
-from crust.transport.hello import Hello
+from crust.transport.hello import MAX_PADDING, Hello
 from crust.transport.masking import envelope, network_keys
 from tests.fuzz.parsers import HELLOS, Parser, pieces
 
@@ -25,21 +25,21 @@ Outcome = tuple[bytes, bool, bool, bytes]
 class _StrangeInitiator(Initiator):
     payload = (0, b"")
 
-    def _write(self, number: int, hello: Hello) -> bytes:
-        return _strange(self, number, hello)
+    def _write(self, number: int, hello: Hello, least: int = 0, most: int = MAX_PADDING) -> bytes:
+        return _strange(self, number, hello, least)
 
 
 class _StrangeResponder(Responder):
     payload = (0, b"")
 
-    def _write(self, number: int, hello: Hello) -> bytes:
-        return _strange(self, number, hello)
+    def _write(self, number: int, hello: Hello, least: int = 0, most: int = MAX_PADDING) -> bytes:
+        return _strange(self, number, hello, least)
 
 
-def _strange(side: _StrangeInitiator | _StrangeResponder, number: int, hello: Hello) -> bytes:
+def _strange(side: _StrangeInitiator | _StrangeResponder, number: int, hello: Hello, padding: int) -> bytes:
     """The message with a payload of our own, properly encrypted."""
     which, payload = side.payload
-    content = payload[:_MAX_PAYLOAD] if which == number else hello.encode()
+    content = payload[:_MAX_PAYLOAD].ljust(padding) if which == number else hello.encode(padding)
     return envelope(side._mask_key, number, side._noise.write_message(content), side._random)
 
 

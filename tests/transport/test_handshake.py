@@ -488,12 +488,29 @@ def test_the_ends_look_uniform_too(captured: list[list[bytes]], number: int) -> 
     assert_uniform([messages[number - 1][::-1] for messages in captured], positions=64)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
-def test_no_message_has_a_fixed_length(captured: list[list[bytes]], number: int) -> None:
+@pytest.mark.parametrize(("number", "span"), [(1, 64), (3, 256)])
+def test_no_message_has_a_fixed_length(captured: list[list[bytes]], number: int, span: int) -> None:
     lengths = [len(messages[number - 1]) for messages in captured]
     shortest = min(lengths)
-    assert max(lengths) - shortest > 240
-    assert abs(surprise(length - shortest for length in lengths)) < 7, "all lengths are about equally frequent"
+    assert span - 16 < max(lengths) - shortest < span
+    stretched = (256 // span * (length - shortest) + place % (256 // span) for place, length in enumerate(lengths))
+    assert abs(surprise(stretched)) < 7, "all lengths are about equally frequent"
+
+
+def test_an_answer_is_never_longer_than_what_it_answers_and_of_any_length_below() -> None:
+    lengths = [(len(first), len(second)) for first, second, _ in (shake(initiator(), responder()) for _ in range(500))]
+    assert all(second <= first for first, second in lengths)
+    assert len({first - second for first, second in lengths}) > 60
+    assert len({second for _, second in lengths}) > 60
+
+
+def test_what_is_too_short_for_its_answer_gets_none() -> None:
+    """So that nobody gets more than they send, whatever they send."""
+    short, long = (initiator(random=seeded()) for _ in range(2))
+    bare = short._write(1, Hello(version=1), least=0, most=100)
+    assert len(bare) < len(long.start())
+    with pytest.raises(HandshakeFailed, match="shorter than its answer"):
+        responder().receive(bare)
 
 
 def test_nothing_repeats(captured: list[list[bytes]]) -> None:
