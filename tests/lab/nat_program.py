@@ -1,6 +1,6 @@
 """A manager behind a NAT that obeys line by line: ``python -m tests.lab.nat_program SETTINGS``, a JSON object.
 
-SETTINGS are those of `Config`.
+SETTINGS are those of `Config`; the router is asked for nothing unless ``upnp`` is set (and `ISOLATED` is not).
 
 fresh               -> its id: stops the manager, if there is one, and makes a new one that listens
 endpoints           -> where it is
@@ -15,6 +15,12 @@ drop ID             -> whether there was a connection
 status              -> what nat_status() says, as text
 line                -> the line of prepare_connection_info()
 meet_line LINE SECONDS -> as ``meet``, by rendezvous_connect()
+peers N SECONDS     -> the ids of peers, once there are N of them
+external N SECONDS  -> the latest Event.ExternalEndpoints, once it has N
+moved TEXT SECONDS  -> the latest Event.OwnEndpointsChanged, once TEXT is in it
+nat                 -> what nat_status() says, for machines
+verified N SECONDS  -> {endpoint: whether peers reached it}, once there is a verdict on N
+stop                -> stops the manager
 
 Times are those of a clock that all nodes of a lab share.
 """
@@ -71,6 +77,8 @@ class Obeying:
         self.failed: dict[PeerId | None, tuple[dict[str, str], float]] = {}
         self.messages: dict[Endpoint, list[bytes]] = {}
         self.line = ""
+        self.external: list[str] = []
+        self.own: list[str] = []
         self.echoes = False
 
     def fresh(self) -> ConnectionManager:
@@ -81,6 +89,7 @@ class Obeying:
         manager = ConnectionManager(events, self.config)
         with self.changed:
             self.connected, self.failed, self.messages, self.manager = {}, {}, {}, manager
+            self.line, self.external, self.own = "", [], []
         threading.Thread(target=self._take_events, args=(manager, events), daemon=True).start()
         manager.start_listening()
         return manager
@@ -111,6 +120,10 @@ class Obeying:
                 self.failed[peer] = reasons, clock.now()
             case Event.ConnectionInfoPrepared(_, info):
                 self.line = info.encode()
+            case Event.ExternalEndpoints(found):
+                self.external = list(map(str, found))
+            case Event.OwnEndpointsChanged(found):
+                self.own = list(map(str, found))
 
     def _wait(self, condition: Any, seconds: float) -> bool:
         with self.changed:
@@ -169,7 +182,34 @@ class Obeying:
                 return found is not None
             case ["status"]:
                 return str(manager.nat_status())
+            case ["stop"]:
+                manager.stop(timeout=PATIENCE)
+                return True
+            case _:
+                return self._tell_of_reach(manager, words)
+
+    def _tell_of_reach(self, manager: ConnectionManager, words: list[str]) -> Any:
+        match words:
+            case ["peers", count, seconds]:
+                self._wait(lambda: len(self.connected) >= int(count), float(seconds))
+                return [peer.hex() for peer in self.connected]
+            case ["external", count, seconds]:
+                self._wait(lambda: len(self.external) == int(count), float(seconds))
+                return self.external
+            case ["moved", text, seconds]:
+                self._wait(lambda: any(text in each for each in self.own), float(seconds))
+                return self.own
+            case ["nat"]:
+                return manager.nat_status().as_dict()
+            case ["verified", count, seconds]:
+                return self._verified(manager, int(count), float(seconds))
         sys.exit(f"not understood: {words}")
+
+    def _verified(self, manager: ConnectionManager, count: int, seconds: float) -> dict[str, bool | None]:
+        deadline = clock.Deadline(seconds)
+        while sum(each is not None for each in manager.nat_status().verified.values()) < count and not deadline.expired:
+            threading.Event().wait(0.1)
+        return {str(endpoint): verdict for endpoint, verdict in manager.nat_status().verified.items()}
 
     def _surveyed(self, manager: ConnectionManager) -> list[str]:
         deadline = clock.Deadline(PATIENCE)
@@ -188,7 +228,7 @@ def main() -> None:
     """Obey until standard input ends."""
     given = json.loads(sys.argv[1])
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    obeying = Obeying(Config(bootstrap_cache=False, beacon_port=None, upnp=False, **settings))
+    obeying = Obeying(Config(**{"bootstrap_cache": False, "beacon_port": None, "upnp": False, **settings}))
     say("ready")
     for line in sys.stdin:
         say(json.dumps(obeying.do(line.split())))
