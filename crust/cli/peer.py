@@ -11,7 +11,7 @@ from crust.cli import console
 from crust.cli.console import Exit, say
 from crust.cli.interrupts import Interrupts
 from crust.cli.peer_commands import help_lines
-from crust.cli.peer_prompt import open_lines
+from crust.cli.peer_prompt import Names, open_lines
 from crust.cli.peer_session import Session
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _follow(session: Session, interrupts: Interrupts, *, stay: bool, scripted: b
 
 def _carry_out(session: Session, interrupts: Interrupts, scripted: bool) -> bool:
     """Follow the lines; ``False`` when one of them was ``stop``."""
-    with open_lines(session.completions, interrupts) as read:
+    with open_lines(Names(session.completions, session.elsewhere), interrupts) as read:
         if not scripted:
             say("Type help for the commands.", "note")
         while (line := read()) is not None:

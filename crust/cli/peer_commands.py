@@ -6,7 +6,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 from crust.cli import nearest
 from crust.endpoint import Endpoint
-from crust.errors import EndpointError
+from crust.errors import EndpointError, Malformed
+from crust.nat.connection_info import PREFIX, ConnectionInfo
 
 
 class BadCommand(ValueError):
@@ -18,6 +19,30 @@ class Connect:
     """Connect to one peer, which may have several addresses."""
 
     endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Punch:
+    """Reach the peer whose id ``peer`` selects, wherever it is."""
+
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """Make the line with which a peer can meet this node."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectInfo:
+    """Meet the peer whose line was brought by other means."""
+
+    info: ConnectionInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Nat:
+    """Show how this node can be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +116,22 @@ class Stop:
 
 
 Command: TypeAlias = (
-    Connect | Send | SendAll | Drop | Blacklist | Unblacklist | ListPeers | WhoAmI | Status | Traffic | Help | Stop
+    Connect
+    | Punch
+    | Info
+    | ConnectInfo
+    | Send
+    | SendAll
+    | Drop
+    | Blacklist
+    | Unblacklist
+    | ListPeers
+    | WhoAmI
+    | Status
+    | Nat
+    | Traffic
+    | Help
+    | Stop
 )
 
 
@@ -101,6 +141,21 @@ def _connect(rest: str) -> Command:
     try:
         return Connect(tuple(Endpoint.parse(word) for word in rest.split()))
     except EndpointError as error:
+        raise BadCommand(str(error)) from None
+
+
+def _punch(rest: str) -> Command:
+    if not rest or " " in rest:
+        raise BadCommand("to whom? punch PEER-ID, or the first digits of it (status and whoami show ids)")
+    return Punch(rest)
+
+
+def _connect_info(rest: str) -> Command:
+    if not rest:
+        raise BadCommand(f"with which line? connect-info LINE: what info shows at the peer; it begins with {PREFIX}")
+    try:
+        return ConnectInfo(ConnectionInfo.parse(rest))
+    except Malformed as error:
         raise BadCommand(str(error)) from None
 
 
@@ -171,6 +226,21 @@ SPECS: Final[dict[str, Spec]] = {
         "connect to a peer, as in: connect 192.0.2.7:5483; several addresses are tried as addresses of one peer",
         _connect,
     ),
+    "punch": Spec(
+        "punch PEER-ID",
+        "connect to a peer by its id, through routers: a peer that both are connected to brings the two together",
+        _punch,
+    ),
+    "info": Spec(
+        "info",
+        "show a line to give to a peer (by e-mail, say) that no peer in common can bring here",
+        _alone(Info(), "info"),
+    ),
+    "connect-info": Spec(
+        "connect-info LINE",
+        "meet the peer whose line it is, through routers; the peer does the same with ours within a minute",
+        _connect_info,
+    ),
     "send": Spec("send PEER TEXT", "send a text to one peer", _send),
     "send-all": Spec("send-all TEXT", "send a text to every connected peer", _send_all),
     "drop": Spec("drop PEER", "deliver what is queued for a peer, then close the connection", _drop),
@@ -190,16 +260,20 @@ SPECS: Final[dict[str, Spec]] = {
     "status": Spec(
         "status", "show how the search for peers goes: who was tried, and why not", _alone(Status(), "status")
     ),
+    "nat": Spec("nat", "show how this node can be reached, what its router does, and what to do", _alone(Nat(), "nat")),
     "traffic": Spec("traffic [on|off]", "show what was received every 10 seconds; alone: the totals so far", _traffic),
     "help": Spec("help [COMMAND]", "show this list, or explain one command", _help),
     "stop": Spec("stop", "deliver what is queued, close every connection and end", _alone(Stop(), "stop")),
 }
 ALIASES: Final[dict[str, str]] = {"quit": "stop", "exit": "stop", "?": "help"}
 TAKES_PEER: Final = frozenset({"send", "drop", "blacklist"})
+TAKES_ID: Final = frozenset({"punch"})
 PEER_HELP: Final = "PEER is a number or the first digits of an id, as list shows them, or an address."
 
 
 def _known(word: str) -> str:
+    if word.startswith(PREFIX):
+        raise BadCommand("this is the line of a node: type connect-info before it")
     name = word.lower()
     name = ALIASES.get(name, name)
     if name not in SPECS:

@@ -5,7 +5,8 @@ from typing import Final, NamedTuple
 
 from crust.cli.console import count_of, one_line
 from crust.cli.peer_table import PeerTable
-from crust.event import Event
+from crust.endpoint import Endpoint
+from crust.event import ConnectionFailed, Event
 
 TRAFFIC_WINDOW: Final = 10.0  # seconds between two lines about traffic; the original's interval
 SHOWN_CHARACTERS: Final = 2000  # of one message on a terminal: about a screen
@@ -52,24 +53,29 @@ def describe(event: object, peers: PeerTable, most: int | None = None) -> list[L
             return [Line(f"From {sender or endpoint}: {message_text(data, most)}", "peer")]
         case Event.NewConnection(endpoint, peer_id):
             peer = peers.connected(endpoint, peer_id)
-            return [Line(f"Connected to {peer} at {endpoint} (id {peer_id}). {_how_many(peers)}", "good")]
+            return [Line(f"Connected to {peer} {_where(endpoint)} (id {peer_id}). {_how_many(peers)}", "good")]
         case Event.NewBootstrapConnection(endpoint, peer_id):
             peer = peers.connected(endpoint, peer_id)
-            return [Line(f"Bootstrapped to {peer} at {endpoint} (id {peer_id}). {_how_many(peers)}", "good")]
+            return [Line(f"Bootstrapped to {peer} {_where(endpoint)} (id {peer_id}). {_how_many(peers)}", "good")]
         case Event.LostConnection(endpoint, _, reason):
             lost = peers.lost(endpoint)
             who = f"{lost} at {endpoint}" if lost else str(endpoint)
             return [Line(f"Lost connection to {who}: {_sentence(reason)} {_how_many(peers)}", "warn")]
-        case Event.ConnectionFailed(endpoints, reason):
-            whys = [f"  {endpoint}: {one_line(reason[endpoint])}" for endpoint in endpoints if endpoint in reason]
-            if len(whys) == 1:
-                return [Line(f"Could not connect to {whys[0].strip()}", "warn")]
-            return [Line("Could not connect to that peer:", "warn"), *(Line(why, "warn") for why in whys)]
+        case Event.ConnectionFailed():
+            return _failure(event)
         case Event.ListenerFailed(port, reason):
             return [Line(f"No longer listening on {port}: {one_line(reason)}", "bad")]
         case Event.OwnEndpointsChanged(endpoints):
             where = ", ".join(map(str, endpoints))
             return [Line(f"Reached at {where} now." if where else "Reached nowhere now.", "note")]
+        case Event.ExternalEndpoints(endpoints):
+            where = ", ".join(map(str, endpoints))
+            if not where:
+                return [Line("Peers elsewhere cannot reach this node by itself any more.", "note")]
+            return [Line(f"Peers elsewhere can reach this node at {where} (nat tells more).", "note")]
+        case Event.ConnectionInfoPrepared(_, info):
+            todo = "Give this line to the peer, and type connect-info with the peer's, both within a minute:"
+            return [Line(todo, "note"), Line(info.encode())]
         case Event.Flood(endpoint, peer_id, kind, rate, limit):
             sender = peers.at(endpoint) if peer_id else None
             told = f"Too many {kind} from {sender or endpoint}: {rate:.0f} a second, where {limit:g} are allowed."
@@ -80,6 +86,20 @@ def describe(event: object, peers: PeerTable, most: int | None = None) -> list[L
             return [Line("Stopped.")]
         case _:
             return [Line(repr(event))]
+
+
+def _where(endpoint: Endpoint) -> str:
+    return f"at {endpoint}, carried by another peer" if endpoint.is_relayed else f"at {endpoint}"
+
+
+def _failure(event: ConnectionFailed) -> list[Line]:
+    """What every way met: the addresses that were dialled, and the others by their names."""
+    whys = [f"{each}: {one_line(event.reason[each])}" for each in event.endpoints if each in event.reason]
+    if len(whys) == 1 and not event.methods:
+        return [Line(f"Could not connect to {whys[0]}", "warn")]
+    whys += [f"{name}: {one_line(reason)}" for name, reason in event.methods.items()]
+    who = f"the peer {event.peer_id}" if event.peer_id else "that peer"
+    return [Line(f"Could not connect to {who}:", "warn"), *(Line(f"  {why}", "warn") for why in whys)]
 
 
 def _sentence(reason: str) -> str:

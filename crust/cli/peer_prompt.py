@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from crust.cli import INSTALL_HINT, console
 from crust.cli.interrupts import Interrupts
-from crust.cli.peer_commands import ALIASES, SPECS, TAKES_PEER
+from crust.cli.peer_commands import ALIASES, SPECS, TAKES_ID, TAKES_PEER
 
 if TYPE_CHECKING:
     from prompt_toolkit.application import Application
@@ -33,12 +33,20 @@ class Candidate(NamedTuple):
     meaning: str
 
 
-def candidates(before: str, peers: list[tuple[str, str]]) -> list[Candidate]:
-    """What the word at the end of ``before`` can become. Pure.
+class Names(NamedTuple):
+    """What peers are completed with: calls that give what to type for each, and what that stands for."""
+
+    connected: Peers = list
+    elsewhere: Peers = list
+    """Those that are known, and not connected."""
+
+
+def candidates(before: str, names: Names) -> list[Candidate]:
+    """What the word at the end of ``before`` can become. Pure, as long as ``names`` are.
 
     Args:
         before: the line up to the cursor.
-        peers: what stands for each connected peer, and what it stands for.
+        names: of peers; called only where one can stand.
     """
     words = before.split(" ")
     typed = words[-1]
@@ -46,7 +54,9 @@ def candidates(before: str, peers: list[tuple[str, str]]) -> list[Candidate]:
         case []:
             known: Iterable[tuple[str, str]] = ((name, spec.text) for name, spec in SPECS.items())
         case [command] if command.lower() in TAKES_PEER:
-            known = peers
+            known = names.connected()
+        case [command] if command.lower() in TAKES_ID:
+            known = names.elsewhere()
         case ["help"]:
             known = ((name, SPECS[name].text) for name in SPECS)
         case ["traffic"]:
@@ -60,11 +70,11 @@ def candidates(before: str, peers: list[tuple[str, str]]) -> list[Candidate]:
 
 
 @contextlib.contextmanager
-def open_lines(peers: Peers, interrupts: Interrupts) -> Iterator[ReadLine]:
+def open_lines(names: Names, interrupts: Interrupts) -> Iterator[ReadLine]:
     """The source of lines that fits the standard streams.
 
     Args:
-        peers: what to complete peers with.
+        names: what to complete peers with.
         interrupts: where signals are taken while a line is awaited.
     """
     if sys.stdin is None or sys.stdin.closed:
@@ -75,7 +85,7 @@ def open_lines(peers: Peers, interrupts: Interrupts) -> Iterator[ReadLine]:
         console.say(f"For a prompt with history and completion: {INSTALL_HINT}", "note")
         yield _plain(interrupts, PROMPT)
     else:
-        with _prompting(peers, interrupts) as read:
+        with _prompting(names, interrupts) as read:
             yield read
 
 
@@ -104,7 +114,7 @@ def _plain(interrupts: Interrupts, prompt: str) -> ReadLine:
 
 
 @contextlib.contextmanager
-def _prompting(peers: Peers, interrupts: Interrupts) -> Iterator[ReadLine]:
+def _prompting(names: Names, interrupts: Interrupts) -> Iterator[ReadLine]:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.application import get_app_session
     from prompt_toolkit.history import InMemoryHistory
@@ -115,7 +125,7 @@ def _prompting(peers: Peers, interrupts: Interrupts) -> Iterator[ReadLine]:
     # The history stays in memory: what people write to each other does not belong in a file they never asked for.
     session: PromptSession[str] = PromptSession(
         history=InMemoryHistory(),
-        completer=_completer(peers),
+        completer=_completer(names),
         complete_while_typing=False,
         key_bindings=_key_bindings(cooked_mode),
         input=keyboard,
@@ -163,12 +173,12 @@ def _exit(app: "Application[str]") -> None:
         app.exit(exception=KeyboardInterrupt)
 
 
-def _completer(peers: Peers) -> Any:
+def _completer(names: Names) -> Any:
     from prompt_toolkit.completion import Completer, Completion
 
     class CommandCompleter(Completer):
         def get_completions(self, document: "Document", complete_event: "CompleteEvent") -> "Iterator[Completion]":
-            for word, replaces, meaning in candidates(document.text_before_cursor.lstrip(), peers()):
+            for word, replaces, meaning in candidates(document.text_before_cursor.lstrip(), names):
                 yield Completion(word, start_position=-replaces, display_meta=meaning)
 
     return CommandCompleter()

@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 
 from crust import clock
 from crust.blacklist import Entry, read
-from crust.bootstrap_status import BootstrapStatus
 from crust.channel import Channel
 from crust.cli import console
 from crust.cli.console import count_of
@@ -17,9 +16,13 @@ from crust.cli.peer_commands import (
     BadCommand,
     Blacklist,
     Connect,
+    ConnectInfo,
     Drop,
     Help,
+    Info,
     ListPeers,
+    Nat,
+    Punch,
     Send,
     SendAll,
     Status,
@@ -31,13 +34,15 @@ from crust.cli.peer_commands import (
     parse,
 )
 from crust.cli.peer_events import Line
+from crust.cli.peer_reach import Manager as ReachingManager
+from crust.cli.peer_reach import Outcome, Reacher
 from crust.cli.peer_status import HEADERS, status_view
 from crust.cli.peer_table import Peer, UnknownPeer
 from crust.cli.peer_view import View, peer_rows
 from crust.clock import Deadline
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError, CrustError, EndpointError, NotConnected, SendQueueFull
-from crust.identity import Identity, PeerId
+from crust.identity import PeerId
 from crust.workers import start_thread
 
 ANSWER_TIMEOUT: Final = 30.0
@@ -50,11 +55,14 @@ SEND_SLICE: Final = 0.5
 """Seconds for which a script waits for room before it looks whether a signal came."""
 
 
-class Manager(Protocol):
+RELAYED_NOTE: Final = (
+    "What is at relayed://... is carried by another peer, which cannot read it; punch tries again to do without."
+)
+
+
+class Manager(ReachingManager, Protocol):
     """What a session uses of a `ConnectionManager`."""
 
-    @property
-    def identity(self) -> Identity: ...
     def connect(self, endpoints: Iterable[Endpoint]) -> None: ...
     def send(self, endpoint: Endpoint, data: bytes, *, timeout: float | None = ...) -> None: ...
     def drop_node(self, endpoint: Endpoint) -> None: ...
@@ -62,7 +70,6 @@ class Manager(Protocol):
     def unblacklist(self, *entries: Entry) -> None: ...
     def blacklisted(self) -> Sequence[object]: ...
     def get_own_endpoints(self) -> list[Endpoint]: ...
-    def bootstrap_status(self) -> BootstrapStatus: ...
     def connections(self) -> Sequence[Any]: ...
     def peer_id(self, endpoint: Endpoint) -> PeerId: ...
     def stop(self) -> None: ...
@@ -105,6 +112,7 @@ class Session:
         self._interrupts = interrupts
         self._lock = threading.Lock()  # guards everything below
         self._view = View(on_terminal)
+        self._reacher = Reacher(manager, self._view, self._lock, say, self._await if scripted else None)
         self._news_wanted = False
         self._nobody_listens = False  # our output is gone
         self._join: Callable[[], None] = lambda: None
@@ -139,6 +147,14 @@ class Session:
                     return False
                 case Connect(endpoints):
                     self._connect(endpoints)
+                case Punch(peer):
+                    self._count(self._reacher.punch(peer))
+                case Info():
+                    self._count(self._reacher.info())
+                case ConnectInfo(info):
+                    self._count(self._reacher.connect_info(info))
+                case Nat():
+                    self._reacher.nat()
                 case Send(peer, text):
                     self._send(self._select(peer), text)
                 case SendAll(text):
@@ -165,6 +181,9 @@ class Session:
         except (BadCommand, UnknownPeer, CrustError) as error:
             self._fail(str(error))
         return True
+
+    def _count(self, went_well: bool) -> None:
+        self.failures += not went_well
 
     def _fail(self, text: str) -> None:
         self.failures += 1
@@ -202,8 +221,7 @@ class Session:
             return
         self._say(f"Connecting to {' or '.join(map(str, endpoints))} ...", "note")
         self._manager.connect(endpoints)
-        if self._scripted and not self.wait_for_peer(endpoints, ANSWER_TIMEOUT):
-            self.failures += 1
+        self._count(not self._scripted or self.wait_for_peer(endpoints, ANSWER_TIMEOUT))
 
     def wait_for_peer(self, endpoints: Sequence[Endpoint], timeout: float | None) -> bool:
         """Wait until one of these endpoints is connected, or all of them failed.
@@ -215,15 +233,24 @@ class Session:
         Returns:
             whether there is a connection.
         """
+
+        def outcome() -> bool | None:
+            if any(map(self._at, endpoints)) or (not endpoints and len(self._view.peers)):
+                return True
+            return False if endpoints and self._view.failed.issuperset(endpoints) else None
+
+        return self._await(outcome, timeout, ALIAS_LOOK if endpoints else None)
+
+    def _await(self, outcome: Outcome, timeout: float | None, look: float | None = None) -> bool:
+        """Wait until events bring an outcome; look for it every ``look`` seconds as well. No outcome is a failure."""
         deadline = Deadline(timeout)
         while True:
             with self._lock:
-                if any(map(self._at, endpoints)) or (not endpoints and len(self._view.peers)):
-                    return True
-                if deadline.expired or (endpoints and self._view.failed.issuperset(endpoints)):
-                    return False
+                found = outcome()
+                if found is not None or deadline.expired:
+                    return bool(found)
                 self._news_wanted = True
-            self._interrupts.until_rung(deadline.earlier(ALIAS_LOOK if endpoints else None).remaining())
+            self._interrupts.until_rung(deadline.earlier(look).remaining())
 
     def expect_peers(self) -> None:
         """We look for peers: say so if none is found for a while."""
@@ -307,6 +334,8 @@ class Session:
         rows = peer_rows(peers, self._manager.connections())
         header = ("#", "id", "address", "received", "sent", "round trip")
         self._say("\n".join(console.aligned(header, rows, {0, 3, 4, 5})), None)
+        if any(peer.endpoint.is_relayed for peer in peers):
+            self._say(RELAYED_NOTE, "note")
 
     def _status(self) -> None:
         lines, rows, more = status_view(self._manager.bootstrap_status(), clock.wall_time())
@@ -326,6 +355,10 @@ class Session:
         """The connected peers for completion: what to type, and what it stands for. Any thread may call."""
         with self._lock:
             return [(str(peer.index), f"{peer.peer_id} {peer.endpoint}") for peer in self._view.peers]
+
+    def elsewhere(self) -> list[tuple[str, str]]:
+        """The same of those who are known and not connected."""
+        return self._reacher.strangers()
 
     # --- events: the thread that shows them ----------------------------------------------------------------------
 

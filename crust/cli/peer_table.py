@@ -57,6 +57,10 @@ class PeerTable:
         peer = self._by_id.get(peer_id)
         return peer if peer is not None and peer.connected else None
 
+    def ids(self) -> list[PeerId]:
+        """Of all that are or were connected, as far as they are remembered."""
+        return list(self._by_id)
+
     def connected(self, endpoint: Endpoint, peer_id: PeerId) -> Peer:
         """A connection was made: the peer, with its number of old if it had one."""
         peer = self._by_id.pop(peer_id, None)

@@ -8,6 +8,7 @@ from crust.cli.peer_events import SHOWN_CHARACTERS, SHOWN_PER_SECOND, Gate, Line
 from crust.cli.peer_table import Peer, PeerTable
 from crust.endpoint import Endpoint
 from crust.event import Event
+from crust.identity import PeerId
 
 LONELY_AFTER: Final = 5.0
 """Seconds without any peer after which it is worth saying so, as the original did."""
@@ -25,6 +26,10 @@ class View:
         self.traffic = Traffic()
         self.failed: set[Endpoint] = set()
         """Endpoints of connects that came to nothing, until somebody asks for them again."""
+        self.unreached: set[PeerId] = set()
+        """The same of peers that were sought by their ids."""
+        self.infos = 0
+        """How many lines were made that peers can meet this node with."""
         self._most = SHOWN_CHARACTERS if on_terminal else None
         self._gate = Gate(SHOWN_PER_SECOND if on_terminal else None)
         self._lonely_at: float | None = None
@@ -56,8 +61,12 @@ class View:
                 self.traffic.received(len(data), now)
                 if not self._gate.lets_through(len(data), now):
                     return lines
-            case Event.ConnectionFailed(endpoints, _):
+            case Event.ConnectionFailed(endpoints, _, peer_id):
                 self.failed.update(endpoints)
+                if peer_id is not None:
+                    self.unreached.add(peer_id)
+            case Event.ConnectionInfoPrepared():
+                self.infos += 1
         if not isinstance(event, Event.NewMessage):
             lines += self._gate.report(now, early=True)
         return lines + describe(event, self.peers, self._most)

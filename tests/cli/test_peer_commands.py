@@ -3,6 +3,12 @@ import pytest
 from crust.cli import peer_commands as pc
 from crust.cli.peer_commands import BadCommand, parse
 from crust.endpoint import Endpoint
+from crust.identity import PeerId
+from crust.nat.connection_info import Candidate, CandidateKind, ConnectionInfo
+
+INFO = ConnectionInfo(
+    PeerId(bytes(range(32))), (Candidate(CandidateKind.HOST, Endpoint.tcp("192.0.2.7:5483")),), nonce=bytes(16)
+)
 
 
 @pytest.mark.parametrize(
@@ -15,6 +21,11 @@ from crust.endpoint import Endpoint
         ("connect 192.0.2.7:5483", pc.Connect((Endpoint.tcp("192.0.2.7:5483"),))),
         ("connect [::1]:1 host:2", pc.Connect((Endpoint.tcp("[::1]:1"), Endpoint.tcp("host:2")))),
         ("drop 3fa2b1", pc.Drop("3fa2b1")),
+        ("punch 3fa2b1c0", pc.Punch("3fa2b1c0")),
+        ("info", pc.Info()),
+        (f"connect-info {INFO.encode()}", pc.ConnectInfo(INFO)),
+        (f"connect-info {INFO.encode()[:40]} {INFO.encode()[40:]}", pc.ConnectInfo(INFO)),
+        ("nat", pc.Nat()),
         ("blacklist 1 192.0.2.0/24", pc.Blacklist(("1", "192.0.2.0/24"))),
         ("unblacklist 192.0.2.0/24", pc.Unblacklist(("192.0.2.0/24",))),
         ("blacklisted", pc.Blacklist(None)),
@@ -61,6 +72,14 @@ def test_lines_are_read_as_commands(line: str, command: pc.Command | None) -> No
         ("status now", "nothing after it"),
         ("traffic maybe", "traffic on"),
         ("help me", "there is no command 'me'"),
+        ("punch", "punch PEER-ID"),
+        ("punch 3fa2 b1c0", "punch PEER-ID"),
+        ("info 1", "nothing after it"),
+        ("nat now", "nothing after it"),
+        ("connect-info", "what info shows at the peer"),
+        ("connect-info hello", "copy the whole line, which begins with crust-info:"),
+        (f"connect-info {INFO.encode()[:-3]}", "incomplete or damaged"),
+        (INFO.encode(), "type connect-info before it"),
     ],
 )
 def test_wrong_lines_say_what_to_type_instead(line: str, told: str) -> None:

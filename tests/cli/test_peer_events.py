@@ -7,6 +7,7 @@ from crust.cli.peer_table import PeerTable
 from crust.endpoint import Endpoint, Port
 from crust.event import Event
 from crust.identity import PeerId, UnprovenPeerId
+from crust.nat.connection_info import Candidate, CandidateKind, ConnectionInfo
 
 HERE = Endpoint.tcp("192.0.2.7:5483")
 ID = PeerId(bytes(range(32)))
@@ -45,6 +46,56 @@ def test_no_message_can_drive_the_terminal(data: bytes, most: int | None) -> Non
 @given(st.text(alphabet=st.characters(codec="utf-8", categories=["L", "N", "P"])), st.integers(1, 30))
 def test_a_cut_never_makes_text_look_binary(text: str, most: int) -> None:
     assert message_text(text.encode(), most).startswith(text[:most])
+
+
+RELAYED = Endpoint.parse("relayed://192.0.2.9:3")
+INFO = ConnectionInfo(ID, (Candidate(CandidateKind.HOST, HERE),))
+
+
+@pytest.mark.parametrize(
+    ("event", "lines"),
+    [
+        (
+            Event.NewConnection(RELAYED, ID),
+            [
+                "Connected to peer 1 at relayed://192.0.2.9:3, carried by another peer (id 00010203). "
+                "1 connected peer.",
+            ],
+        ),
+        (
+            Event.ExternalEndpoints((HERE, Endpoint.utp(HERE.address))),
+            [
+                "Peers elsewhere can reach this node at tcp://192.0.2.7:5483, utp://192.0.2.7:5483 (nat tells more).",
+            ],
+        ),
+        (Event.ExternalEndpoints(()), ["Peers elsewhere cannot reach this node by itself any more."]),
+        (
+            Event.ConnectionInfoPrepared(None, INFO),
+            [
+                "Give this line to the peer, and type connect-info with the peer's, both within a minute:",
+                INFO.encode(),
+            ],
+        ),
+        (
+            Event.ConnectionFailed((HERE,), {HERE: "refused\x1b"}, ID, {"relay": "off\n"}),
+            [
+                "Could not connect to the peer 00010203:",
+                "  tcp://192.0.2.7:5483: refused\\x1b",
+                "  relay: off\\x0a",
+            ],
+        ),
+        (
+            Event.ConnectionFailed((), {}, ID, {"meeting": "no peer in common"}),
+            ["Could not connect to the peer 00010203:", "  meeting: no peer in common"],
+        ),
+        (
+            Event.ConnectionFailed((HERE,), {HERE: "refused"}),
+            ["Could not connect to tcp://192.0.2.7:5483: refused"],
+        ),
+    ],
+)
+def test_ways_through_routers_are_told(event: object, lines: list[str]) -> None:
+    assert [line.text for line in describe(event, PeerTable())] == lines
 
 
 def texts(event: object, peers: PeerTable) -> list[str]:

@@ -16,7 +16,7 @@ from prompt_toolkit.output import DummyOutput
 
 from crust.cli import Terminated, peer_prompt
 from crust.cli.interrupts import Interrupts
-from crust.cli.peer_prompt import candidates, open_lines
+from crust.cli.peer_prompt import Names, candidates, open_lines
 
 
 @pytest.fixture
@@ -26,6 +26,7 @@ def interrupts() -> Iterator[Interrupts]:
 
 
 PEERS = [("1", "00010203 tcp://192.0.2.7:1"), ("12", "cafe0000 tcp://192.0.2.8:1")]
+NAMES = Names(lambda: PEERS, lambda: [("beef0000", "tcp://192.0.2.9:1")])
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,9 @@ PEERS = [("1", "00010203 tcp://192.0.2.7:1"), ("12", "cafe0000 tcp://192.0.2.8:1
             "",
             [
                 "connect",
+                "punch",
+                "info",
+                "connect-info",
                 "send",
                 "send-all",
                 "drop",
@@ -44,6 +48,7 @@ PEERS = [("1", "00010203 tcp://192.0.2.7:1"), ("12", "cafe0000 tcp://192.0.2.8:1
                 "list",
                 "whoami",
                 "status",
+                "nat",
                 "traffic",
                 "help",
                 "stop",
@@ -56,6 +61,9 @@ PEERS = [("1", "00010203 tcp://192.0.2.7:1"), ("12", "cafe0000 tcp://192.0.2.8:1
         ("send ", ["1", "12"]),
         ("send 12", ["12"]),
         ("drop ", ["1", "12"]),
+        ("punch ", ["beef0000"]),
+        ("punch be", ["beef0000"]),
+        ("punch 1", []),
         ("send 1 hel", []),
         ("send-all ", []),
         ("traffic o", ["on", "off"]),
@@ -64,11 +72,11 @@ PEERS = [("1", "00010203 tcp://192.0.2.7:1"), ("12", "cafe0000 tcp://192.0.2.8:1
     ],
 )
 def test_completion_knows_what_fits(before: str, words: list[str]) -> None:
-    assert [candidate.word for candidate in candidates(before, PEERS)] == words
+    assert [candidate.word for candidate in candidates(before, NAMES)] == words
 
 
 def test_a_completion_replaces_what_was_typed() -> None:
-    assert candidates("send 12", PEERS) == [("12", 2, "cafe0000 tcp://192.0.2.8:1")]
+    assert candidates("send 12", NAMES) == [("12", 2, "cafe0000 tcp://192.0.2.8:1")]
 
 
 @contextlib.contextmanager
@@ -83,12 +91,12 @@ def standard_input(monkeypatch: pytest.MonkeyPatch, data: bytes) -> Iterator[Non
 
 
 def test_lines_of_a_pipe_to_the_end(monkeypatch: pytest.MonkeyPatch, interrupts: Interrupts) -> None:
-    with standard_input(monkeypatch, b"list\nsend 1 \xff\r\n\nlast"), open_lines(list, interrupts) as read:
+    with standard_input(monkeypatch, b"list\nsend 1 \xff\r\n\nlast"), open_lines(Names(), interrupts) as read:
         assert [read() for _ in range(6)] == ["list", "send 1 \udcff\r", "", "last", None, None]
 
 
 def test_a_signal_ends_the_wait_for_a_line(monkeypatch: pytest.MonkeyPatch, interrupts: Interrupts) -> None:
-    with standard_input(monkeypatch, b"list\n"), open_lines(list, interrupts) as read:
+    with standard_input(monkeypatch, b"list\n"), open_lines(Names(), interrupts) as read:
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Terminated):
             read()
@@ -96,7 +104,7 @@ def test_a_signal_ends_the_wait_for_a_line(monkeypatch: pytest.MonkeyPatch, inte
 
 def test_without_standard_input_there_are_no_lines(monkeypatch: pytest.MonkeyPatch, interrupts: Interrupts) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    with open_lines(list, interrupts) as read:
+    with open_lines(Names(), interrupts) as read:
         assert read() is None
 
 
@@ -112,7 +120,7 @@ def test_a_terminal_without_prompt_toolkit_says_what_to_install(
     os.write(master, b"list\n\x04")
     with open(slave, encoding="utf-8") as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        with open_lines(list, interrupts) as read:
+        with open_lines(Names(), interrupts) as read:
             assert [read(), read()] == ["list", None]
     os.close(master)
     hint = "For a prompt with history and completion: pip install 'crust-p2p[cli]'\n"
@@ -126,14 +134,14 @@ def keyboard() -> Iterator[PipeInput]:
 
 
 def test_the_completer_of_the_prompt_offers_the_candidates() -> None:
-    offered = peer_prompt._completer(lambda: PEERS).get_completions(Document("  send 12"), CompleteEvent())
+    offered = peer_prompt._completer(NAMES).get_completions(Document("  send 12"), CompleteEvent())
     assert [(found.text, found.start_position, found.display_meta_text) for found in offered] == [
         ("12", -2, "cafe0000 tcp://192.0.2.8:1")
     ]
 
 
 def test_the_prompt_reads_lines_and_remembers_them(keyboard: PipeInput, interrupts: Interrupts) -> None:
-    with peer_prompt._prompting(list, interrupts) as read:
+    with peer_prompt._prompting(Names(), interrupts) as read:
         keyboard.send_text("whoami\r")
         assert read() == "whoami"
         keyboard.send_text("\x1b[A\r")  # the arrow up brings the line back
@@ -141,13 +149,13 @@ def test_the_prompt_reads_lines_and_remembers_them(keyboard: PipeInput, interrup
 
 
 def test_control_d_ends(keyboard: PipeInput, interrupts: Interrupts) -> None:
-    with peer_prompt._prompting(list, interrupts) as read:
+    with peer_prompt._prompting(Names(), interrupts) as read:
         keyboard.send_text("\x04")
         assert read() is None
 
 
 def test_control_c_gives_up_the_line_first_and_ends_then(keyboard: PipeInput, interrupts: Interrupts) -> None:
-    with peer_prompt._prompting(list, interrupts) as read:
+    with peer_prompt._prompting(Names(), interrupts) as read:
         keyboard.send_text("send 1 oops\x03list\r")
         assert read() == "list"
         keyboard.send_text("\x03")
@@ -165,14 +173,14 @@ def test_signals_end_the_prompt(
         os.kill(os.getpid(), number)
         return []
 
-    with peer_prompt._prompting(kill_while_it_waits, interrupts) as read:
+    with peer_prompt._prompting(Names(kill_while_it_waits), interrupts) as read:
         keyboard.send_text("send \t")  # asking for completions is a moment when the prompt surely runs
         with pytest.raises(error):
             read()
 
 
 def test_a_signal_between_two_prompts_ends_the_next(keyboard: PipeInput, interrupts: Interrupts) -> None:
-    with peer_prompt._prompting(list, interrupts) as read:
+    with peer_prompt._prompting(Names(), interrupts) as read:
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Terminated):
             read()
@@ -180,6 +188,6 @@ def test_a_signal_between_two_prompts_ends_the_next(keyboard: PipeInput, interru
 
 def test_the_terminal_can_be_cooked_again_afterwards(keyboard: PipeInput, interrupts: Interrupts) -> None:
     before = keyboard.cooked_mode
-    with peer_prompt._prompting(list, interrupts):
+    with peer_prompt._prompting(Names(), interrupts):
         assert keyboard.cooked_mode != before
     assert keyboard.cooked_mode == before

@@ -17,6 +17,8 @@ from crust.endpoint import Endpoint
 from crust.errors import ConfigError, NotConnected, SendQueueFull
 from crust.event import Event
 from crust.identity import Identity, PeerId
+from crust.nat.connection_info import ConnectionInfo
+from crust.reach.nat_status import NatStatus
 
 HERE = Endpoint.tcp("192.0.2.7:5483")
 THERE = Endpoint.tcp("192.0.2.8:5483")
@@ -33,6 +35,8 @@ class FakeManager:
         self.refuse: Exception | None = None
         self.answer: Callable[[tuple[Endpoint, ...]], None] = lambda endpoints: None
         self.status = BootstrapStatus()
+        self.brings: tuple[Any, ...] = ()
+        """The events that a ``connect_peer`` or ``rendezvous_connect`` brings about."""
         self.listed: list[object] = []
         self.aliases: dict[Endpoint, PeerId] = {}
         self._events = events
@@ -66,6 +70,23 @@ class FakeManager:
 
     def bootstrap_status(self) -> BootstrapStatus:
         return self.status
+
+    def connect_peer(self, peer_id: PeerId) -> None:
+        self.calls.append(("connect_peer", peer_id))
+        for event in self.brings:
+            self._events.put(event)
+
+    def prepare_connection_info(self, token: object = None) -> None:
+        self.calls.append(("prepare",))
+        self._events.put(Event.ConnectionInfoPrepared(token, ConnectionInfo(self.identity.peer_id)))
+
+    def rendezvous_connect(self, their_info: ConnectionInfo) -> None:
+        self.calls.append(("rendezvous", their_info))
+        for event in self.brings:
+            self._events.put(event)
+
+    def nat_status(self) -> NatStatus:
+        return NatStatus(own=(HERE,))
 
     def blacklist(self, *entries: Entry) -> None:
         self.calls.append(("blacklist", *entries))
@@ -239,6 +260,62 @@ def test_a_connect_that_leads_to_a_known_peer_is_done(rig: Rig) -> None:
 def test_an_address_of_nobody_is_told(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     rig.session.execute("send 198.51.100.7:1 hi")
     assert "no connection to tcp://198.51.100.7:1" in capsys.readouterr().err
+
+
+def test_a_script_waits_for_its_punch(rig: Rig) -> None:
+    rig.manager.brings = (Event.NewConnection(HERE, ID),)
+    rig.session.execute(f"punch {ID.hex()}")
+    rig.session.execute("send 1 hi")
+    assert rig.manager.calls == [("connect_peer", ID), ("send", HERE, b"hi", SEND_SLICE)]
+    assert rig.session.failures == 0
+
+
+def test_a_script_notes_that_nobody_was_met(rig: Rig) -> None:
+    rig.manager.brings = (Event.ConnectionFailed((), {}, ID, {"meeting": "no peer in common"}),)
+    rig.session.execute(f"punch {ID.hex()}")
+    assert rig.session.failures == 1
+    rig.manager.brings = (Event.NewConnection(HERE, ID),)
+    rig.session.execute(f"punch {ID.hex()}")
+    assert rig.session.failures == 1, "the failure of before must not count again"
+
+
+def test_a_script_meets_a_peer_by_lines(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = ConnectionInfo(ID)
+    rig.session.execute(f"connect-info {theirs.encode()}")
+    assert "type info first" in capsys.readouterr().err
+    rig.session.execute("info")
+    rig.heard("Asking where others see this node")
+    rig.heard("Give this line to the peer")
+    own = rig.heard("crust-info:")
+    rig.session.execute(f"connect-info {own}")
+    assert "this is the line of this node" in capsys.readouterr().err
+    rig.manager.brings = (Event.NewConnection(HERE, ID),)
+    rig.session.execute(f"connect-info {theirs.encode()}")
+    assert rig.manager.calls == [("prepare",), ("rendezvous", theirs)]
+    assert rig.session.failures == 2
+
+
+def test_relayed_peers_are_marked_in_the_list(rig: Rig) -> None:
+    relayed = Endpoint.parse("relayed://192.0.2.9:1")
+    rig.events.put(Event.NewConnection(relayed, ID))
+    rig.heard("Connected to peer 1 at relayed://192.0.2.9:1, carried by another peer")
+    rig.session.execute("list")
+    assert str(relayed) in rig.heard("#")
+    rig.heard("What is at relayed://... is carried by another peer")
+
+
+def test_nat_tells_how_this_node_is_reached(rig: Rig) -> None:
+    rig.session.execute("nat")
+    rig.heard("Probably others with the help of a peer")
+    while not (line := rig.said.get(timeout=10)).startswith("This machine:"):
+        assert line
+    rig.heard(f"  {HERE}")
+
+
+def test_known_strangers_are_offered_for_punching(rig: Rig) -> None:
+    contacts = ContactStatus((THERE,), OTHER_ID, "gossip", 0, 0, None, "not tried yet")
+    rig.manager.status = BootstrapStatus(contacts=(contacts,))
+    assert rig.session.elsewhere() == [("01020304", str(THERE))]
 
 
 def test_a_dropped_peer_is_gone_at_once(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
