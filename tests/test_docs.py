@@ -1,5 +1,6 @@
 """The documentation says what is so: its code runs, its links lead somewhere, its pictures are up to date."""
 
+import queue
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import crust
-from crust import Config, ConnectionManager, Endpoint, Event
+from crust import Config, ConnectionManager, Endpoint, Event, Identity
 from crust.cli import COMMANDS
 from tests.documents import DOCUMENTS, Block, anchors, blocks, links, name_of, prose, section, text_of
 from tests.source_tree import ROOT, modules
@@ -101,6 +102,37 @@ def test_the_examples_of_tokens_and_ids(answering: tuple[Endpoint, list[bytes]])
         peers.handle(events.get(timeout=PATIENCE))
         assert not peers.is_connected(connected.peer_id)
     assert got == [b"by id"]
+
+
+def test_the_examples_of_meeting() -> None:
+    """Two people bring each other their lines; then one looks for somebody whom nobody knows."""
+    lines: dict[str, queue.SimpleQueue[str]] = {"one": queue.SimpleQueue(), "other": queue.SimpleQueue()}
+    met: dict[str, object] = {}
+
+    def meet(name: str, other: str) -> None:
+        events = crust.channel()
+        with ConnectionManager(events, LOCAL) as manager:
+            manager.start_listening()
+
+            def carry(line: str) -> str:
+                lines[other].put(line)
+                return lines[name].get(timeout=PATIENCE)
+
+            met[name] = defined("meet", "docs/nat.md")(manager, events, carry)  # type: ignore[operator]
+            lines[other].put("done")
+            lines[name].get(timeout=PATIENCE)
+            nobody = Identity().peer_id
+            assert defined("reach", "docs/nat.md")(manager, events, nobody) is None  # type: ignore[operator]
+
+    threads = [
+        threading.Thread(target=meet, args=pair, name="test-meet") for pair in (("one", "other"), ("other", "one"))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert set(met) == {"one", "other"}
+    assert None not in met.values()
 
 
 def test_the_example_of_an_event_loop_ends(capsys: pytest.CaptureFixture[str]) -> None:
