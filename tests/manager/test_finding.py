@@ -142,6 +142,26 @@ def test_what_connect_reached_is_remembered_too_and_who_connected_to_us_is_not(n
     assert cached(tmp_path / "cache") == [peer.endpoint]
 
 
+def test_where_those_listen_whom_a_node_is_connected_to(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First where it has dialled them; of others what gossip says; and no more when they are gone."""
+    peer, guest = nodes.make(), nodes.make()
+    node = nodes.make()
+    node.connect(peer)
+    guest.connect(node)
+    for other in (peer, guest):
+        node.link(other)
+    told = {guest.id: (Endpoint.utp("198.51.100.7:5484"), Endpoint.tcp("198.51.100.7:5483"))}
+    found = node.manager._core.finder
+    monkeypatch.setattr(found, "endpoints_of", lambda peer_id: told.get(peer_id, ()))
+    both = [(peer.id, peer.endpoint), (guest.id, Endpoint.tcp("198.51.100.7:5483"))]
+    wait_until(lambda: list(found.tcp_endpoints()) == both)
+    node.manager.blacklist(Endpoint.tcp("198.51.100.7:5483"))
+    wait_until(lambda: list(found.tcp_endpoints()) == [(peer.id, peer.endpoint)])
+    peer.stop()
+    wait_until(lambda: not list(found.tcp_endpoints()))
+    wait_until(lambda: not found._dialled)
+
+
 def test_who_failed_goes_behind_others(nodes: Nodes, tmp_path: Path) -> None:
     peer, gone = nodes.make(), nodes.make()
     fill(tmp_path / "cache", [peer, gone])

@@ -441,3 +441,146 @@ def test_the_report(bench: Bench) -> None:
     address = bench.outside.report().address
     assert address is not None
     assert address.address == ("203.0.113.9", 0), "the host, as the port is another one for each"
+
+
+# --- the TCP port of a NAT that counts ------------------------------------------------------------
+
+
+class Sounder:
+    """Stands for `crust.reach.sounder.Sounder`."""
+
+    def __init__(self) -> None:
+        self.last_given: tuple[str, int] | None = None
+        self.finds: tuple[str, int] | None = ("203.0.113.9", 50001)
+        self.begun = 0
+        self.calls: list[str] = []
+        self.waiting: list[Any] = []
+        self.busy = False
+
+    def begin(self) -> None:
+        self.begun += 1
+        self.busy, self.last_given = True, None
+
+    def when_over(self, call: Any) -> None:
+        if self.busy:
+            self.waiting.append(call)
+        else:
+            call()
+
+    def over(self) -> None:
+        """It is."""
+        self.busy, self.last_given = False, self.finds
+        waiting, self.waiting = self.waiting, []
+        for call in waiting:
+            call()
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+    def join(self, timeout: float) -> bool:
+        self.calls.append("join")
+        return True
+
+
+@pytest.fixture
+def sounder(bench: Bench) -> Sounder:
+    found = Sounder()
+    standing_in: Any = found
+    bench.outside._sounder = standing_in
+    bench.listen()
+    return found
+
+
+def reflexive(info: ConnectionInfo) -> list[str]:
+    """Where others see us, as an info has it."""
+    return [str(endpoint) for kind, endpoint in info.candidates if kind is CandidateKind.REFLEXIVE]
+
+
+def prepared(bench: Bench, sounder: Sounder) -> list[str]:
+    """The same of an info that waits for a sounding."""
+    found: list[ConnectionInfo] = []
+    bench.outside.prepare(found.append)
+    assert not found
+    sounder.over()
+    (info,) = found
+    return reflexive(info)
+
+
+def test_the_port_that_a_sounding_finds_is_told(bench: Bench, sounder: Sounder) -> None:
+    """In place of those which peers have seen, that are long past; but not of those of IPv6."""
+    ipv6 = Endpoint.tcp("[2001:4860::9]:5483")
+    bench.all_say(range(3))
+    bench.all_say(range(3, 4), ipv6)
+    bench.behaves(COUNTING)
+    assert prepared(bench, sounder)[0] == "tcp://203.0.113.9:50001"
+    assert str(SEEN_TCP) not in prepared(bench, sounder)
+    assert sounder.begun == 2
+    sounder.finds = None
+    assert str(SEEN_TCP) in prepared(bench, sounder), "better than nothing"
+
+
+def test_what_the_glance_and_the_sounding_find_belongs_together(bench: Bench, sounder: Sounder) -> None:
+    bench.behaves(COUNTING)
+    bench.outside._surveyor.last_given = ("203.0.113.9", 50002)
+    assert prepared(bench, sounder) == ["tcp://203.0.113.9:50002", "utp://203.0.113.9:50002"]
+    bench.outside._surveyor.last_given = ("203.0.113.9", 41000)
+    assert prepared(bench, sounder) == ["tcp://203.0.113.9:50001", "utp://203.0.113.9:41000"]
+    bench.outside._surveyor.last_given = ("203.0.113.10", 41000)
+    assert prepared(bench, sounder) == ["utp://203.0.113.10:41000"], "one of the two is wrong"
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        Behaviour(),
+        Behaviour(Mapping.ENDPOINT_INDEPENDENT),
+        Behaviour(Mapping.ADDRESS_AND_PORT_DEPENDENT, Filtering.UNKNOWN, Allocation.RANDOM),
+    ],
+)
+def test_other_nats_are_not_sounded(bench: Bench, sounder: Sounder, behaviour: Behaviour) -> None:
+    sounder.last_given = ("203.0.113.9", 50001)  # of another network, where we were before
+    bench.behaves(behaviour)
+    assert reflexive(bench.info()) == []
+    assert not sounder.begun
+
+
+def test_nor_is_any_where_nobody_listens_for_tcp(bench: Bench, sounder: Sounder) -> None:
+    bench.listen(UTP)
+    bench.behaves(COUNTING)
+    assert bench.info()
+    assert not sounder.begun
+
+
+def test_that_the_nat_counts_may_show_while_somebody_waits(
+    bench: Bench, sounder: Sounder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[Any] = []
+    monkeypatch.setattr(bench.outside._surveyor, "when_known", waiting.append)
+    found: list[ConnectionInfo] = []
+    bench.outside.prepare(found.append)
+    assert not sounder.begun
+    bench.behaves(COUNTING)
+    waiting.pop()()
+    assert (sounder.begun, found) == (1, [])
+    sounder.over()
+    assert reflexive(found[0]) == ["tcp://203.0.113.9:50001"]
+
+
+def test_it_is_begun_once_for_each_info(bench: Bench, sounder: Sounder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together with the question over UDP, not after it."""
+    waiting: list[Any] = []
+    monkeypatch.setattr(bench.outside._surveyor, "when_known", waiting.append)
+    bench.behaves(COUNTING)
+    found: list[ConnectionInfo] = []
+    bench.outside.prepare(found.append)
+    assert sounder.begun == 1
+    sounder.over()
+    waiting.pop()()
+    assert sounder.begun == 1
+    assert reflexive(found[0]) == ["tcp://203.0.113.9:50001"]
+
+
+def test_it_ends_with_the_rest(bench: Bench, sounder: Sounder) -> None:
+    bench.outside.stop()
+    bench.outside.join(1.0)
+    assert sounder.calls == ["stop", "join"]
