@@ -1,12 +1,9 @@
 """Every pair of NATs, over TCP and over uTP: two managers that have nothing but a peer in common become connected.
 
-``python -m tests.lab.matrix [--rounds N] [--page docs/nat.md] [--only KIND KIND]`` prints a table, or writes it into a
-page. All homes are in one lab at the same time. A round makes a new manager in each, and tries each pair once.
+All homes are in one lab at the same time. A round makes a new manager in each, and tries each pair once.
+``python -m tests.lab.matrix_figures`` does many, and makes a table.
 """
 
-import argparse
-import statistics
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +16,7 @@ from tests.lab.nat_program import Remote
 from tests.lab.punch_program import serve_in
 from tests.lab.wiring import plug, switch
 
+TRANSPORTS: Final = ("TCP", "uTP")
 DELAY: Final = 0.02
 """Seconds from each NAT to the open: 40 ms from one peer to the other."""
 OPEN: Final = "11.1.1.250"
@@ -190,7 +188,7 @@ def run(
             ids = everything.begin()
             for pair, tries in results.items():
                 everything.attempt(pair, ids, tries)
-                told(f"{transport} {number} {pair.left} - {pair.right}: {tries}")
+                told(f"{transport} {number + 1}: {pair.left} - {pair.right}: {tries}")
     return results
 
 
@@ -201,50 +199,3 @@ def shortfalls(results: dict[Pair, Tries]) -> list[str]:
         for pair, tries in results.items()
         if tries.problems or (tries.direct if pair.expected == "direct" else tries.relayed) != tries.count
     ]
-
-
-def row(pair: Pair, tries: Tries) -> str:
-    """A row of a table in Markdown."""
-    came = f"{tries.direct if pair.expected == 'direct' else tries.relayed} of {tries.count}"
-    times = sorted(tries.seconds)
-    p50 = f"{statistics.median(times):.2f} s" if times else ""
-    p95 = f"{times[min(len(times) - 1, int(len(times) * 0.95))]:.2f} s" if times else ""
-    names = [name.rsplit(" ", 1)[0].replace("_", " ").lower() for name in (pair.left, pair.right)]
-    return f"| {names[0]} | {names[1]} | {pair.expected} | {came} | {p50} | {p95} |"
-
-
-def main() -> int:
-    """Run it from a command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--transport", choices=["TCP", "uTP"])
-    parser.add_argument("--only", nargs=2, metavar="KIND")
-    parser.add_argument("--verbose", action="store_true")
-    arguments = parser.parse_args()
-
-    def wanted(pair: Pair) -> bool:
-        names = [name.rsplit(" ", 1)[0] for name in (pair.left, pair.right)]
-        return not arguments.only or sorted(names) == sorted(arguments.only)
-
-    def told(text: str) -> None:
-        if arguments.verbose:
-            sys.stderr.write(text + "\n")
-
-    bad: list[str] = []
-    for transport in [arguments.transport] if arguments.transport else ["TCP", "uTP"]:
-        results = run(transport, arguments.rounds, wanted, told)
-        sys.stdout.write(
-            f"\n{transport}\n\n| one | the other | expected | came | p50 | p95 |\n|---|---|---|---|---|---|\n"
-        )
-        sys.stdout.write("".join(f"{row(pair, tries)}\n" for pair, tries in results.items()))
-        cones = sorted(second for pair, tries in results.items() if pair.cones for second in tries.seconds)
-        if cones:
-            p95 = cones[min(len(cones) - 1, int(len(cones) * 0.95))]
-            sys.stdout.write(f"\ncones: {len(cones)} tries, p50 {statistics.median(cones):.2f} s, p95 {p95:.2f} s\n")
-        bad += shortfalls(results)
-    sys.stdout.write("".join(f"{each}\n" for each in bad))
-    return 1 if bad else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
