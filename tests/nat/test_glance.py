@@ -6,20 +6,20 @@ from crust.endpoint import Address
 from crust.nat.behaviour import Sighting
 from crust.nat.glance import GLANCE_SECONDS, GLANCE_SENDS, GLANCE_SERVERS, Glance
 from crust.nat.stun_server import StunServer
+from crust.nat.survey import SPARE
 
 SERVERS = [(f"198.51.{number}.1", 3478) for number in range(5)]
 SEEN = ("203.0.113.9", 40000)
 
 
-def glance(servers: list[Address], now: float = 0.0) -> Glance:
-    return Glance(servers, now, random.Random(1).randbytes)
+def glance(servers: list[Address], *, spare: bool = False) -> Glance:
+    return Glance(servers, 0.0, spare, random.Random(1).randbytes)
 
 
 def answers(machine: Glance, seen: Address = SEEN, now: float = 0.0) -> list[tuple[bytes, Address]]:
     """What servers answer to all that is to be sent now, and who."""
     found = []
     for request in machine.outgoing():
-        assert request.socket == 0
         answer = StunServer().answer(request.data, seen, now)
         assert answer is not None
         found.append((answer.data, request.to))
@@ -58,6 +58,11 @@ def test_who_is_slow_is_not_waited_for_but_still_listened_to() -> None:
     assert machine.over
     assert [sighting.observer for sighting in machine.sightings] == [SERVERS[0]]
     assert machine.receive(*slow, GLANCE_SECONDS + 0.1), "it belongs to nobody else"
+
+
+def test_from_the_port_or_from_a_fresh_one() -> None:
+    for spare in (False, True):
+        assert {request.socket for request in glance(SERVERS, spare=spare).outgoing()} == {SPARE if spare else 0}
 
 
 def test_one_server_is_asked_once() -> None:

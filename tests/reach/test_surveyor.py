@@ -11,7 +11,7 @@ import pytest
 
 from crust import CrustError, Endpoint, Protocol, clock, notices
 from crust.endpoint import Address
-from crust.nat.behaviour import UNKNOWN, Behaviour, Mapping, Sighting
+from crust.nat.behaviour import UNKNOWN, Allocation, Behaviour, Mapping, Sighting
 from crust.nat.glance import GLANCE_SERVERS, Glance
 from crust.nat.observations import Observations
 from crust.nat.stun_responder import StunResponder
@@ -232,11 +232,11 @@ def test_no_more_threads(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapt
 # --- the glance -----------------------------------------------------------------------------------
 
 
-def known(bench: Bench, count: int = 5) -> Bench:
-    """After a survey to which so many have answered."""
-    bench.peers = SERVERS[:count]
+def known(bench: Bench, behaviour: Behaviour = CONE) -> Bench:
+    """After a survey."""
+    bench.peers = SERVERS[:5]
     bench.surveyor.begin()
-    bench.end(*map(told, SERVERS[:count]))
+    bench.end(*map(told, SERVERS[:5]), behaviour=behaviour)
     return bench
 
 
@@ -275,6 +275,33 @@ def test_a_glance_that_nobody_answers_leads_to_a_survey(bench: Bench) -> None:
     bench.surveyor.look()
     assert isinstance(bench.made[-1].machine, Survey)
     assert len(bench.made) == 3
+
+
+def test_a_nat_that_counts_is_asked_each_time_with_a_fresh_socket(bench: Bench) -> None:
+    """One server, which sees the port that was given last; that is no address of our own port."""
+    counting = Behaviour(Mapping.ADDRESS_AND_PORT_DEPENDENT, allocation=Allocation.SEQUENTIAL, delta=1)
+    known(bench, counting)
+    for number in range(3):
+        bench.ask(str(number))
+        assert len(bench.made) == 2 + number
+        assert bench.asked() == SERVERS[:1]
+        bench.end(told(SERVERS[0], ("203.0.113.9", 41000 + number)))
+        assert bench.surveyor.last_given == ("203.0.113.9", 41000 + number)
+    assert bench.called == ["0", "1", "2"]
+    assert bench.seen() == [SEEN] * 5
+    bench.ask("in vain")
+    bench.end()
+    assert bench.surveyor.last_given is None
+
+
+def test_a_nat_with_random_ports_is_asked_each_time(bench: Bench) -> None:
+    known(bench, Behaviour(Mapping.ADDRESS_AND_PORT_DEPENDENT, allocation=Allocation.RANDOM))
+    bench.ask("first")
+    assert bench.asked() == SERVERS[:GLANCE_SERVERS]
+    bench.end(told(SERVERS[0], ("203.0.113.9", 50001)))
+    assert bench.called == ["first"]
+    assert bench.surveyor.last_given is None
+    assert bench.seen()[-1] == ("203.0.113.9", 50001)
 
 
 def test_between_meetings_nothing_is_sent(bench: Bench) -> None:
