@@ -19,7 +19,7 @@ peers N SECONDS     -> the ids of peers, once there are N of them
 external N SECONDS  -> the latest Event.ExternalEndpoints, once it has N
 moved TEXT SECONDS  -> the latest Event.OwnEndpointsChanged, once TEXT is in it
 nat                 -> what nat_status() says, for machines
-verified N SECONDS  -> {endpoint: whether peers reached it}, once there is a verdict on N
+verified WORD N SECONDS -> {endpoint: whether peers reached it}, once WORD ("true", "false") is the verdict on N
 stop                -> stops the manager
 
 Times are those of a clock that all nodes of a lab share.
@@ -201,15 +201,17 @@ class Obeying:
                 return self.own
             case ["nat"]:
                 return manager.nat_status().as_dict()
-            case ["verified", count, seconds]:
-                return self._verified(manager, int(count), float(seconds))
+            case ["verified", word, count, seconds]:
+                return self._verified(manager, word == "true", int(count), float(seconds))
         sys.exit(f"not understood: {words}")
 
-    def _verified(self, manager: ConnectionManager, count: int, seconds: float) -> dict[str, bool | None]:
+    def _verified(
+        self, manager: ConnectionManager, verdict: bool, count: int, seconds: float
+    ) -> dict[str, bool | None]:
         deadline = clock.Deadline(seconds)
-        while sum(each is not None for each in manager.nat_status().verified.values()) < count and not deadline.expired:
+        while list(manager.nat_status().verified.values()).count(verdict) < count and not deadline.expired:
             threading.Event().wait(0.1)
-        return {str(endpoint): verdict for endpoint, verdict in manager.nat_status().verified.items()}
+        return {str(endpoint): found for endpoint, found in manager.nat_status().verified.items()}
 
     def _surveyed(self, manager: ConnectionManager) -> list[str]:
         deadline = clock.Deadline(PATIENCE)
