@@ -76,6 +76,25 @@ def test_chat_says_why_it_could_not_connect() -> None:
         assert second.end()[0] == 0
 
 
+def test_two_people_meet() -> None:
+    """With a slip in copying first."""
+    with example("meet.py") as alice, example("meet.py") as bob:
+        here, there = (person.expect("^crust-info:.*")[0] for person in (alice, bob))
+        alice.type(there[:-5])
+        alice.expect("copy all of the line again")
+        alice.type(there)
+        bob.type(here)
+        alice.expect(r"\* met \w{8} at (tcp|utp)://")
+        bob.expect(r"\* met \w{8} at (tcp|utp)://")
+        bob.type("hello, \x1b[2JAlice")
+        alice.expect(r"^< hello, \?\[2JAlice$")
+        bob.close_input()
+        assert bob.end()[0] == 0
+        alice.expect(r"\* they left: ")
+        alice.close_input()
+        assert alice.end()[0] == 0
+
+
 def test_routing_delivers_along_the_line() -> None:
     with example("routing.py") as routing:
         code, lines = routing.end()
@@ -88,6 +107,6 @@ def test_routing_delivers_along_the_line() -> None:
     ]
 
 
-@pytest.mark.parametrize(("name", "most"), [("chat.py", 59), ("routing.py", 149)])
+@pytest.mark.parametrize(("name", "most"), [("chat.py", 59), ("meet.py", 64), ("routing.py", 149)])
 def test_examples_stay_small(name: str, most: int) -> None:
     assert len((ROOT / "examples" / name).read_text().splitlines()) <= most
