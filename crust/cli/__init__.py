@@ -45,6 +45,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "receive": ("crust.cli.transfer_receive", "receive files from peers"),
     "bench": ("crust.cli.bench", "measure messages per second, bytes per second and round trips"),
     "scan": ("crust.cli.scan", "list the nodes that answer on the local network"),
+    "nat": ("crust.cli.nat", "find out how this machine can be reached"),
     "cache": ("crust.cli.cache", "show, clear or add to the contacts remembered from earlier"),
     "config": ("crust.cli.config", "make, show or check the configuration file"),
     "capture": ("crust.cli.capture", "write down what a program's nodes say, decrypted, for Wireshark"),
