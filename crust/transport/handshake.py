@@ -28,8 +28,6 @@ _T = TypeVar("_T")
 
 PROLOGUE: Final = b"crust"
 """Of the Noise handshake: keeps Crust apart from other users of the same Noise protocol and key."""
-
-
 ROOM_TO_ANSWER: Final = 192
 """Bytes of padding of the first message, at least. The longest second one needs 168 of them; the rest lets it vary."""
 _ANSWER_OVERHEAD: Final = 48  # bytes that the second message has more than the first, beside their payloads
