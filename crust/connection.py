@@ -96,7 +96,7 @@ class Connection:
         self._link = link
         self._inbox = inbox
         self._decoder = Decoder(config.max_message_size)
-        self._toll = Toll(config, candidate.address, ledger)
+        self._toll = Toll(config, candidate.address, ledger, claimed=not candidate.peer_id.proven)
         self._since = since
         self._keepalive = config.keepalive_interval
         self._dead_after = config.dead_after

@@ -129,7 +129,7 @@ class ManagerCore:
             self.finder,
             self._emit,
         )
-        self._gate = Gatekeeper(blacklist, blacklist_file, self._timers, self._connections)
+        self._gate = Gatekeeper(blacklist, blacklist_file, self._timers, self._connections, self._acceptor.cast_out)
         self._stopping = False
         self._bootstrapped: WeakKeyDictionary[Connection, Race] = WeakKeyDictionary()
         self._unread = 0  # messages that came during stop() and found no reader

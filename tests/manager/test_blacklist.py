@@ -14,6 +14,7 @@ from crust.gatekeeper import REASON
 from crust.timers import Timers
 from tests.manager.conftest import both_transports
 from tests.manager.helpers import LOOPBACK, SCALE, Node, Nodes, in_parallel, join, two_identities, wait_until
+from tests.manager.wire import raw_socket, read_to_end
 
 
 def refusal(node: Node, other: Node | Endpoint) -> str:
@@ -102,6 +103,16 @@ def test_handshakes_that_are_under_way_are_looked_at_as_well() -> None:
     gate = gatekeeper.Gatekeeper(Blacklist(), None, Timers(), connections, lambda: done.append("handshakes"))
     gate.look()
     assert done == ["connections", "handshakes"]
+
+
+def test_a_handshake_that_is_under_way_ends_at_once(nodes: Nodes) -> None:
+    """Whoever has connected and says nothing has ten seconds; not if their address is listed meanwhile."""
+    host = nodes.make(handshake_timeout=600.0)
+    with raw_socket(host.endpoint) as sock:
+        wait_until(lambda: host.manager._started().half_open == 1)
+        host.manager.blacklist(LOOPBACK)
+        assert read_to_end(sock) == b""
+    wait_until(lambda: host.manager._started().half_open == 0)
 
 
 def test_a_function_is_asked_before_the_handshake(nodes: Nodes) -> None:
