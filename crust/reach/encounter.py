@@ -101,6 +101,11 @@ class Encounter:
         """There is a connection with the peer, whoever made it: stop trying."""
         self._finish({})
 
+    def superseded(self) -> None:
+        """Another encounter with the peer begins: open no further ways. But what is already open goes on: the peer may
+        have chosen it, and would lose a connection."""
+        self._finish({}, give_up=False)
+
     # --- both ways ------------------------------------------------------------------------------------
 
     def _try(self) -> None:
@@ -116,7 +121,7 @@ class Encounter:
             self.reasons[name] = f"{endpoint}: {reason}"
         self._finish({} if job.connected else self.reasons)
 
-    def _finish(self, reasons: dict[str, str]) -> None:
+    def _finish(self, reasons: dict[str, str], give_up: bool = True) -> None:
         if self.over:
             return
         self.over = True
@@ -128,7 +133,8 @@ class Encounter:
         if self._tcp is not None:
             self._tcp.cancel()
         if self._job is not None and not self._job.done:
-            self.means.dialer.give_up(self._job)
+            end = self.means.dialer.give_up if give_up else self.means.dialer.let_go
+            end(self._job)
         self.ended(reasons)
 
     def cancel(self) -> None:

@@ -238,7 +238,7 @@ class Reach:
     def _meet(self, encounter: Encounter) -> None:
         older = self._encounters.get(encounter.peer_id)
         if older is not None:
-            older.satisfied()
+            older.superseded()
         self._encounters[encounter.peer_id] = encounter
         encounter.begin()
 

@@ -309,6 +309,26 @@ def test_it_is_satisfied_by_any_connection(bench: Bench) -> None:
     assert not bench.udp_errand.running
 
 
+def test_what_is_open_goes_on_when_another_encounter_begins(bench: Bench) -> None:
+    """The peer may have chosen it, and have told its user."""
+    bench.begin()
+    bench.tcp_opens()
+    bench.encounter.superseded()
+    assert bench.ended == [{}]
+    assert not bench.job.done
+    assert not bench.tcp_errand.running
+    assert bench.tcp_opens().closed, "no further ones"
+    bench.succeeds()
+    assert bench.ended == [{}]
+
+
+def test_what_is_not_open_yet_ends_when_another_encounter_begins(bench: Bench) -> None:
+    bench.begin()
+    bench.encounter.superseded()
+    assert bench.job.done
+    assert bench.ended == [{}]
+
+
 def test_it_is_satisfied_before_it_began(bench: Bench) -> None:
     bench.encounter.begin()
     bench.encounter.satisfied()

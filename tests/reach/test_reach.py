@@ -56,6 +56,9 @@ class Pretence:
     def satisfied(self) -> None:
         self.end({})
 
+    def superseded(self) -> None:
+        self.end({})
+
     def end(self, reasons: dict[str, str]) -> None:
         """It is over."""
         if not self.over:
