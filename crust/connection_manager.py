@@ -25,6 +25,7 @@ from crust.event import Stopped
 from crust.identity import Identity, PeerId
 from crust.listening import open_listeners
 from crust.manager_core import ABORT_GRACE, ManagerCore
+from crust.manager_parts import Orders
 from crust.nat.interfaces import interface_addresses, own_endpoints
 from crust.negotiate import Node
 from crust.outbox import Outbox
@@ -119,7 +120,7 @@ class ConnectionManager(Admission, Reachability):
                 capture=capture.from_environment(),
             )
             self._core = ManagerCore(
-                node, self._config, self._events, self._blacklist, self._fallback, self._blacklist_file
+                Orders(node, self._config, self._events, self._blacklist, self._fallback, self._blacklist_file)
             )
             _running.add(self._core)
             weakref.finalize(self, _abandon, self._core).atexit = False  # at exit, _stop_all waits for delivery

@@ -13,31 +13,18 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from crust import attempts, notices
-from crust.acceptor import Acceptor
 from crust.attempts import Job, Race
-from crust.blacklist import Blacklist
-from crust.blacklist_file import BlacklistFile
 from crust.clock import Deadline, now
-from crust.config import Config
 from crust.connection import Connection
 from crust.connection_news import Flooded, PeerSaid, ReaderEnded, WriterEnded
-from crust.connections import Connections
-from crust.dialing import Dialer
-from crust.endpoint import Endpoint
 from crust.errors import ManagerStopped, PeerMisbehaved
 from crust.event import AnyEvent, ConnectionFailed, Flood, ListenerFailed, Misbehaviour, Stopped
-from crust.finder import Finder
-from crust.gatekeeper import Gatekeeper
-from crust.ledger import Ledger
 from crust.limits import MAX_WAITING_CONNECTS
-from crust.negotiate import Established, Node, Refused
+from crust.manager_parts import Hooks, Orders, make_parts
+from crust.negotiate import Established, Refused
 from crust.notices import Ask
-from crust.outlet import Outlet
 from crust.peers import Candidate, Verdict
-from crust.reach.reach import Reach
-from crust.timers import Timers
 from crust.transport.utp import UtpSocket
-from crust.utp_ports import UtpPorts
 from crust.workers import start_thread
 
 log = logging.getLogger("crust.manager")
@@ -51,90 +38,39 @@ class ManagerCore:
     """The state of a manager and the thread that owns it.
 
     Args:
-        node: identity and keys.
-        config: settings.
-        events: the user's queue.
-        blacklist: who is not talked to.
-        fallback: contacts for ``bootstrap()``, beside those of the configuration.
-        blacklist_file: the file of the blacklist, if it has one.
+        orders: what the manager was made with.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        config: Config,
-        events: Any,
-        blacklist: Blacklist,
-        fallback: tuple[Endpoint, ...] = (),
-        blacklist_file: BlacklistFile | None = None,
-    ) -> None:
+    def __init__(self, orders: Orders) -> None:
         self.inbox = notices.Inbox()
-        self.peer_id = node.identity.peer_id
+        self.peer_id = orders.node.identity.peer_id
         self.stopped = threading.Event()
-        self._config = config
-        self._blacklist = blacklist
-        self._timers = Timers()
-        self._outlet = Outlet(
-            events, config.max_waiting_events, config.max_waiting_bytes, lambda: self.inbox.put(notices.RoomMade())
-        )
-        ledger = Ledger(config)
-        self._connections = Connections(
-            node.identity.peer_id,
-            config,
-            self.inbox,
-            self._timers,
-            self._emit,
-            ledger,
-            came=self._on_came,
-            went=self._on_went,
-        )
+        self._blacklist = orders.blacklist
+        hooks = Hooks(self._emit, self._alert, self._decide, self._on_came, self._on_went)
+        parts = make_parts(orders, self.inbox, hooks)
+        self._timers = parts.timers
+        self._outlet = parts.outlet
+        self._connections = parts.connections
+        self._acceptor = parts.acceptor
+        self._dialer = parts.dialer
+        self._gate = parts.gate
+        self.utp = parts.utp
+        """The UDP sockets; any thread may open more."""
+        self.finder = parts.finder
+        self.reach = parts.reach
         self.routes = self._connections.routes
         """Connections by every endpoint that leads to them; any thread may look something up."""
-        self.utp = UtpPorts(config, blacklist.has_address)
-        """The UDP sockets; any thread may open more."""
         self._linger = Deadline(0.0)
-        self._acceptor = Acceptor(node, config, self.inbox, blacklist.refuses_at, ledger)
-        self._dialer = Dialer(
-            node,
-            config,
-            self.inbox,
-            self._timers,
-            decide=self._decide,
-            connection_with=self._connections.with_peer,
-            add_aliases=self._connections.add_aliases,
-            refuses=blacklist.refuses_at,
-            utp=self.utp,
-        )
-        self.finder = Finder(
-            node,
-            config,
-            self.inbox,
-            self._timers,
-            self._dialer,
-            self._connections,
-            blacklist,
-            fallback,
-            self._emit,
-            self._alert,
-        )
-        self.reach = Reach(
-            node,
-            config,
-            self.inbox,
-            self._timers,
-            self._dialer,
-            self._connections,
-            blacklist,
-            self.utp,
-            self.finder,
-            self._emit,
-        )
-        self._gate = Gatekeeper(blacklist, blacklist_file, self._timers, self._connections, self._acceptor.cast_out)
         self._stopping = False
         self._bootstrapped: WeakKeyDictionary[Connection, Race] = WeakKeyDictionary()
         self._unread = 0  # messages that came during stop() and found no reader
         self._cut_off: set[Connection] = set()  # of these some were not delivered
-        self._handlers: dict[type, Callable[[Any], None]] = {
+        self._handlers = self._table_of_handlers()
+        self.thread = start_thread("manager", self._run)
+
+    def _table_of_handlers(self) -> dict[type, Callable[[Any], None]]:
+        """What is done with each kind of notice."""
+        return {
             Ask: self._on_ask,
             notices.Promoted: self._on_promoted,
             notices.Forsaken: lambda n: self._connections.forsake(n.candidate),
@@ -158,7 +94,6 @@ class ManagerCore:
             **self.reach.handlers,
             **self._gate.handlers,
         }
-        self.thread = start_thread("manager", self._run)
 
     @property
     def half_open(self) -> int:

@@ -138,6 +138,7 @@ LEVELS: list[tuple[str, str]] = [
     ("meeting peers: arranging it, and doing it", "reach.meetings reach.encounter"),
     ("peers that are wanted", "reach.wishes"),
     ("all ways to reach peers, and to be reached", "reach.reach"),
+    ("what a manager is made of", "manager_parts"),
     ("the manager thread", "manager_core"),
     ("two parts of the public class", "admission reachability"),
     ("the public class", "connection_manager"),

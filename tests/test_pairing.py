@@ -23,6 +23,7 @@ ELSEWHERE = {
     "finder": "manager/test_finding.py",
     "gatekeeper": "manager/test_blacklist.py",
     "manager_core": "manager/test_stop.py",
+    "manager_parts": "manager/test_stop.py",
     "nat": "test_layers.py",
     "nat.gateway_answer": "nat/test_pcp.py",
     "nat.keeping": "nat/test_lease_keeper.py",
