@@ -223,7 +223,9 @@ class Meetings:
         elif self._connections.with_peer(letter.peer) is None:
             problem = f"{writer_of(self._own_id)} has no connection with that peer"
         else:
-            self._write(letter.peer, Letter(writer, note, True, (connection.endpoint.host.partition("%")[0],)))
+            # (A relayed connection shows where the one in the middle is.)
+            seen = () if connection.relayed else (connection.endpoint.host.partition("%")[0],)
+            self._write(letter.peer, Letter(writer, note, True, seen))
             return
         if note.step is not Step.REFUSE:
             refusal = Note(Step.REFUSE, note.meeting, reason=problem)

@@ -32,6 +32,7 @@ class Line:
         self.world, self.owner, self.peer = world, owner, peer
         self.peer_id = peer.id
         self.endpoint = peer.endpoint
+        self.relayed = False
         self.outbox = self
 
     def put_control(self, frame: bytes) -> bool:

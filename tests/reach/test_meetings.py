@@ -80,6 +80,17 @@ def test_a_meeting(three: tuple[World, Person, Person, Person]) -> None:
     assert carrier.idle, "who carries remembers nothing"
 
 
+def test_nobody_vouches_for_who_comes_through_a_relay(three: tuple[World, Person, Person, Person]) -> None:
+    """What is seen of it is the one in the middle, who has asked for nothing."""
+    world, one, other, carrier = three
+    carrier.lines[one.id].relayed = True
+    one.seek(other)
+    world.run()
+    here, there = check_they_meet(one, other)
+    assert tuple(here.vouched) == (other.endpoint.host,)
+    assert tuple(there.vouched) == ()
+
+
 @pytest.mark.parametrize("took", [0.0, 1.5])
 def test_both_begin_at_the_same_moment(three: tuple[World, Person, Person, Person], took: float) -> None:
     """Whatever the way, and however long the other needs to find out where it is."""
