@@ -139,7 +139,7 @@ def make_plan(
         vouched_hosts: where others see the peer; ``None`` if the user has brought the info and answers for it.
         seconds: for how long plain probes go on; more where the two do not begin at the same time.
     """
-    allowed = allowed_addresses(ours, theirs, own_networks)
+    allowed = allowed_addresses(ours, theirs, own_networks, vouched_hosts=vouched_hosts)
     limit = 2**16
     targets = [
         Target(address, limit if vouched_hosts is None or _is_vouched(address[0], vouched_hosts) else UNVOUCHED_PROBES)
@@ -197,15 +197,16 @@ def allowed_addresses(
     theirs: ConnectionInfo,
     own_networks: Collection[str],
     protocol: Protocol = Protocol.UTP,
+    vouched_hosts: Collection[str] | None = None,
 ) -> list[Address]:
     """The addresses of a peer that may be probed, or dialled from the listening port, in their order.
 
     Args:
-        ours, theirs, own_networks: as for `make_plan`.
+        ours, theirs, own_networks, vouched_hosts: as for `make_plan`.
         protocol: uTP or TCP.
     """
     own = {candidate.endpoint for candidate in ours.candidates}
-    same_network = _same_network(ours, theirs)
+    same_network = _same_network(ours, theirs, own_networks, vouched_hosts)
     hosts: set[str] = set()
     found: list[Address] = []
     for candidate in theirs.candidates:
@@ -231,13 +232,28 @@ def _is_loopback_only(info: ConnectionInfo) -> bool:
     return bool(hosts) and all(host.is_loopback for host in hosts)
 
 
-def _same_network(ours: ConnectionInfo, theirs: ConnectionInfo) -> bool:
-    """Whether nothing says that the two are in different networks: others see both at the same host, or only one."""
+def _same_network(
+    ours: ConnectionInfo, theirs: ConnectionInfo, own_networks: Collection[str], vouched_hosts: Collection[str] | None
+) -> bool:
+    """Whether nothing says that the two are in different networks: others see both at the same host, or it in ours.
+
+    What the peer says of itself counts only where nobody else says anything: with a lie it would have us look around
+    among our neighbours.
+    """
     our_hosts, their_hosts = (
         {host for protocol in Protocol for host, _ in outer_addresses(info, protocol) if not is_local(host)}
         for info in (ours, theirs)
     )
-    return not our_hosts or not their_hosts or bool(our_hosts & their_hosts)
+    if not our_hosts:
+        return True
+    if vouched_hosts:
+        return any(host in our_hosts or _is_near(host, own_networks) for host in vouched_hosts)
+    return not their_hosts or bool(our_hosts & their_hosts)
+
+
+def _is_near(host: str, own_networks: Collection[str]) -> bool:
+    """Whether a host is on our side of the NAT. (Of public IPv4 addresses, strangers may have the next one.)"""
+    return is_in(host, own_networks) and (is_local(host) or ":" in host)
 
 
 def candidates_for(

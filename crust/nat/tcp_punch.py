@@ -8,6 +8,7 @@ the direction that works first. Sockets are few at any time: the original had to
 
 import enum
 import random
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -211,7 +212,7 @@ def tcp_targets(
 
     What is known of the NATs was seen on the port of uTP; nearly all of them treat TCP alike.
     """
-    allowed = allowed_addresses(ours, theirs, own_networks, Protocol.TCP)
+    allowed = allowed_addresses(ours, theirs, own_networks, Protocol.TCP, vouched_hosts)
     outer = [address for address in outer_addresses(theirs, Protocol.TCP) if address in allowed]
     if method_for(ours.behaviour, theirs.behaviour) is Method.NONE:
         allowed = [address for address in allowed if address not in outer]  # near ones may do
@@ -222,7 +223,9 @@ def tcp_targets(
         allowed = [*first, *(each for address in allowed for each in (nexts if address in outer else [address]))]
     elif _counts_up(ours.behaviour):
         allowed = [*outer, *allowed]
-    return [Target(each, _limit(each, vouched_hosts)) for each in list(dict.fromkeys(allowed))[:TCP_SOCKETS]]
+    chosen = list(dict.fromkeys(allowed))[:TCP_SOCKETS]
+    ports = Counter(host for host, _ in chosen)
+    return [Target(each, _limit(each, vouched_hosts, ports[each[0]])) for each in chosen]
 
 
 def _counts_up(behaviour: Behaviour) -> bool:
@@ -233,7 +236,9 @@ def _next_ports(outer: Iterable[Address], delta: int) -> Iterable[Address]:
     return ((host, each) for host, port in outer for each in predicted_ports(port, delta, TCP_PREDICTED_PORTS))
 
 
-def _limit(address: Address, vouched_hosts: Collection[str] | None) -> int:
+def _limit(address: Address, vouched_hosts: Collection[str] | None, ports: int) -> int:
     if is_local(address[0]):
         return TCP_NEAR_ATTEMPTS
-    return TCP_ATTEMPTS if vouched_hosts is None or address[0] in vouched_hosts else UNVOUCHED_PROBES
+    if vouched_hosts is None or address[0] in vouched_hosts:
+        return TCP_ATTEMPTS
+    return max(UNVOUCHED_PROBES // ports, 1)  # all ports of a host together get no more, however many are named
