@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from crust import cli
+from crust.cli import console
 from crust.cli.console import Exit, count_of, human_bytes
 from crust.cli.demo_checks import Expected, problems
 from crust.cli.demo_crew import Crew, DemoFailed, Member, Report
@@ -24,6 +25,8 @@ from crust.limits import MIB
 NAMES: Final = ("Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hana", "Ida", "Jon", "Kim", "Lou")
 CHAT: Final = ("Good morning!", "Is everybody here?", "I can hear all of you.")
 AFTERWARDS: Final = ("That was {}, I think.", "We go on without {}.")
+PEERS: Final = 5
+SIZE: Final = 64  # MiB
 TIMEOUT: Final = 60.0  # seconds; it takes three, but a loaded machine is not an error
 BEACON_PATIENCE: Final = 10.0
 """Seconds for the peers to find each other; it takes one. Not every system lets a beacon speak to itself."""
@@ -32,20 +35,27 @@ DESCRIPTION = """\
 Start real peers, each a process of its own, on this machine; let them find each other without any address, chat, move a
 file, survive the crash of one of them, and stop. Everything is checked: the exit code is 0 only if every event came,
 once and in order, and the file is the same.
+
+With --nat: two peers behind home routers, which are made for this demo out of network namespaces, meet with the help of
+a third and connect directly, though neither router lets anybody in.
 """
 EPILOG = """\
 examples:
   crust demo
   crust demo --peers 12 --size 512
   crust demo --json | python -m json.tool
+  sudo crust demo --nat
 """
 
 
 def add_parser(subparsers: cli.Subparsers) -> None:
     """Register the command."""
     parser = cli.add_command(subparsers, "demo", DESCRIPTION, EPILOG)
-    parser.add_argument("--peers", type=_peers, default=5, metavar="N", help=f"3 to {len(NAMES)} peers (default: 5)")
-    parser.add_argument("--size", type=_size, default=64, metavar="MIB", help="size of the file in MiB (default: 64)")
+    parser.add_argument(
+        "--nat", action="store_true", help="show instead how two peers behind routers become connected (Linux, root)"
+    )
+    parser.add_argument("--peers", type=_peers, metavar="N", help=f"3 to {len(NAMES)} peers (default: {PEERS})")
+    parser.add_argument("--size", type=_size, metavar="MIB", help=f"size of the file in MiB (default: {SIZE})")
     parser.add_argument(
         "--timeout", type=cli.seconds, default=TIMEOUT, metavar="SECONDS", help=f"give up after ({TIMEOUT:.0f})"
     )
@@ -71,13 +81,19 @@ def _size(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Give the demo; the exit code says whether all was right."""
-    names = NAMES[: args.peers]
+    if args.nat:
+        if args.peers is not None or args.size is not None:
+            return console.fail("--nat shows two homes and moves no file: leave out --peers and --size", Exit.USAGE)
+        from crust.cli import demo_nat
+
+        return demo_nat.run(args)
+    names = NAMES[: args.peers or PEERS]
     story = Story(names, quiet=args.quiet, as_json=args.json)
     with tempfile.TemporaryDirectory(prefix="crust-demo-") as folder:
         show = Show(story, args.timeout, args.transport)
         try:
             with show.crew:
-                show.play(names, Path(folder), args.size * MIB)
+                show.play(names, Path(folder), (args.size or SIZE) * MIB)
                 wrong = show.verdict()
         except DemoFailed as error:
             wrong = [str(error)]

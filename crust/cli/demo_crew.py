@@ -18,6 +18,7 @@ from crust.workers import start_thread
 Report: TypeAlias = dict[str, Any]
 """What a peer says, as in the text of `demo_worker`."""
 
+WORKER: Final = "crust.cli.demo_worker"
 GRACE: Final = 2.0  # seconds for a process to end once its input has ended, before it is killed
 
 
@@ -78,13 +79,17 @@ class Crew:
     ) -> None:
         self.close()
 
-    def start(self, names: Sequence[str], folder: Path, *options: str) -> None:
+    def start(
+        self, names: Sequence[str], folder: Path, *options: str, module: str = WORKER, within: Sequence[str] = ()
+    ) -> None:
         """Start a peer for each name, with a folder of its own, and wait until all of them are ready.
 
         Args:
             names: of the peers.
             folder: where to make their folders.
-            options: for each `demo_worker`, the transport first.
+            options: for each worker, the transport first.
+            module: the worker.
+            within: what to put before the command.
         """
         # The peers must find the same crust as we did, wherever the demo was started from.
         root = str(Path(crust.__file__).resolve().parent.parent)
@@ -93,7 +98,7 @@ class Crew:
             into = folder / name
             into.mkdir()
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "crust.cli.demo_worker", str(into), *options],
+                [*within, sys.executable, "-P", "-m", module, str(into), *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
