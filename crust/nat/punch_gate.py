@@ -1,10 +1,12 @@
 """`PunchGate`: who may have us send probes, and how often. Pure."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Final
 
 from crust.discovery.allowance import Allowance, Allowances
 from crust.nat.punch_plan import BIRTHDAY_SECONDS, Method
+from crust.nat.ranges import is_local
+from crust.networks import subscriber
 
 REQUESTER_BURST: Final = 3
 REQUESTER_INTERVAL: Final = 20.0
@@ -19,8 +21,12 @@ MAX_MEETINGS: Final = 16
 """Meetings under way; a plain one sends some hundred probes in 8 s."""
 BIRTHDAY_PAUSE: Final = 60.0
 """Seconds for each further meeting by the birthday method, with its thousand probes, whoever asks."""
+HOST_BURST: Final = 3
+HOST_INTERVAL: Final = 20.0
+"""Meetings asked for by others in which a host is tried as often as it takes, and seconds for each further one; in
+others it gets as little as a host that nobody vouches for. Who carries the infos can lie too, and make up peers."""
 KNOWN_REQUESTERS: Final = 1024
-"""Peers whose allowance is remembered."""
+"""Peers, and hosts, whose allowance is remembered."""
 
 
 class PunchGate:
@@ -30,6 +36,7 @@ class PunchGate:
         self._requesters = Allowances(KNOWN_REQUESTERS, REQUESTER_BURST, 1 / REQUESTER_INTERVAL)
         self._relays = Allowances(KNOWN_REQUESTERS, RELAY_BURST, 1 / RELAY_INTERVAL)
         self._total = Allowance(MEETINGS_BURST, 1 / MEETINGS_INTERVAL)
+        self._hosts = Allowances(KNOWN_REQUESTERS, HOST_BURST, 1 / HOST_INTERVAL)
         self._birthdays = Allowance(1, 1 / BIRTHDAY_PAUSE)
         self._birthday_until = 0.0
         self._under_way = 0
@@ -62,6 +69,10 @@ class PunchGate:
             return False
         self._birthday_until = now + BIRTHDAY_SECONDS
         return True
+
+    def vouched(self, hosts: Iterable[str], now: float) -> set[str]:
+        """Of the hosts at which who carried a request sees the requester, those that are tried as often as it takes."""
+        return {host for host in hosts if is_local(host) or self._hosts.take(subscriber(host), now)}
 
     def ended(self) -> None:
         """An admitted meeting is over, one way or the other."""

@@ -246,7 +246,7 @@ def _same_network(
     )
     if not our_hosts:
         return True
-    if vouched_hosts:
+    if vouched_hosts is not None:
         return any(host in our_hosts or _is_near(host, own_networks) for host in vouched_hosts)
     return not their_hosts or bool(our_hosts & their_hosts)
 

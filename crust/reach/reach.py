@@ -223,6 +223,7 @@ class Reach:
         if arranged.sought and birthday and not self._gate.admit_birthday(now()):
             self._met(arranged, {UDP_NAME: "the birthday method was used just now; try again in a minute"})
             return
+        vouched = set(arranged.vouched) if arranged.sought else self._gate.vouched(arranged.vouched, now())
         self._meet(
             Encounter(
                 self._means,
@@ -230,7 +231,7 @@ class Reach:
                 arranged.ours,
                 arranged.theirs,
                 arranged.start,
-                set(arranged.vouched),
+                vouched,
                 lambda reasons: self._met(arranged, reasons),
             )
         )

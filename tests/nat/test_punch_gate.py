@@ -40,6 +40,17 @@ def test_so_many_at_once() -> None:
     assert gate.admit("one more", "relay", Method.PROBE, 0.0) == ""
 
 
+def test_a_host_is_tried_hard_so_often_whoever_says_that_it_is_the_peers() -> None:
+    gate, hosts = PunchGate(), ("203.0.113.9", "192.168.1.3")
+    for _ in range(punch_gate.HOST_BURST):
+        assert gate.vouched(hosts, 0.0) == set(hosts)
+    assert gate.vouched(hosts, 0.0) == {"192.168.1.3"}
+    assert gate.vouched(["203.0.113.10"], 0.0) == {"203.0.113.10"}
+    assert gate.vouched(hosts, punch_gate.HOST_INTERVAL) == set(hosts)
+    assert gate.vouched(["2001:db8::1"], 0.0)
+    assert [bool(gate.vouched([f"2001:db8::{each}"], 0.0)) for each in range(2, 5)] == [True, True, False]
+
+
 def test_one_birthday_at_a_time() -> None:
     gate = PunchGate()
     assert admitted(gate, 1, 1, 0.0, Method.SEARCH)

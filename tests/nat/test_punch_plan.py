@@ -125,6 +125,16 @@ def test_tcp_addresses_are_not_probed_but_dialled() -> None:
 # --- what it costs ----------------------------------------------------------------------------------------------------
 
 
+def test_neighbours_are_not_probed_for_a_peer_that_others_see_elsewhere() -> None:
+    """Whatever it says of itself: that it has no outer address, or ours."""
+    networks, near, peer = ["192.168.1.0/24"], ("192.168.1.3", 5000), "203.0.113.9"
+    for said in ((), [OURS], [THEIRS]):
+        theirs = info(outer=said, hosts=[near])
+        for vouched, found in (([peer], False), ([], False), ([OURS[0]], True), ([near[0]], True)):
+            assert (near in allowed_addresses(US, theirs, networks, vouched_hosts=vouched)) is found
+    assert near in allowed_addresses(US, info(outer=[], hosts=[near]), networks)
+
+
 def test_who_is_not_vouched_for_gets_few_probes() -> None:
     theirs = info(outer=[THEIRS, ("203.0.113.66", 1)])
     free, few = make_plan(US, theirs, vouched_hosts=[THEIRS[0]]).targets

@@ -221,6 +221,8 @@ def test_what_nobody_vouches_for_is_dialled_a_few_times() -> None:
     networks = ["192.168.7.0/24"]
     near_one = Target(near.address, tcp_punch.TCP_NEAR_ATTEMPTS)
     assert tcp_targets(ours, theirs, networks, ()) == [Target(MAPPED, UNVOUCHED_PROBES), near_one]
+    many = info(2, Behaviour(), candidates_for([], [Endpoint.tcp((MAPPED[0], port)) for port in range(1, 9)], []))
+    assert sum(limit for _, limit in tcp_targets(ours, many, networks, ())) <= UNVOUCHED_PROBES
     assert tcp_targets(ours, theirs, networks, [MAPPED[0]]) == [Target(MAPPED, OFTEN), near_one]
     assert tcp_targets(ours, theirs, networks) == [Target(MAPPED, OFTEN), near_one]
 
