@@ -7,7 +7,13 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from crust import Config, cli
+from crust import Config, Endpoint, cli
+from crust.cli.nat_view import status_lines
+from crust.nat.behaviour import Allocation, Behaviour, Filtering, Mapping
+from crust.nat.mapping_report import GatewayReport, MappingReport
+from crust.nat.nat_report import NatReport
+from crust.nat.observations import Believed, Confidence
+from crust.reach.nat_status import NatStatus
 from tests.discovery.beacon_loopback import free_port
 from tests.documents import blocks, text_of
 from tests.terminal import Terminal
@@ -80,6 +86,29 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_two_that_know_nobody_in_common_meet_as_the_documentation_says() -> None:
+    found = re.search(r"^    crust> info\n(?:    .*\n)+", text_of("docs/cli.md"), re.MULTILINE)
+    assert found
+    shown = [line.strip() for line in found[0].splitlines()]
+    info, asking, todo, line, _, looking, connected = shown
+    connected = pattern_of(connected).replace("198\\.51\\.100\\.7", "127.0.0.1")
+    with Terminal("-m", "crust", "peer", "--alone") as one, Terminal("-m", "crust", "peer", "--alone") as other:
+        lines = []
+        for terminal in (one, other):
+            terminal.expect("Type help for the commands")
+            terminal.type(info.removeprefix(PROMPT) + "\r")
+            terminal.expect(f"(?s){pattern_of(asking)}.*{pattern_of(todo)}")
+            lines.append(terminal.expect(r"(crust-info:[\w-]{60,})\s")[1])
+            assert lines[-1].startswith(line[:12])
+        for terminal, line in zip((one, other), reversed(lines), strict=True):
+            terminal.type(f"connect-info {line}\r")
+        for terminal in (one, other):
+            # What comes first: the peer's dial, or our own word.
+            terminal.expect(f"(?s)(?=.*{pattern_of(looking)})(?=.*{connected})")
+            terminal.type("stop\r")
+            assert terminal.end() == 0
+
+
 def answer(command: str) -> str:
     """What the documentation of the command says that it answers to ``command``."""
     text = text_of("docs/cli.md").replace("\n    ", "\n")
@@ -96,3 +125,17 @@ def test_the_answers_of_cache_and_config_are_those_of_the_documentation(
     (home / ".config/crust/crust.crust.yaml").write_text("\n\n\ntcp_prot: 7\n")
     assert cli.main(["config", "check"]) == 2
     assert capsys.readouterr().err.strip() == answer("crust config check").replace("/home/ada", str(home))
+
+
+def test_the_answer_of_nat_is_that_of_the_documentation() -> None:
+    """Of a machine behind a home router without UPnP."""
+    own = Endpoint.tcp("192.168.1.2:41234"), Endpoint.utp("192.168.1.2:41234")
+    router = GatewayReport("eth0", "192.168.1.2", "192.168.1.1", None, None, (), (), settled=True)
+    behaviour = Behaviour(
+        Mapping.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT, Allocation.PRESERVING, hairpin=False
+    )
+    seen = Believed(("198.51.100.7", 41234), Confidence.HEARD, 1)
+    status = NatStatus(own=own, mappings=MappingReport((router,)), nat=NatReport(behaviour, seen, 1, 1))
+    first, *told = answer("crust nat --stun stun.example.org:3478").splitlines()
+    assert first.startswith("Asking routers, servers and peers, for up to")
+    assert told == [line.text for line in status_lines(status)]
