@@ -105,6 +105,7 @@ def test_two_that_know_nobody_in_common_meet_as_the_documentation_says() -> None
         for terminal in (one, other):
             # What comes first: the peer's dial, or our own word.
             terminal.expect(f"(?s)(?=.*{pattern_of(looking)})(?=.*{connected})")
+        for terminal in (one, other):
             terminal.type("stop\r")
             assert terminal.end() == 0
 
