@@ -17,10 +17,10 @@ from crust.errors import CrustError
 from crust.nat.behaviour import UNKNOWN, Allocation, Behaviour
 from crust.nat.errand import Errand
 from crust.nat.glance import GLANCE_SERVERS, Glance
-from crust.nat.interfaces import interface_addresses
+from crust.nat.interfaces import interface_addresses, interface_networks
 from crust.nat.observations import Observations
 from crust.nat.outgoing import Machine
-from crust.nat.ranges import is_local
+from crust.nat.ranges import is_in, is_local
 from crust.nat.survey import SURVEY_SERVERS, Survey
 from crust.reach.errands import Errands
 from crust.transport.tcp import resolve
@@ -134,7 +134,10 @@ class Surveyor:
         return not self.answered and now() - self._surveyed_at >= SURVEY_PAUSE
 
     def _whom_to_ask(self) -> list[Address]:
-        known = [*self._servers, *self._peers()]
+        networks = interface_networks()
+        # What peers tell of others may be private addresses of other networks; here, somebody else would have them.
+        peers = [each for each in self._peers() if not is_local(each[0]) or is_in(each[0], networks)]
+        known = [*self._servers, *peers]
         ipv4 = [each for each in dict.fromkeys(known) if ipaddress.ip_address(each[0].partition("%")[0]).version == 4]
         # Neighbours on the same side of the NAT would say that there is none.
         outside = [each for each in ipv4 if not is_local(each[0])]

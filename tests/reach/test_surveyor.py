@@ -67,6 +67,7 @@ class Bench:
         monkeypatch.setattr(surveyor, "Errand", Pretence)
         monkeypatch.setattr(surveyor, "now", self.clock)
         monkeypatch.setattr(surveyor, "resolve", self._resolve)
+        monkeypatch.setattr(surveyor, "interface_networks", lambda: ["192.168.1.2/24"])
         self.surveyor = Surveyor(
             servers, self.inbox, lambda: self.socket, lambda: self.peers, self.observations, self.errands, self._changed
         )
@@ -215,6 +216,14 @@ def test_who_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     bench.peers = [("192.168.1.7", 5484), ("2001:db8::2", 5484)]
     bench.surveyor.begin()
     assert bench.asked() == [("192.168.1.7", 5484)]
+
+
+def test_private_addresses_of_other_networks_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peers tell of them; here they are somebody else's. What the user has configured is asked wherever it is."""
+    bench = Bench(monkeypatch, "10.0.0.9:3478")
+    bench.peers = [("192.168.2.7", 5484), ("10.0.0.8", 5484), ("192.168.1.7", 5484)]
+    bench.surveyor.begin()
+    assert bench.asked() == [("10.0.0.9", 3478), ("192.168.1.7", 5484)]
 
 
 def test_no_more_threads(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
