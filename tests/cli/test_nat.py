@@ -1,6 +1,8 @@
 """``crust nat``: when it has waited long enough, and what it prints; on loopback, where there is no router."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from crust.nat.behaviour import UNKNOWN
 from crust.nat.mapping_report import MappingReport
 from crust.nat.nat_report import NatReport
 from crust.reach.nat_status import NatStatus
+from tests.processes import Process
 
 ASKED = NatStatus(nat=NatReport(UNKNOWN, None, 1, 1))
 SETTLED = MappingReport(begun=True)
@@ -93,6 +96,17 @@ def test_a_peer_that_is_not_there_is_an_error_that_hides_nothing(capsys: pytest.
     out, err = capsys.readouterr()
     assert "This machine:" in out
     assert "no connection to tcp://127.0.0.1:9" in err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_control_c_ends_it() -> None:
+    with Process("-m", "crust", "nat", "--stun", "127.0.0.1:9", "--seconds", "60") as process:
+        process.expect("^Asking routers")
+        process.signal(signal.SIGINT)
+        code, lines = process.end()
+    assert code == Exit.INTERRUPTED
+    assert "Traceback" not in "\n".join(lines)
 
 
 def test_servers_of_the_command_line_come_on_top(monkeypatch: pytest.MonkeyPatch) -> None:

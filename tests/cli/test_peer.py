@@ -69,6 +69,23 @@ def test_peers_of_a_local_network_need_no_addresses(loopback: dict[str, str]) ->
             first.expect(rf" to peer 2 at .* \(id {id_of(third)[:8]}\)")
 
 
+def test_a_peer_is_reached_by_its_id_through_one_in_common(loopback: dict[str, str]) -> None:
+    with peer("--alone", env=loopback) as common, peer("--alone", env=loopback) as wanted:
+        address, wanted_id = f"127.0.0.1:{port_of(common)}", id_of(wanted)
+        wanted.type(f"connect {address}")
+        wanted.expect("^Connected to peer 1 at ")
+        with peer(address, env=loopback) as seeker:
+            seeker.type(f"punch {wanted_id}")
+            seeker.expect(f"^Looking for a way to {wanted_id[:8]} ...$")
+            seeker.expect(rf"^Connected to peer 2 at .* \(id {wanted_id[:8]}\)\. 2 connected peers\.$")
+            seeker.type("send 2 through routers")
+            wanted.expect("^From peer 2: through routers$")
+            seeker.type(f"punch {wanted_id[:6]}")
+            seeker.expect("^Already connected to peer 2 at ")
+            seeker.type("stop")
+            assert seeker.end()[0] == Exit.OK
+
+
 def test_who_wants_to_be_alone_neither_looks_nor_is_found(loopback: dict[str, str]) -> None:
     with peer("--alone", env=loopback) as hermit, peer("--wait", "1", env=loopback) as seeker:
         port_of(hermit)
