@@ -16,8 +16,10 @@ status              -> what nat_status() says, as text
 line                -> the line of prepare_connection_info()
 meet_line LINE SECONDS -> as ``meet``, by rendezvous_connect()
 peers N SECONDS     -> the ids of peers, once there are N of them
+gone ID SECONDS     -> whether there is no connection with that peer within that time
 external N SECONDS  -> the latest Event.ExternalEndpoints, once it has N
 moved TEXT SECONDS  -> the latest Event.OwnEndpointsChanged, once TEXT is in it
+says TEXT SECONDS   -> what nat_status() says, once TEXT is in it
 nat                 -> what nat_status() says, for machines
 verified WORD N SECONDS -> {endpoint: whether peers reached it}, once WORD ("true", "false") is the verdict on N
 stop                -> stops the manager
@@ -30,6 +32,7 @@ import json
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from crust import Config, ConnectionManager, Endpoint, Event, PeerId, clock
@@ -193,12 +196,17 @@ class Obeying:
             case ["peers", count, seconds]:
                 self._wait(lambda: len(self.connected) >= int(count), float(seconds))
                 return [peer.hex() for peer in self.connected]
+            case ["gone", peer, seconds]:
+                return self._wait(lambda: PeerId.parse(peer) not in self.connected, float(seconds))
             case ["external", count, seconds]:
                 self._wait(lambda: len(self.external) == int(count), float(seconds))
                 return self.external
             case ["moved", text, seconds]:
                 self._wait(lambda: any(text in each for each in self.own), float(seconds))
                 return self.own
+            case ["says", text, seconds]:
+                _poll(lambda: text in str(manager.nat_status()), float(seconds))
+                return str(manager.nat_status())
             case ["nat"]:
                 return manager.nat_status().as_dict()
             case ["verified", word, count, seconds]:
@@ -208,15 +216,11 @@ class Obeying:
     def _verified(
         self, manager: ConnectionManager, verdict: bool, count: int, seconds: float
     ) -> dict[str, bool | None]:
-        deadline = clock.Deadline(seconds)
-        while list(manager.nat_status().verified.values()).count(verdict) < count and not deadline.expired:
-            threading.Event().wait(0.1)
+        _poll(lambda: list(manager.nat_status().verified.values()).count(verdict) >= count, seconds)
         return {str(endpoint): found for endpoint, found in manager.nat_status().verified.items()}
 
     def _surveyed(self, manager: ConnectionManager) -> list[str]:
-        deadline = clock.Deadline(PATIENCE)
-        while not (manager.nat_status().nat.asked or deadline.expired):
-            threading.Event().wait(0.1)
+        _poll(lambda: manager.nat_status().nat.asked, PATIENCE)
         behaviour = manager.nat_status().nat.behaviour
         return [behaviour.mapping.name, behaviour.filtering.name, behaviour.allocation.name]
 
@@ -224,6 +228,13 @@ class Obeying:
         began = clock.now()
         manager.rendezvous_connect(line)
         return self.outcome(ConnectionInfo.parse(line).peer_id, began, seconds)
+
+
+def _poll(condition: Callable[[], object], seconds: float) -> None:
+    """Wait for what nobody tells of."""
+    deadline = clock.Deadline(seconds)
+    while not (condition() or deadline.expired):
+        threading.Event().wait(0.1)
 
 
 def main() -> None:
