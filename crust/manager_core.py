@@ -293,8 +293,8 @@ class ManagerCore:
         self._reject_leftovers()
         if not (self._acceptor.join(ABORT_GRACE) and self._dialer.join(ABORT_GRACE)):
             log.warning("a name look-up hangs in the system's resolver; its thread ends with it")
-        self._reject_leftovers()
         self.reach.close()
+        self._reject_leftovers()
         self.utp.close(self._linger)
         self.finder.close()
         if self._unread:

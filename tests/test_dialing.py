@@ -371,7 +371,7 @@ def test_jobs_may_share_a_race(bench: Bench) -> None:
 
 
 def test_a_duplicate_of_a_live_connection_is_what_was_wanted(bench: Bench) -> None:
-    connection = bench.live[PEER] = SimpleNamespace(peer_id=PEER)
+    connection = bench.live[PEER] = SimpleNamespace(peer_id=PEER, relayed=False)
     bench.connect(NAME)
     bench.dialer.resolved(Resolved(bench.started[0], [A]))
     bench.duplicate(1)
@@ -383,7 +383,7 @@ def test_a_duplicate_of_a_connection_to_come_waits_for_it(bench: Bench) -> None:
     bench.connect(A)
     bench.duplicate(0)
     assert not bench.ended
-    connection: Any = SimpleNamespace(peer_id=PEER)
+    connection: Any = SimpleNamespace(peer_id=PEER, relayed=False)
     bench.dialer.peer_connected(connection)
     assert bench.connected()
     assert bench.aliases == [(connection, {A})]
@@ -392,7 +392,7 @@ def test_a_duplicate_of_a_connection_to_come_waits_for_it(bench: Bench) -> None:
 def test_somebody_else_connecting_does_not_help(bench: Bench) -> None:
     bench.connect(A)
     bench.duplicate(0)
-    other: Any = SimpleNamespace(peer_id=Identity().peer_id)
+    other: Any = SimpleNamespace(peer_id=Identity().peer_id, relayed=False)
     bench.dialer.peer_connected(other)
     assert not bench.ended
 

@@ -101,21 +101,23 @@ class Outside:
             sock.add_handler(StunResponder(StunServer(), sock.send_datagram))
         if not on_this_machine_only(self._config.listen_addresses):
             self._map_ports()
-        self._surveyor.begin()
+        if self._utp.listening:
+            self._surveyor.begin()
 
     def addresses_changed(self) -> None:
         """An interface came or went."""
         self._own = interface_addresses()
         self._observations.forget()
         self._told.clear()
-        self._surveyor.begin()
+        self._surveyor.begin_again()
         if self._mapper is not None:
             self._mapper.refresh()
         self._update()
 
     def came(self, connection: Connection) -> None:
         """There is a connection: tell the peer where we see it, which it cannot know."""
-        connection.outbox.put_control(control_frame(ADDRESS, {"seen": str(connection.endpoint)}))
+        if connection.peer_id.proven:
+            connection.outbox.put_control(control_frame(ADDRESS, {"seen": str(connection.endpoint)}))
         self._surveyor.look()
 
     def told(self, connection: Connection, content: dict[str, Any]) -> None:

@@ -76,6 +76,7 @@ class Surveyor:
         self._pool = WorkerPool("names", 1)
         self._good: list[Address] = []  # servers that have answered, the quickest first
         self._waiting: list[Callable[[], None]] = []
+        self._wanted = False  # who only dials need not know, and opens no UDP port for it
         self._busy = False
         self._surveyed_at = float("-inf")
         self._outdated = True
@@ -86,16 +87,21 @@ class Surveyor:
     # --- what is wanted -------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """There is a socket, or this machine's addresses have changed: find out anew."""
+        """There is a socket that is listened on: find out about it."""
+        self._wanted = True
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """This machine's addresses have changed: find out anew, if anybody ever wanted to know."""
         self._outdated = True
         self._good.clear()
-        if any(name.is_name for name in self._names):
+        if self._wanted and any(name.is_name for name in self._names):
             self._pool.submit(self._look_up)
         self.look()
 
     def look(self) -> None:
-        """Find out what is not known yet, if there is somebody to ask."""
-        if not self._busy and not self._stopped and self._may_survey():
+        """Find out what is not known yet, if anybody wants to know and there is somebody to ask."""
+        if self._wanted and not self._busy and not self._stopped and self._may_survey():
             servers = self._whom_to_ask()
             sock = self._socket()
             if servers and sock is not None:
@@ -103,6 +109,7 @@ class Surveyor:
 
     def when_known(self, call: Callable[[], None]) -> None:
         """Call it when as much is known as can be, as of now: at once, or after a question or a survey."""
+        self._wanted = True
         self.look()
         sock = self._socket()
         if self._busy:
