@@ -9,6 +9,7 @@ import pytest
 import crust
 from crust import dissector
 from crust.discovery import beacon_packet
+from crust.reach import carried
 from crust.transport import framing, tracer_hello
 from tests.documents import rows, section, text_of
 
@@ -57,9 +58,9 @@ def test_it_names_nothing_of_this_machine() -> None:
 
 
 def test_the_layout_of_frames_is_quoted() -> None:
-    own = drawing(framing.__doc__ or "", "byte 0 1..3", "PUNCH")
+    own = drawing(framing.__doc__ or "", "byte 0 1..3", "RELAY")
     assert len(own) > 10
-    assert drawing(SCRIPT, "byte 0 1..3", "PUNCH") == own
+    assert drawing(SCRIPT, "byte 0 1..3", "RELAY") == own
 
 
 def test_the_layout_of_the_beginning_is_quoted() -> None:
@@ -87,7 +88,7 @@ def test_the_types_of_frames_are_the_same_everywhere() -> None:
     assert {name: int(value) for value, name in re.findall(r'\[(\d)\] = "([A-Z]+)"', shown[1])} == kinds
 
 
-@pytest.mark.parametrize("frame", ["MESSAGES", "FIRST"])
+@pytest.mark.parametrize("frame", ["MESSAGES", "FIRST", "CARRIED", "CREDIT"])
 def test_the_numbers_in_a_frame_have_the_same_sizes_everywhere(frame: str) -> None:
     documented = re.search(rf"^\| 0x\w\w \| {frame} \|(.*)", PROTOCOL, re.MULTILINE)
     quoted = re.search(rf"{frame} +0x\w\w +(.*)", framing.__doc__ or "")
@@ -103,6 +104,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         assert lua(name) == getattr(framing, name), name
     assert (lua("HEADER_SIZE"), lua("FIRST_CONTROL")) == (framing.HEADER.size, framing.PING)
     assert lua("MAX_DEPTH") == framing._MAX_DEPTH
+    assert lua("MAX_CARRIED") == carried.MAX_CARRIED
     assert lua("NONCE_SIZE") + lua("BODY_SIZE") + lua("TAG_SIZE") == beacon_packet.DATAGRAM_SIZE
     assert (lua("NONCE_SIZE"), lua("BODY_SIZE")) == (beacon_packet.NONCE_SIZE, beacon_packet._BODY.size)
 
@@ -127,5 +129,7 @@ def test_the_magic_is_the_same_everywhere() -> None:
 def test_every_key_of_a_control_frame_is_read() -> None:
     hello = [row[0].strip("`") for row in rows(section("docs/protocol.md", "7 Tracer")) if row[0].startswith("`")]
     assert {"version", "network", "peer", "session", "capabilities", "agent"} == set(hello)
-    for key in [*hello, "t", "serial", "alone", "reason", "text", "x", "sums", "in", "have", "full", "records", "want"]:
+    others = "t serial alone reason text x sums in have full records want"
+    reach = "seen ask at due bytes paid told results to from step meeting info took open accepted refused abort credit"
+    for key in [*hello, *others.split(), *reach.split()]:
         assert re.search(rf'[, ]"{key}"[,)]|members\.{key}\b|"{key}" \}}', SCRIPT), key

@@ -13,6 +13,7 @@ PARTS: Final = (
     "state",
     "frames",
     "control",
+    "reach",
     "stream",
     "xchacha",
     "datagrams",

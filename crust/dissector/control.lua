@@ -180,6 +180,10 @@ local SHOW = {
   [0x71] = show_ready,
 }
 
+-- For the part that follows.
+crust.show_content = SHOW
+crust.add_number, crust.add_text, crust.add_list, crust.wrong = add_number, add_text, add_list, wrong
+
 local function read(body)
   if body:len() == 0 then
     return nil, "an empty body", 1

@@ -9,6 +9,8 @@
 --     MESSAGE  0x02   one message, whole, at most 65,536 bytes
 --     FIRST    0x03   total u32 LE | the first 65,536 bytes of a larger message
 --     NEXT     0x04   the next 65,536 bytes of it, or the last 1..65,536
+--     CARRIED  0x05   channel u32 LE | at most 16,384 bytes of a relayed connection; none: the end of this direction
+--     CREDIT   0x06   channel u32 LE | count u32 LE           the sender of the channel may send so much more
 --     PING     0x10   control: {"t": number}
 --     PONG     0x11   control: {"t": the number of the PING}
 --     CHOOSE   0x12   control: {"serial": number}          the peer with the greater id keeps this connection
@@ -17,6 +19,7 @@
 --     CONTACTS 0x15   control: gossip, see crust.discovery.gossip_messages
 --     ADDRESS  0x16   control: where the sender sees the other, see crust.reach.address_notes
 --     PUNCH    0x17   control: two peers agree on a meeting, see crust.reach.letters
+--     RELAY    0x18   control: a relayed connection begins, or is over, see crust.reach.relay_notes
 
 local f, e = crust.f, crust.e
 
@@ -25,6 +28,8 @@ local NAMES = {
   [0x02] = "MESSAGE",
   [0x03] = "FIRST",
   [0x04] = "NEXT",
+  [0x05] = "CARRIED",
+  [0x06] = "CREDIT",
   [0x10] = "PING",
   [0x11] = "PONG",
   [0x12] = "CHOOSE",
@@ -33,6 +38,7 @@ local NAMES = {
   [0x15] = "CONTACTS",
   [0x16] = "ADDRESS",
   [0x17] = "PUNCH",
+  [0x18] = "RELAY",
   [0x70] = "HELLO",
   [0x71] = "READY",
 }
@@ -57,9 +63,7 @@ function crust.frame_size(kind, length)
   return (control or NAMES[kind] ~= nil) and length <= most, HEADER_SIZE + length
 end
 
-local function malformed(tree, text)
-  tree:add_proto_expert_info(e.malformed, text)
-end
+local malformed = crust.malformed
 
 local function printable(range)
   local text = range:string()
@@ -262,8 +266,6 @@ local LEARN = {
 
 local SHOW = { [0x01] = on_messages, [0x02] = on_message, [0x03] = on_first, [0x04] = on_next }
 
--- --- any frame -----------------------------------------------------------------------------------------------------------
-
 -- Dissect one whole frame; gives its summary.
 function crust.dissect_frame(tvb, pinfo, root)
   local kind, length = tvb(0, 1):uint(), tvb(1, 3):le_uint()
@@ -290,7 +292,7 @@ function crust.dissect_frame(tvb, pinfo, root)
   if control then
     summary = crust.show_control(kind, body, tree, pinfo, known)
   else
-    summary = SHOW[kind](body, tree, pinfo, known)
+    summary = (SHOW[kind] or crust.show_relayed[kind])(body, tree, pinfo, known)
   end
   tree:append_text(summary:sub(#name + 1))
   return summary, known

@@ -69,6 +69,26 @@ field("full", ProtoField.bool("crust.contacts.full", "Wants no more nodes"))
 field("record", ProtoField.string("crust.contacts.record", "Contact record (base64)"))
 field("want", ProtoField.string("crust.contacts.want", "Wants (base64)"))
 
+-- reaching others
+field("seen", ProtoField.string("crust.address.seen", "Sees the other node at"))
+field("ask", ProtoField.uint64("crust.address.number", "Number of the request"))
+field("at", ProtoField.string("crust.address.at", "To be tried"))
+field("bill", ProtoField.uint64("crust.address.bytes", "Bytes asked for"))
+field("result", ProtoField.string("crust.address.result", "Result"))
+field("to", ProtoField.string("crust.to", "For the peer"))
+field("from", ProtoField.string("crust.from", "From the peer"))
+field("seen_host", ProtoField.string("crust.punch.seen", "Seen at the host"))
+field("meeting_step", ProtoField.string("crust.punch.step", "Step"))
+field("meeting", ProtoField.uint64("crust.punch.meeting", "Meeting"))
+field("info", ProtoField.string("crust.punch.info", "Connection info"))
+field("took", ProtoField.double("crust.punch.took", "Seconds that it took to answer"))
+field("punch_reason", ProtoField.string("crust.punch.reason", "Reason"))
+field("channel", ProtoField.uint64("crust.relay.channel", "Channel"))
+field("credit", ProtoField.uint64("crust.relay.credit", "Credit in bytes"))
+field("carried", ProtoField.bytes("crust.relay.data", "Carried"))
+field("relay_reason", ProtoField.string("crust.relay.reason", "Reason"))
+field("relay_text", ProtoField.string("crust.relay.text", "Text"))
+
 -- beacon
 field("nonce", ProtoField.bytes("crust.beacon.nonce", "Nonce"))
 field("sealed", ProtoField.bytes("crust.beacon.sealed", "Sealed"))
@@ -101,3 +121,7 @@ e.sealed = ProtoExpert.new("crust.beacon.closed", "The inside is sealed", expert
 e.opened = ProtoExpert.new("crust.beacon.open", "Opened with the beacon key of the preferences", expert.group.DECRYPTION, expert.severity.CHAT)
 e.goodbye = ProtoExpert.new("crust.goodbye", "The last frame of this direction", expert.group.SEQUENCE, expert.severity.CHAT)
 proto.experts = { e.malformed, e.cut, e.lost, e.unknown, e.unanswered, e.unfinished, e.unproven, e.sealed, e.opened, e.goodbye }
+
+function crust.malformed(tree, text)
+  tree:add_proto_expert_info(e.malformed, text)
+end

@@ -4,16 +4,24 @@ import json
 from collections import defaultdict
 from typing import Any
 
+from crust.identity import PeerId
+from crust.reach.carried import MAX_CARRIED, carried_frame, credit_frame
+from crust.reach.relay_notes import Abort, Acceptance, Opening, Refusal
 from crust.transport.framing import (
+    ADDRESS,
     BYE,
+    CARRIED,
     CHOOSE,
     CHOSEN,
     CONTACTS,
+    CREDIT,
     FRAGMENT_SIZE,
     HEADER,
     MESSAGES,
     PING,
     PONG,
+    PUNCH,
+    RELAY,
     control_frame,
     encode_messages,
     message_frame,
@@ -174,6 +182,83 @@ def test_gossip(tshark: Tshark) -> None:
     ]
 
 
+def test_where_somebody_is(tshark: Tshark) -> None:
+    talk = greeted()
+    talk.out(control_frame(ADDRESS, {"seen": "tcp://203.0.113.9:40000"}))
+    talk.back(control_frame(ADDRESS, {"ask": 5, "at": ["tcp://192.0.2.1:1", "utp://192.0.2.1:2"]}))
+    talk.out(control_frame(ADDRESS, {"due": 5, "bytes": 40_000}) + control_frame(ADDRESS, {"paid": 5, "pad": "x"}))
+    talk.out(control_frame(ADDRESS, {"told": 5, "results": ["reachable", "refused"]}))
+    names = ["seen", "number", "at", "bytes", "result"]
+    assert tshark.fields(talk, [f"crust.address.{name}" for name in names])[3:] == [
+        [["tcp://203.0.113.9:40000"], [], [], [], []],
+        [[], ["5"], ["tcp://192.0.2.1:1", "utp://192.0.2.1:2"], [], []],
+        [[], ["5", "5"], [], ["40000"], []],
+        [[], ["5"], [], [], ["reachable", "refused"]],
+    ]
+    assert tshark.info(talk)[3:] == [
+        "ADDRESS, sees the other at tcp://203.0.113.9:40000",
+        "ADDRESS, to be tried at 2 endpoints",
+        "ADDRESS, asks for bytes=40000, ADDRESS, padding",
+        "ADDRESS, 2 results",
+    ]
+    assert tshark.complaints(talk) == []
+
+
+def test_meetings(tshark: Tshark) -> None:
+    talk, peer = greeted(), "ab" * 32
+    talk.out(control_frame(PUNCH, {"to": peer, "step": "offer", "meeting": 7, "info": "crust-info:x"}))
+    seen = {"seen": ["192.0.2.1", "2001:db8::1"]}
+    talk.back(control_frame(PUNCH, {"from": peer, **seen, "step": "accept", "meeting": 7, "took": 0.25}))
+    talk.back(control_frame(PUNCH, {"from": peer, "seen": [], "step": "refuse", "meeting": 7, "reason": "busy"}))
+    names = [
+        "crust.to",
+        "crust.from",
+        *(f"crust.punch.{key}" for key in ["seen", "step", "meeting", "info", "took", "reason"]),
+    ]
+    assert tshark.fields(talk, names)[3:] == [
+        [[peer], [], [], ["offer"], ["7"], ["crust-info:x"], [], []],
+        [[], [peer], ["192.0.2.1", "2001:db8::1"], ["accept"], ["7"], [], ["0.25"], []],
+        [[], [peer], [], ["refuse"], ["7"], [], [], ["busy"]],
+    ]
+    assert tshark.info(talk)[3:] == [
+        "PUNCH offer to abababab, meeting=7",
+        "PUNCH accept from abababab, meeting=7",
+        "PUNCH refuse from abababab, meeting=7: busy",
+    ]
+    assert tshark.complaints(talk) == []
+
+
+def test_relayed_connections(tshark: Tshark) -> None:
+    talk, peer = greeted(), PeerId.parse("ab" * 32)
+    talk.out(control_frame(RELAY, Opening(3, peer, 65_536).content()))
+    talk.back(control_frame(RELAY, Acceptance(3, 32_768).content()))
+    talk.out(carried_frame(3, b"\x00\xff") + carried_frame(3, b""))
+    talk.back(credit_frame(3, 16_384))
+    talk.out(control_frame(RELAY, Opening(5, peer, 65_536, passed_on=True).content()))
+    talk.back(control_frame(RELAY, Refusal(5, "off").content()))
+    talk.back(control_frame(RELAY, Abort(3, "why").content()))
+    names = [f"crust.relay.{key}" for key in ["channel", "credit", "data", "reason", "text"]]
+    assert tshark.fields(talk, ["crust.to", "crust.from", *names])[3:] == [
+        [[peer.hex()], [], ["3"], ["65536"], [], [], []],
+        [[], [], ["3"], ["32768"], [], [], []],
+        [[], [], ["3", "3"], [], ["00ff"], [], []],
+        [[], [], ["3"], ["16384"], [], [], []],
+        [[], [peer.hex()], ["5"], ["65536"], [], [], []],
+        [[], [], ["5"], [], [], ["off"], []],
+        [[], [], ["3"], [], [], [], ["why"]],
+    ]
+    assert tshark.info(talk)[3:] == [
+        "RELAY open channel=3 to abababab",
+        "RELAY accepted channel=3",
+        "CARRIED channel=3 (2 bytes), CARRIED channel=3 ends",
+        "CREDIT channel=3, 16384 bytes more",
+        "RELAY open channel=5 from abababab",
+        "RELAY refused channel=5: off",
+        "RELAY abort channel=3: why",
+    ]
+    assert tshark.complaints(talk) == []
+
+
 def test_control_frames_of_later_versions(tshark: Tshark) -> None:
     talk = greeted()
     talk.out(control_frame(0x33, {"new": [1, {"a": None}]}) + control_frame(PING, {"t": 1}))
@@ -236,6 +321,12 @@ WRONG = [
     (raw(MESSAGES, b"\x09\x00\x01\x00"), "the count and the lengths do not fit the body"),
     (raw(MESSAGES, b"\x01"), "the count and the lengths do not fit the body"),
     (raw(PING, b"{}"), '"t" is missing, or not what it has to be'),
+    (raw(ADDRESS, b"{}"), '"seen, ask, due, paid or told" is missing, or not what it has to be'),
+    (raw(PUNCH, b'{"to":"ab","step":"go","meeting":1}'), '"to" is missing, or not what it has to be'),
+    (raw(RELAY, b'{"accepted":1}'), '"credit" is missing, or not what it has to be'),
+    (raw(CARRIED, b"abc"), "a channel is missing"),
+    (raw(CARRIED, bytes(5 + MAX_CARRIED)), "more than 16384 bytes"),
+    (raw(CREDIT, bytes(9)), "a credit has 8 bytes"),
     (raw(PING, b'{"t":-1}'), '"t" is missing, or not what it has to be'),
     (raw(PING, b'{"t":9223372036854775808}'), '"t" is missing, or not what it has to be'),
     (raw(PING, b'{"t":true}'), '"t" is missing, or not what it has to be'),

@@ -2,7 +2,20 @@
 
 import random
 
-from crust.transport.framing import BYE, CHOOSE, CHOSEN, CONTACTS, PING, PONG, control_frame, encode_messages
+from crust.reach.carried import carried_frame, credit_frame
+from crust.transport.framing import (
+    ADDRESS,
+    BYE,
+    CHOOSE,
+    CHOSEN,
+    CONTACTS,
+    PING,
+    PONG,
+    PUNCH,
+    RELAY,
+    control_frame,
+    encode_messages,
+)
 from crust.transport.tracer_hello import HELLO, MAGIC, READY
 from tests.dissector.captures import CLIENT, SERVER, Capture, Conversation, Tshark
 from tests.fuzz.mutate import mutate
@@ -21,6 +34,13 @@ FRAMES: list[bytes] = [
     control_frame(CONTACTS, {"x": 7, "in": "AAAAAAAAAAE=", "have": "QUJD", "full": True}),
     control_frame(CONTACTS, {"x": 7, "records": ["QUJD", "REVG"], "want": "AAAA"}),
     control_frame(HELLO, {"version": 1, "network": "0" * 16, "peer": "0" * 64, "session": "0" * 16, "agent": "a"}),
+    control_frame(ADDRESS, {"seen": "tcp://192.0.2.1:1"}),
+    control_frame(ADDRESS, {"told": 7, "results": ["reachable"]}),
+    control_frame(PUNCH, {"from": "0" * 64, "seen": ["192.0.2.1"], "step": "accept", "meeting": 7, "took": 0.5}),
+    control_frame(RELAY, {"open": 1, "to": "0" * 64, "credit": 65_536}),
+    control_frame(RELAY, {"abort": 1, "text": "x"}),
+    carried_frame(1, b"data"),
+    credit_frame(1, 65_536),
     control_frame(READY, {"version": 1, "serial": 1, "alone": True}),
     control_frame(0x55, {"deep": [[[[1.5e3, None, False]]]], "list": []}),
     *(b"".join(parts) for parts, _, _ in encode_messages([b"a", b"", b"bc", b"x" * 65_540, b"after"])),
