@@ -84,6 +84,8 @@ class Finder:
         self._dialled: dict[PeerId, Endpoint] = {}  # over TCP; of peers that are connected, or were
         self.on_move: Callable[[], None] = lambda: None
         """Called when this machine's addresses have changed."""
+        self.on_learned: Callable[[], None] = lambda: None
+        """Called when gossip has told of a node, which may say where it sees us."""
         self.lan = Lan(config, self._own_id, inbox)
         """The beacon; any thread may start it."""
         self._cache = CacheKeeper(
@@ -235,6 +237,7 @@ class Finder:
             self._book.add(contact, Promise.GIVEN)
 
     def _learned(self, contact: Contact) -> None:
+        self.on_learned()
         if not self._config.override_default_bootstrap:
             self._bootstrapper.offer(self._book.add(contact, Promise.TOLD))
 

@@ -120,6 +120,10 @@ class Outside:
             connection.outbox.put_control(control_frame(ADDRESS, {"seen": str(connection.endpoint)}))
         self._surveyor.look()
 
+    def look(self) -> None:
+        """Somebody may be there who was not, and can be asked where they see us."""
+        self._surveyor.look()
+
     def told(self, connection: Connection, content: dict[str, Any]) -> None:
         """A peer says where it sees us."""
         text, local = content.get("seen"), connection.local

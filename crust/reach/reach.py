@@ -117,6 +117,7 @@ class Reach:
         self._prepared: deque[ConnectionInfo] = deque(maxlen=PREPARED_INFOS)
         self._stopped = False
         finder.on_move = self._addresses_changed
+        finder.on_learned = self.outside.look
         dialer.tcp_source = self._tcp_source
         self.handlers: dict[type, Callable[[Any], None]] = {
             Told: self._told,

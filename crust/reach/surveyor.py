@@ -15,6 +15,7 @@ from crust.clock import now
 from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import CrustError
 from crust.nat.behaviour import UNKNOWN, Allocation, Behaviour
+from crust.nat.behaviour import Mapping as NatMapping
 from crust.nat.errand import Errand
 from crust.nat.glance import GLANCE_SERVERS, Glance
 from crust.nat.interfaces import interface_addresses, interface_networks
@@ -33,7 +34,7 @@ GLANCE_LIFETIME: Final = 25.0
 """Seconds for which a look at where others see us is recent, where all see the same: hardly any NAT forgets what is
 idle sooner (RFC 4787 REQ-5 asks for two minutes)."""
 SURVEY_PAUSE: Final = 30.0
-"""Seconds after a survey that learned nothing, before another one is worth its four seconds."""
+"""Seconds after a survey that did not learn how the NAT maps, before another one is worth its four seconds."""
 GLANCE_LINGER: Final = 0.5
 """Seconds for which answers are still taken that come after a glance."""
 
@@ -74,6 +75,7 @@ class Surveyor:
         self._names = [Endpoint.parse(f"utp://{server}") for server in servers]
         self._servers: list[Address] = [each.address for each in self._names if not each.is_name]
         self._pool = WorkerPool("names", 1)
+        self._surveyed: set[Address] = set()  # those that were asked in the latest survey
         self._good: list[Address] = []  # servers that have answered, the quickest first
         self._waiting: list[Callable[[], None]] = []
         self._wanted = False  # who only dials need not know, and opens no UDP port for it
@@ -103,8 +105,10 @@ class Surveyor:
         """Find out what is not known yet, if anybody wants to know and there is somebody to ask."""
         if self._wanted and not self._busy and not self._stopped and self._may_survey():
             servers = self._whom_to_ask()
-            sock = self._socket()
-            if servers and sock is not None:
+            if self.answered and not self._outdated and set(servers) <= self._surveyed:
+                return  # they have said what they know
+            sock = self._socket() if servers else None
+            if sock is not None:
                 self._survey(sock, servers)
 
     def when_known(self, call: Callable[[], None]) -> None:
@@ -136,9 +140,9 @@ class Surveyor:
     # --- whom to ask ----------------------------------------------------------------------------------
 
     def _may_survey(self) -> bool:
-        if self._outdated:
-            return True
-        return not self.answered and now() - self._surveyed_at >= SURVEY_PAUSE
+        """One observer alone cannot tell how the NAT maps; the survey is worth another one when there are more."""
+        unknown = self.behaviour.mapping is NatMapping.UNKNOWN
+        return self._outdated or (unknown and now() - self._surveyed_at >= SURVEY_PAUSE)
 
     def _whom_to_ask(self) -> list[Address]:
         networks = interface_networks()
@@ -171,8 +175,9 @@ class Surveyor:
     def _survey(self, sock: UtpSocket, servers: list[Address]) -> None:
         port = sock.local_address[1]
         self._outdated = False
+        self._surveyed = set(servers)
         survey = Survey(servers, set(interface_addresses()), port, now())
-        self._send_out(sock, survey, lambda: self._surveyed(survey, port), linger=None)
+        self._send_out(sock, survey, lambda: self._on_survey(survey, port), linger=None)
 
     def _glance(self, sock: UtpSocket) -> None:
         port = sock.local_address[1]
@@ -193,7 +198,7 @@ class Surveyor:
         self._busy = True
         self._errands.add(errand)
 
-    def _surveyed(self, survey: Survey, port: int) -> None:
+    def _on_survey(self, survey: Survey, port: int) -> None:
         self._busy = False
         findings = survey.findings
         assert findings is not None

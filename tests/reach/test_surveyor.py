@@ -206,6 +206,35 @@ def test_one_that_learned_nothing_is_repeated_but_not_soon(bench: Bench) -> None
     assert len(bench.made) == 2
 
 
+def test_one_observer_is_not_enough_and_several_may_come_later(bench: Bench) -> None:
+    bench.peers = SERVERS[:1]
+    bench.surveyor.begin()
+    bench.end(told(SERVERS[0]))
+    bench.clock.time += SURVEY_PAUSE
+    bench.surveyor.look()
+    assert len(bench.made) == 1, "it has said what it knows"
+    bench.peers = SERVERS[:3]
+    bench.surveyor.look()
+    assert bench.asked() == SERVERS[:3]
+    bench.end(*map(told, SERVERS[:3]), behaviour=CONE)
+    bench.peers = SERVERS[:4]
+    bench.clock.time += SURVEY_PAUSE
+    bench.surveyor.look()
+    assert len(bench.made) == 2
+
+
+def test_who_only_dials_asks_nobody_and_needs_no_port_until_a_meeting_is_wanted(bench: Bench) -> None:
+    bench.peers, socket = SERVERS[:2], bench.socket
+    opened: list[str] = []
+    bench.surveyor._socket = lambda: opened.append("one") or socket  # type: ignore[func-returns-value]
+    bench.surveyor.look()
+    bench.surveyor.begin_again()
+    assert not bench.made
+    assert not opened
+    bench.ask()
+    assert len(bench.made) == 1
+
+
 def test_who_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers of the configuration first; IPv4 alone; each once; neighbours only if there is nobody else."""
     bench = Bench(monkeypatch, "198.51.19.1:3478", "[2001:db8::1]:3478")
