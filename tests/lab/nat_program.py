@@ -22,6 +22,7 @@ moved TEXT SECONDS  -> the latest Event.OwnEndpointsChanged, once TEXT is in it
 says TEXT SECONDS   -> what nat_status() says, once TEXT is in it
 nat                 -> what nat_status() says, for machines
 verified WORD N SECONDS -> {endpoint: whether peers reached it}, once WORD ("true", "false") is the verdict on N
+told ID             -> frames about addresses, meetings and relays that came from that peer
 stop                -> stops the manager
 
 Times are those of a clock that all nodes of a lab share.
@@ -204,6 +205,9 @@ class Obeying:
             case ["moved", text, seconds]:
                 self._wait(lambda: any(text in each for each in self.own), float(seconds))
                 return self.own
+            case ["told", peer]:
+                connection = manager._core.reach._connections.with_peer(PeerId.parse(peer))  # type: ignore[union-attr]
+                return None if connection is None else connection.told_taken
             case ["says", text, seconds]:
                 _poll(lambda: text in str(manager.nat_status()), float(seconds))
                 return str(manager.nat_status())
