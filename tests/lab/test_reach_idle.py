@@ -23,8 +23,10 @@ log = logging.getLogger("lab")
 SERVER, OTHER = "11.1.1.250", "11.1.1.251"
 PATIENCE: Final = 40.0  # seconds for what takes a few
 PORT: Final = 5483
-IDLE: Final = 15.0  # seconds, for which packets are counted; a keep-alive of a mapping would come after 15 to 30
-QUIET: Final = 6.0  # seconds without a packet, after which everything has settled
+IDLE: Final = (
+    10.0  # seconds, for which packets are counted; by hand more, as keep-alives of a mapping come after 15 to 30
+)
+QUIET: Final = 4.0  # seconds without a packet, after which everything has settled
 NO_SIGN_OF_LIFE: Final = {"keepalive_interval": 3600.0, "dead_after": 7200.0}
 
 
