@@ -275,6 +275,20 @@ def test_a_direct_connection_takes_its_place(nodes: Nodes, greater: str, dials: 
 
 
 @pytest.mark.parametrize("greater", ["a", "b"])
+def test_what_waits_for_a_slow_relay_arrives_all_the_same(nodes: Nodes, greater: str) -> None:
+    """The other side has nothing to say and is done at once; it reads on until we are."""
+    first, _, second = relayed(nodes, greater, relay=True, relay_bytes_per_second=4_000_000)
+    messages = [b"%d" % number * 50_000 for number in range(40)]
+    for message in messages:
+        first.send(second, message)
+    first.connect(second)
+    for node, peer in ((first, second), (second, first)):
+        node.wait(lambda node, peer=peer: not node.link(peer).is_relayed)  # type: ignore[misc]
+    first.send(second, b"directly")
+    second.expect_messages(first, [*messages, b"directly"])
+
+
+@pytest.mark.parametrize("greater", ["a", "b"])
 def test_where_there_is_a_direct_one_a_relayed_one_is_a_duplicate(nodes: Nodes, greater: str) -> None:
     first, middle, second = trio(nodes, greater)
     join(first, second)
