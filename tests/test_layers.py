@@ -99,7 +99,7 @@ LEVELS: list[tuple[str, str]] = [
     ("who is connected, and who only says so (pure); who is unwelcome, in a file", "claims blacklist_file ledger"),
     ("queues", "channel outbox"),
     ("events out to the user", "outlet"),
-    ("streams; relayed connections, in the middle and at their ends", "transport.base reach.forwarding reach.relay_stream"),
+    ("streams, and what relays them", "transport.base reach.forwarding reach.relay_stream"),
     ("sharing a listening port", "transport.shared_port"),
     ("sockets", "transport.tcp transport.link nat.interfaces"),
     ("meeting: dialling from the listening port", "nat.tcp_dials"),
