@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from crust.endpoint import Address
 from crust.transport import shared_port
 from crust.transport.shared_port import TAKEN, can_share, let_it_dial_too, share_port
 
@@ -26,6 +27,13 @@ def peer() -> Iterator[socket.socket]:
         yield peer
 
 
+def came_to(listener: socket.socket) -> Address:
+    """Where the next one comes from."""
+    accepted, address = listener.accept()
+    accepted.close()
+    return str(address[0]), int(address[1])
+
+
 @sharing
 def test_a_socket_dials_from_the_port_of_the_listener_which_goes_on(
     listener: socket.socket, peer: socket.socket
@@ -34,9 +42,9 @@ def test_a_socket_dials_from_the_port_of_the_listener_which_goes_on(
         assert share_port(dialling, listener.getsockname()) == ""
         dialling.connect(peer.getsockname())
         assert dialling.getsockname() == listener.getsockname()
-        assert peer.accept()[1] == listener.getsockname()
+        assert came_to(peer) == listener.getsockname()
         with socket.create_connection(listener.getsockname()) as guest:
-            assert listener.accept()[1] == guest.getsockname()
+            assert came_to(listener) == guest.getsockname()
 
 
 @sharing
