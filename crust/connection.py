@@ -21,7 +21,7 @@ from crust.limits import MESSAGE_OVERHEAD, MIB
 from crust.outbox import Outbox
 from crust.peers import Candidate
 from crust.pings import Pings
-from crust.reach.channels import Channels, hear_relay_note, take_relayed
+from crust.reach.relay.channels import Channels, hear_relay_note, take_relayed
 from crust.toll import Toll
 from crust.transport.framing import (
     ADDRESS,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from crust.endpoint import Endpoint
 from crust.identity import PeerId
 from crust.metering import Alert
-from crust.reach.relay_notes import Note
+from crust.reach.relay.notes import Note
 from crust.transport.utp import UtpStats
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Final
 from crust.clock import Deadline
 from crust.errors import ConnectionLost, NotConnected, SendQueueFull
 from crust.limits import KIB, MESSAGE_OVERHEAD
-from crust.reach.carried import credit_frame
+from crust.reach.relay.carried import credit_frame
 
 MAX_WAITING_CONTROLS: Final = 256
 """Control frames that wait for the writer. We make few by ourselves; the rest answer the peer, whose questions we stop

@@ -9,7 +9,7 @@ import pytest
 import crust
 from crust import dissector
 from crust.discovery import beacon_packet
-from crust.reach import carried
+from crust.reach.relay import carried
 from crust.transport import framing, tracer_hello
 from tests.documents import rows, section, text_of
 

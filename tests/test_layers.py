@@ -15,7 +15,7 @@ LEVELS: list[tuple[str, str]] = [
     (
         "leaves: nothing of crust",
         "errors _version dissector pcapng nat nat.routes nat.upnp_child nat.keeping discovery "
-        "transport transport.utp.sequence transport.utp.constants",
+        "reach reach.dial_back reach.relay transport transport.utp.sequence transport.utp.constants",
     ),
     (
         "numbers and small values",
@@ -46,9 +46,9 @@ LEVELS: list[tuple[str, str]] = [
         "bytes to values and back (pure)",
         "transport.framing transport.aead transport.hello transport.noise transport.utp.packet",
     ),
-    ("relayed connections: data and credit; questions for a sign of life (pure)", "reach.carried pings"),
-    ("relayed connections: notes (pure)", "reach.relay_notes"),
-    ("relayed connections: channels", "reach.channels"),
+    ("relayed connections: data and credit; questions for a sign of life (pure)", "reach.relay.carried pings"),
+    ("relayed connections: notes (pure)", "reach.relay.notes"),
+    ("relayed connections: channels", "reach.relay.channels"),
     (
         "what uTP measures, and what follows (pure)",
         "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu "
@@ -99,7 +99,7 @@ LEVELS: list[tuple[str, str]] = [
     ("who is connected, and who only says so (pure); who is unwelcome, in a file", "claims blacklist_file ledger"),
     ("queues", "channel outbox"),
     ("events out to the user", "outlet"),
-    ("streams, and what relays them", "transport.base reach.forwarding reach.relay_stream"),
+    ("streams, and what relays them", "transport.base reach.relay.forwarding reach.relay.stream"),
     ("sharing a listening port", "transport.shared_port"),
     ("sockets", "transport.tcp transport.link nat.interfaces"),
     ("meeting: dialling from the listening port", "nat.tcp_dials"),
@@ -114,10 +114,10 @@ LEVELS: list[tuple[str, str]] = [
     ("all listening sockets", "listening"),
     ("the choice, as it is said", "choice"),
     ("from a stream to a chosen connection", "negotiate"),
-    ("how a node is reached: in words, and letters (pure)", "reach reach.nat_status reach.letters"),
+    ("how a node is reached: in words, and letters (pure)", "reach.nat_status reach.letters"),
     (
         "dialling back: what is said, who may have it, and what follows (pure)",
-        "reach.dial_back_notes reach.dial_back_gate reach.dial_back_voices",
+        "reach.dial_back.notes reach.dial_back.gate reach.dial_back.voices",
     ),
     ("what threads tell the manager", "notices"),
     ("what threads around streams tell, and what they may bring", "connection_news toll"),
@@ -127,14 +127,14 @@ LEVELS: list[tuple[str, str]] = [
     ("threads that dial", "dialing"),
     ("rounds of dialling, and gossip", "bootstrap gossiping"),
     ("all ways to find peers, and who is turned away", "finder gatekeeper"),
-    ("dialling back: the thread", "reach.dial_back_errand"),
-    ("dialling back: for others, and for us", "reach.dial_back_service reach.dial_back_asker"),
-    ("dialling back", "reach.dial_back"),
+    ("dialling back: the thread", "reach.dial_back.errand"),
+    ("dialling back: for others, and for us", "reach.dial_back.service reach.dial_back.asker"),
+    ("dialling back", "reach.dial_back.dial_back"),
     ("threads that a node sends out", "reach.errands"),
     ("where a node is seen: asking", "reach.surveyor reach.sounder"),
     ("where a node is, as others see it", "reach.outside"),
-    ("relayed connections: being in the middle", "reach.relay_desk"),
-    ("relayed connections", "reach.relays"),
+    ("relayed connections: being in the middle", "reach.relay.desk"),
+    ("relayed connections", "reach.relay.relays"),
     ("meeting peers: arranging it, and doing it", "reach.meetings reach.encounter"),
     ("peers that are wanted", "reach.wishes"),
     ("all ways to reach peers, and to be reached", "reach.reach"),
@@ -168,7 +168,7 @@ PURE_NAMES = (
     "nat.stun nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
     "nat.punch_plan nat.punch_packet nat.punch nat.punch_gate nat.connection_info nat.meeting nat.tcp_punch "
     "nat.outgoing nat.glance reach.letters reach.nat_status "
-    "reach.dial_back_notes reach.dial_back_gate reach.dial_back_voices reach.carried reach.relay_notes pings "
+    "reach.dial_back.notes reach.dial_back.gate reach.dial_back.voices reach.relay.carried reach.relay.notes pings "
     "transport.utp.connection transport.utp.multiplexer"
 )
 """Values and state machines: tested without sockets, threads or clocks, because they have none."""

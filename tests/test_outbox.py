@@ -9,7 +9,7 @@ import pytest
 from crust.errors import ConnectionLost, NotConnected, SendQueueFull
 from crust.limits import MESSAGE_OVERHEAD
 from crust.outbox import CARRIED_SLICE, MAX_EXPRESS, MAX_WAITING_CONTROLS, Outbox
-from crust.reach.carried import credit_frame
+from crust.reach.relay.carried import credit_frame
 from tests.together import Running, until
 
 SOON = 0.01  # seconds; a timeout that is meant to pass

@@ -29,8 +29,10 @@ ELSEWHERE = {
     "nat.keeping": "nat/test_lease_keeper.py",
     "nat.mapper_loop": "nat/test_port_mapper.py",
     "reach": "test_layers.py",
-    "reach.relay_desk": "manager/test_relay.py",
-    "reach.relays": "manager/test_relay.py",
+    "reach.dial_back": "test_layers.py",
+    "reach.relay": "test_layers.py",
+    "reach.relay.desk": "manager/test_relay.py",
+    "reach.relay.relays": "manager/test_relay.py",
     "transport": "test_layers.py",
     "transport.utp": "transport/utp/test_utp_socket.py",
 }

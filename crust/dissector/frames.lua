@@ -17,9 +17,9 @@
 --     CHOSEN   0x13   control: {"serial": number}          the other one's answer
 --     BYE      0x14   control: {"reason": word, "text": for people}   the last frame of its direction
 --     CONTACTS 0x15   control: gossip, see crust.discovery.gossip_messages
---     ADDRESS  0x16   control: where the sender sees the other, see crust.reach.address_notes
+--     ADDRESS  0x16   control: where the other is seen, and whether it can be reached there, see docs/nat.md
 --     PUNCH    0x17   control: two peers agree on a meeting, see crust.reach.letters
---     RELAY    0x18   control: a relayed connection begins, or is over, see crust.reach.relay_notes
+--     RELAY    0x18   control: a relayed connection begins, or is over, see crust.reach.relay.notes
 
 local f, e = crust.f, crust.e
 

@@ -27,13 +27,13 @@ from crust.nat.punch_gate import PunchGate
 from crust.nat.punch_plan import PUNCH_SECONDS, Method, method_for
 from crust.nat.ranges import is_local
 from crust.negotiate import Node
-from crust.reach.dial_back import DialBack
+from crust.reach.dial_back.dial_back import DialBack
 from crust.reach.encounter import RENDEZVOUS_SECONDS, UDP_NAME, Encounter, Means
 from crust.reach.errands import Errands
 from crust.reach.meetings import Arranged, Meetings
 from crust.reach.nat_status import NatStatus
 from crust.reach.outside import Outside
-from crust.reach.relays import Relays
+from crust.reach.relay.relays import Relays
 from crust.reach.sounder import Sounder
 from crust.reach.wishes import MEETING_NAME, Wishes
 from crust.timers import Timers

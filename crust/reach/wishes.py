@@ -24,7 +24,7 @@ from crust.identity import PeerId
 from crust.nat.interfaces import interface_networks
 from crust.nat.ranges import is_in, is_local
 from crust.reach.meetings import Meetings
-from crust.reach.relays import Relays
+from crust.reach.relay.relays import Relays
 from crust.timers import Timer, Timers
 
 log = logging.getLogger("crust.reach")

@@ -5,8 +5,8 @@ from collections import defaultdict
 from typing import Any
 
 from crust.identity import PeerId
-from crust.reach.carried import MAX_CARRIED, carried_frame, credit_frame
-from crust.reach.relay_notes import Abort, Acceptance, Opening, Refusal
+from crust.reach.relay.carried import MAX_CARRIED, carried_frame, credit_frame
+from crust.reach.relay.notes import Abort, Acceptance, Opening, Refusal
 from crust.transport.framing import (
     ADDRESS,
     BYE,

@@ -2,7 +2,7 @@
 
 import random
 
-from crust.reach.carried import carried_frame, credit_frame
+from crust.reach.relay.carried import carried_frame, credit_frame
 from crust.transport.framing import (
     ADDRESS,
     BYE,

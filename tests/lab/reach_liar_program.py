@@ -12,8 +12,8 @@ from typing import Any
 
 from crust import Config, ConnectionManager
 from crust.connection import Connection
-from crust.reach.dial_back_notes import Answer, Request, Result
-from crust.reach.dial_back_service import DialBackService
+from crust.reach.dial_back.notes import Answer, Request, Result
+from crust.reach.dial_back.service import DialBackService
 from crust.transport.framing import ADDRESS, control_frame
 from tests.lab.namespaces import Node, Running, say
 

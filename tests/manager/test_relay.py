@@ -8,8 +8,8 @@ from crust import Endpoint, Event
 from crust.attempts import Job, Race
 from crust.manager_core import ManagerCore
 from crust.notices import Do
-from crust.reach import carried as carried_frames
-from crust.reach.carried import RELAY_WINDOW, carried_frame, cost_of
+from crust.reach.relay import carried as carried_frames
+from crust.reach.relay.carried import RELAY_WINDOW, carried_frame, cost_of
 from tests.manager.helpers import PATIENCE, Node, Nodes, in_parallel, join, two_identities, wait_until
 from tests.together import until
 

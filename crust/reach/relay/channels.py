@@ -8,8 +8,8 @@ from typing import Any
 from typing import Protocol as TypingProtocol
 
 from crust.errors import PeerMisbehaved
-from crust.reach.carried import Carried, cost_of, parse_relayed
-from crust.reach.relay_notes import Abort, Note, parse_relay_note
+from crust.reach.relay.carried import Carried, cost_of, parse_relayed
+from crust.reach.relay.notes import Abort, Note, parse_relay_note
 
 
 class Sink(TypingProtocol):

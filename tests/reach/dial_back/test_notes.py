@@ -1,4 +1,4 @@
-"""`crust.reach.dial_back_notes`: what is said is understood, and what makes no sense is `Malformed`."""
+"""`crust.reach.dial_back.notes`: what is said is understood, and what makes no sense is `Malformed`."""
 
 import json
 from typing import Any
@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from crust import Endpoint
 from crust.errors import Malformed
-from crust.reach import dial_back_notes as notes
-from crust.reach.dial_back_gate import DIAL_BACK_PAYMENT, MAX_PAID_DIALS
-from crust.reach.dial_back_notes import Answer, Bill, Payment, Request, Result, parse_dial_back, payments
+from crust.reach.dial_back import notes as notes
+from crust.reach.dial_back.gate import DIAL_BACK_PAYMENT, MAX_PAID_DIALS
+from crust.reach.dial_back.notes import Answer, Bill, Payment, Request, Result, parse_dial_back, payments
 from crust.transport.framing import ADDRESS, HEADER, NUMBER_LIMIT, control_frame, parse_control
 
 ENDPOINTS = tuple(map(Endpoint.parse, ("tcp://192.0.2.7:5483", "utp://[2001:db8::7]:1", "tcp://10.0.0.1:65535")))

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from crust.clock import now
 from crust.errors import PeerMisbehaved
 from crust.outbox import Outbox
-from crust.reach.carried import Passage, Throttle, carried_frame
-from crust.reach.channels import Channels
-from crust.reach.relay_notes import Abort
+from crust.reach.relay.carried import Passage, Throttle, carried_frame
+from crust.reach.relay.channels import Channels
+from crust.reach.relay.notes import Abort
 from crust.transport.framing import RELAY, control_frame
 
 

@@ -1,4 +1,4 @@
-"""`crust.reach.dial_back_errand`: one request on a thread; real sockets on loopback."""
+"""`crust.reach.dial_back.errand`: one request on a thread; real sockets on loopback."""
 
 import socket
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from crust.acceptor import Acceptor
 from crust.clock import now
 from crust.ledger import Ledger
 from crust.notices import Inbox
-from crust.reach import dial_back_errand
-from crust.reach.dial_back_errand import DialBackErrand, DialledBack
-from crust.reach.dial_back_gate import DIAL_BACK_BYTES, DIAL_BACK_PACKETS
-from crust.reach.dial_back_notes import Request, Result
+from crust.reach.dial_back import errand as dial_back_errand
+from crust.reach.dial_back.errand import DialBackErrand, DialledBack
+from crust.reach.dial_back.gate import DIAL_BACK_BYTES, DIAL_BACK_PACKETS
+from crust.reach.dial_back.notes import Request, Result
 from crust.transport.handshake import Initiator
 from crust.transport.tcp import listen
 from crust.transport.utp import UtpSocket
-from tests.reach.dial_back_peers import Line
+from tests.reach.dial_back.peers import Line
 from tests.streams import node
 from tests.together import PATIENCE, Running, until
 

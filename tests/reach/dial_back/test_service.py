@@ -1,4 +1,4 @@
-"""`crust.reach.dial_back_service`: whom we dial for others, and what they get to hear; no network, no clock."""
+"""`crust.reach.dial_back.service`: whom we dial for others, and what they get to hear; no network, no clock."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,14 +8,14 @@ import pytest
 
 from crust import Endpoint, PeerId
 from crust.notices import Inbox
-from crust.reach import dial_back_service
-from crust.reach.dial_back_errand import DialBackErrand, DialledBack
-from crust.reach.dial_back_gate import ASKER_BURST, DIAL_BACK_PAYMENT, OWN_HOST_BURST, VICTIM_BURST
-from crust.reach.dial_back_notes import Answer, Bill, Payment, Request, Result, payments
-from crust.reach.dial_back_service import MAX_DIAL_BACKS, PAYMENT_SECONDS, DialBackService
+from crust.reach.dial_back import service as dial_back_service
+from crust.reach.dial_back.errand import DialBackErrand, DialledBack
+from crust.reach.dial_back.gate import ASKER_BURST, DIAL_BACK_PAYMENT, OWN_HOST_BURST, VICTIM_BURST
+from crust.reach.dial_back.notes import Answer, Bill, Payment, Request, Result, payments
+from crust.reach.dial_back.service import MAX_DIAL_BACKS, PAYMENT_SECONDS, DialBackService
 from crust.timers import Timers
 from tests.hand_clock import HandClock
-from tests.reach.dial_back_peers import Line
+from tests.reach.dial_back.peers import Line
 from tests.streams import node
 
 HOST, VICTIM = "198.51.100.7", "192.0.2.66"

@@ -22,7 +22,7 @@ from crust.errors import CrustError, HandshakeFailed, ListenFailed
 from crust.negotiate import Node, negotiate_outgoing
 from crust.notices import Inbox
 from crust.peers import Candidate, Verdict
-from crust.reach.dial_back_notes import Request, Result
+from crust.reach.dial_back.notes import Request, Result
 from crust.transport.base import Stream
 from crust.transport.tcp import OUT_OF_RESOURCES, dial
 from crust.transport.utp import UtpSettings, UtpSocket

@@ -1,7 +1,7 @@
 """`DialBack`: verified reachability. Connected nodes try each other's endpoints from fresh sockets (docs/nat.md).
 
-Belongs to the manager thread. What it knows of others is in `crust.reach.dial_back_service`, what it wants of them in
-`crust.reach.dial_back_asker`.
+Belongs to the manager thread. What it knows of others is in `crust.reach.dial_back.service`, what it wants of them in
+`crust.reach.dial_back.asker`.
 """
 
 import logging
@@ -16,10 +16,10 @@ from crust.errors import Malformed
 from crust.nat.ranges import is_local
 from crust.negotiate import Node
 from crust.notices import Inbox
-from crust.reach.dial_back_asker import DialBackAsker
-from crust.reach.dial_back_errand import DialledBack
-from crust.reach.dial_back_notes import Answer, Bill, Payment, Request, parse_dial_back
-from crust.reach.dial_back_service import DialBackService
+from crust.reach.dial_back.asker import DialBackAsker
+from crust.reach.dial_back.errand import DialledBack
+from crust.reach.dial_back.notes import Answer, Bill, Payment, Request, parse_dial_back
+from crust.reach.dial_back.service import DialBackService
 from crust.timers import Timers
 
 log = logging.getLogger("crust.dial_back")

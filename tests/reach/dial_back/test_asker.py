@@ -1,4 +1,4 @@
-"""`crust.reach.dial_back_asker`: whom we ask, when, and what we make of it; no network, no clock."""
+"""`crust.reach.dial_back.asker`: whom we ask, when, and what we make of it; no network, no clock."""
 
 import random
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from crust import Endpoint
-from crust.reach import dial_back_asker
-from crust.reach.dial_back_asker import (
+from crust.reach.dial_back import asker as dial_back_asker
+from crust.reach.dial_back.asker import (
     ANSWER_SECONDS,
     ASK_BURST,
     ASK_DELAY,
@@ -15,11 +15,11 @@ from crust.reach.dial_back_asker import (
     MAX_REMEMBERED,
     DialBackAsker,
 )
-from crust.reach.dial_back_notes import MAX_ASKED_ABOUT, MAX_BILL, Answer, Bill, Payment, Request, Result
-from crust.reach.dial_back_voices import REFRESH_INTERVAL, VOICE_LIFETIME
+from crust.reach.dial_back.notes import MAX_ASKED_ABOUT, MAX_BILL, Answer, Bill, Payment, Request, Result
+from crust.reach.dial_back.voices import REFRESH_INTERVAL, VOICE_LIFETIME
 from crust.timers import Timers
 from tests.hand_clock import HandClock
-from tests.reach.dial_back_peers import Line
+from tests.reach.dial_back.peers import Line
 
 HERE, UTP_HERE = Endpoint.tcp("203.0.113.7:5483"), Endpoint.utp("203.0.113.7:5483")
 YES, NO = Result.REACHABLE, Result.UNREACHABLE

@@ -1,4 +1,4 @@
-"""`crust.reach.relay_stream`: a stream like any other, over a channel; two of them with a connection between."""
+"""`crust.reach.relay.stream`: a stream like any other, over a channel; two of them with a connection between."""
 
 import random
 import threading
@@ -8,9 +8,9 @@ import pytest
 
 from crust.clock import Deadline
 from crust.errors import ConnectionLost, PeerMisbehaved, TimedOut
-from crust.reach.carried import CARRIED_OVERHEAD, RELAY_WINDOW
-from crust.reach.relay_stream import RelayStream
-from tests.reach.relay_bench import Link, Side
+from crust.reach.relay.carried import CARRIED_OVERHEAD, RELAY_WINDOW
+from crust.reach.relay.stream import RelayStream
+from tests.reach.relay.bench import Link, Side
 from tests.together import Running, until
 
 

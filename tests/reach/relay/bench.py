@@ -5,9 +5,9 @@ from typing import Self
 from crust.endpoint import Endpoint
 from crust.errors import PeerMisbehaved
 from crust.outbox import Outbox
-from crust.reach.carried import RELAY_WINDOW
-from crust.reach.channels import Channels, hear_relay_note, take_relayed
-from crust.reach.relay_stream import RelayStream
+from crust.reach.relay.carried import RELAY_WINDOW
+from crust.reach.relay.channels import Channels, hear_relay_note, take_relayed
+from crust.reach.relay.stream import RelayStream
 from crust.transport.framing import RELAY, Decoder
 from tests.together import Running
 

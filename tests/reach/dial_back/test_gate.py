@@ -1,4 +1,4 @@
-"""`crust.reach.dial_back_gate`: nobody can have us dial others more than so much."""
+"""`crust.reach.dial_back.gate`: nobody can have us dial others more than so much."""
 
 import random
 from collections import Counter
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from crust import Endpoint, PeerId
 from crust.networks import neighbourhood, subscriber
-from crust.reach import dial_back_gate as gate_module
-from crust.reach.dial_back_gate import DialBackGate, Price, price_of
+from crust.reach.dial_back import gate as gate_module
+from crust.reach.dial_back.gate import DialBackGate, Price, price_of
 
 ASKER = "198.51.100.7"
 OWN = ("203.0.113.5/24", "2001:db8:aaaa:1::5/64", "10.1.2.3/8")

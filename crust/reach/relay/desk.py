@@ -1,5 +1,5 @@
 """`RelayDesk`: this node is in the middle of relayed connections, if its configuration says so. Belongs to the manager
-thread; what is carried goes another way (`crust.reach.forwarding`).
+thread; what is carried goes another way (`crust.reach.relay.forwarding`).
 """
 
 import logging
@@ -15,9 +15,9 @@ from crust.connection import Connection
 from crust.connections import Connections
 from crust.discovery.allowance import Allowances
 from crust.identity import PeerId
-from crust.reach.channels import Channels
-from crust.reach.forwarding import Asked, End, Forward
-from crust.reach.relay_notes import Abort, Acceptance, Note, Opening, Refusal
+from crust.reach.relay.channels import Channels
+from crust.reach.relay.forwarding import Asked, End, Forward
+from crust.reach.relay.notes import Abort, Acceptance, Note, Opening, Refusal
 from crust.timers import Timer, Timers
 from crust.transport.framing import RELAY, control_frame
 

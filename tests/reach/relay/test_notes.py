@@ -1,4 +1,4 @@
-"""`crust.reach.relay_notes`: what RELAY frames say; the rest is malformed, or of a later version."""
+"""`crust.reach.relay.notes`: what RELAY frames say; the rest is malformed, or of a later version."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from crust.errors import Malformed
 from crust.identity import PeerId
-from crust.reach.carried import LEAST_CREDIT, RELAY_WINDOW
-from crust.reach.relay_notes import (
+from crust.reach.relay.carried import LEAST_CREDIT, RELAY_WINDOW
+from crust.reach.relay.notes import (
     REFUSALS,
     Abort,
     Acceptance,

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from crust.errors import CrustError, Malformed
 from crust.identity import PeerId
-from crust.reach.carried import CHANNEL_LIMIT, LEAST_CREDIT, RELAY_WINDOW
+from crust.reach.relay.carried import CHANNEL_LIMIT, LEAST_CREDIT, RELAY_WINDOW
 
 REFUSALS: Final = {
     "off": "it does not relay (relay: true in its configuration would let it)",

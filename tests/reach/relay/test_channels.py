@@ -1,13 +1,13 @@
-"""`crust.reach.channels`: what comes goes to where it belongs, what comes late is passed over, the rest is refused."""
+"""Channels: what comes goes to where it belongs, what comes late is passed over, the rest is refused."""
 
 from typing import Any
 
 import pytest
 
 from crust.errors import PeerMisbehaved
-from crust.reach.carried import CARRIED_OVERHEAD, LEAST_CREDIT, RELAY_WINDOW, carried_frame, credit_frame
-from crust.reach.channels import Channels, hear_relay_note, take_relayed
-from crust.reach.relay_notes import Abort, Refusal
+from crust.reach.relay.carried import CARRIED_OVERHEAD, LEAST_CREDIT, RELAY_WINDOW, carried_frame, credit_frame
+from crust.reach.relay.channels import Channels, hear_relay_note, take_relayed
+from crust.reach.relay.notes import Abort, Refusal
 from crust.transport.framing import Decoder
 
 

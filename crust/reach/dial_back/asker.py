@@ -13,8 +13,8 @@ from crust.discovery.allowance import Allowance
 from crust.endpoint import Endpoint, Protocol
 from crust.nat.ranges import is_local
 from crust.networks import address_of, neighbourhood
-from crust.reach.dial_back_notes import MAX_ASKED_ABOUT, MAX_BILL, Answer, Bill, Request, Result, payments
-from crust.reach.dial_back_voices import REFRESH_INTERVAL, Voices
+from crust.reach.dial_back.notes import MAX_ASKED_ABOUT, MAX_BILL, Answer, Bill, Request, Result, payments
+from crust.reach.dial_back.voices import REFRESH_INTERVAL, Voices
 from crust.timers import Timer, Timers
 from crust.transport.framing import ADDRESS, control_frame
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from crust import Endpoint, PeerId
-from crust.reach.dial_back_notes import DialBackNote, parse_dial_back
+from crust.reach.dial_back.notes import DialBackNote, parse_dial_back
 from crust.transport.framing import ADDRESS, Decoder
 
 

@@ -1,9 +1,9 @@
-"""`crust.reach.dial_back_voices`: whom to believe about ourselves."""
+"""`crust.reach.dial_back.voices`: whom to believe about ourselves."""
 
 import pytest
 
 from crust import Endpoint
-from crust.reach.dial_back_voices import MAX_CLAIMS, REFRESH_INTERVAL, VOICE_LIFETIME, VOICES_WANTED, Voices
+from crust.reach.dial_back.voices import MAX_CLAIMS, REFRESH_INTERVAL, VOICE_LIFETIME, VOICES_WANTED, Voices
 
 HERE, THERE = Endpoint.tcp("203.0.113.7:5483"), Endpoint.utp("203.0.113.7:5483")
 

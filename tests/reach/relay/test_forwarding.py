@@ -1,4 +1,4 @@
-"""`crust.reach.forwarding`: two ends with one in the middle, who passes on everything and holds little."""
+"""`crust.reach.relay.forwarding`: two ends with one in the middle, who passes on everything and holds little."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from crust.errors import ConnectionLost, PeerMisbehaved
-from crust.reach.carried import LEAST_CREDIT, RELAY_WINDOW
-from crust.reach.forwarding import Asked, End, Forward
-from crust.reach.relay_stream import RelayStream
-from tests.reach.relay_bench import Link, Side
-from tests.reach.test_relay_stream import read_all
+from crust.reach.relay.carried import LEAST_CREDIT, RELAY_WINDOW
+from crust.reach.relay.forwarding import Asked, End, Forward
+from crust.reach.relay.stream import RelayStream
+from tests.reach.relay.bench import Link, Side
+from tests.reach.relay.test_stream import read_all
 from tests.together import Running, until
 
 

@@ -15,15 +15,16 @@ from crust.clock import now
 from crust.identity import UnprovenPeerId
 from crust.ledger import Ledger
 from crust.notices import Inbox
-from crust.reach import dial_back_asker, dial_back_gate
-from crust.reach.dial_back import DialBack
-from crust.reach.dial_back_errand import DIAL_BACK_SECONDS
-from crust.reach.dial_back_notes import Request
+from crust.reach.dial_back import asker as dial_back_asker
+from crust.reach.dial_back import gate as dial_back_gate
+from crust.reach.dial_back.dial_back import DialBack
+from crust.reach.dial_back.errand import DIAL_BACK_SECONDS
+from crust.reach.dial_back.notes import Request
 from crust.timers import Timers
 from crust.transport.framing import HEADER, MAX_CONTROL, parse_control
 from crust.transport.tcp import listen
 from crust.transport.utp import UtpSocket
-from tests.reach.dial_back_peers import Line
+from tests.reach.dial_back.peers import Line
 from tests.streams import node
 from tests.together import PATIENCE
 
@@ -112,7 +113,7 @@ def halves(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Half]]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """For dials that come to nothing."""
-    monkeypatch.setattr("crust.reach.dial_back_errand.DIAL_BACK_SECONDS", 0.2)
+    monkeypatch.setattr("crust.reach.dial_back.errand.DIAL_BACK_SECONDS", 0.2)
 
 
 def run(halves: list[Half], asker: Half) -> None:

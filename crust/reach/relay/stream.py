@@ -9,9 +9,9 @@ from crust.clock import Deadline
 from crust.endpoint import Endpoint
 from crust.errors import ConnectionLost, PeerMisbehaved, TimedOut
 from crust.outbox import Outbox
-from crust.reach.carried import CARRIED_OVERHEAD, MAX_CARRIED, RELAY_WINDOW, Intake, carried_frame, cost_of
-from crust.reach.channels import Channels
-from crust.reach.relay_notes import Abort
+from crust.reach.relay.carried import CARRIED_OVERHEAD, MAX_CARRIED, RELAY_WINDOW, Intake, carried_frame, cost_of
+from crust.reach.relay.channels import Channels
+from crust.reach.relay.notes import Abort
 from crust.transport.framing import RELAY, control_frame
 
 _ENDED_HERE: Final = "the connection was ended here"

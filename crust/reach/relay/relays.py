@@ -2,7 +2,7 @@
 thread.
 
 Such a connection is a whole one, with its handshake and its records, over a `RelayStream`: an attempt of a job like any
-other. The middle is `crust.reach.relay_desk`.
+other. The middle is `crust.reach.relay.desk`.
 """
 
 import logging
@@ -23,11 +23,11 @@ from crust.discovery.allowance import Allowances
 from crust.endpoint import Endpoint, Protocol
 from crust.identity import PeerId
 from crust.negotiate import Node, negotiate_incoming, negotiate_outgoing
-from crust.reach.carried import RELAY_WINDOW
-from crust.reach.channels import Channels
-from crust.reach.relay_desk import RelayDesk
-from crust.reach.relay_notes import Acceptance, Note, Opening, Refusal
-from crust.reach.relay_stream import RelayStream
+from crust.reach.relay.carried import RELAY_WINDOW
+from crust.reach.relay.channels import Channels
+from crust.reach.relay.desk import RelayDesk
+from crust.reach.relay.notes import Acceptance, Note, Opening, Refusal
+from crust.reach.relay.stream import RelayStream
 from crust.timers import Timer, Timers
 from crust.transport.framing import RELAY, control_frame
 

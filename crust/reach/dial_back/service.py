@@ -11,9 +11,9 @@ from crust.endpoint import Endpoint
 from crust.nat.interfaces import interface_networks
 from crust.negotiate import Node
 from crust.notices import Inbox
-from crust.reach.dial_back_errand import DialBackErrand, DialledBack
-from crust.reach.dial_back_gate import DIAL_BACK_PAYMENT, MAX_PAID_DIALS, DialBackGate, Price, price_of
-from crust.reach.dial_back_notes import Answer, Bill, Payment, Request, Result
+from crust.reach.dial_back.errand import DialBackErrand, DialledBack
+from crust.reach.dial_back.gate import DIAL_BACK_PAYMENT, MAX_PAID_DIALS, DialBackGate, Price, price_of
+from crust.reach.dial_back.notes import Answer, Bill, Payment, Request, Result
 from crust.timers import Timer, Timers
 from crust.transport.framing import ADDRESS, control_frame
 from crust.workers import WorkerPool

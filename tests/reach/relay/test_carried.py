@@ -1,4 +1,4 @@
-"""`crust.reach.carried`: the two frames, and that credit is neither lost nor made."""
+"""`crust.reach.relay.carried`: the two frames, and that credit is neither lost nor made."""
 
 import struct
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crust.errors import Malformed, PeerMisbehaved
-from crust.reach.carried import (
+from crust.reach.relay.carried import (
     CARRIED_OVERHEAD,
     CREDIT_STEP,
     LEAST_CREDIT,

@@ -1,0 +1,1 @@
+"""Tests of `crust.reach.dial_back`."""
