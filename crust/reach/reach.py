@@ -35,8 +35,9 @@ from crust.reach.nat_status import NatStatus
 from crust.reach.outside import Outside
 from crust.reach.relay.relays import Relays
 from crust.reach.sounder import Sounder
+from crust.reach.surveyor import GLANCE_LIFETIME
 from crust.reach.wishes import MEETING_NAME, Wishes
-from crust.timers import Timers
+from crust.timers import Timer, Timers
 from crust.transport.framing import ADDRESS, PUNCH
 from crust.utp_ports import UtpPorts
 
@@ -45,6 +46,10 @@ log = logging.getLogger("crust.reach")
 PREPARED_INFOS: Final = 8
 """Of ``prepare_connection_info()``, the latest, one of which the peer has."""
 
+INFO_KEPT: Final = 300.0
+"""Seconds for which the NAT is kept from forgetting the uTP port after one was prepared: people copy and paste."""
+KEEP_INTERVAL: Final = GLANCE_LIFETIME
+"""Seconds between the questions that do that, one to each of three servers."""
 _ERRAND_GRACE: Final = 2.0  # seconds for threads of errands to end, which takes none
 
 
@@ -115,6 +120,8 @@ class Reach:
         )
         self._encounters: dict[PeerId, Encounter] = {}
         self._prepared: deque[ConnectionInfo] = deque(maxlen=PREPARED_INFOS)
+        self._kept_until = 0.0
+        self._keeping: Timer | None = None
         self._stopped = False
         finder.on_move = self._addresses_changed
         finder.on_learned = self.outside.look
@@ -257,9 +264,18 @@ class Reach:
         def prepared(info: ConnectionInfo) -> None:
             self._prepared.append(info)
             self._emit(ConnectionInfoPrepared(notice.token, info))
+            self._kept_until = now() + INFO_KEPT
+            if self._keeping is None or not self._keeping.pending:
+                self._keeping = self._timers.at(now() + KEEP_INTERVAL, self._keep_open)
 
         if not self._stopped:
             self.outside.prepare(prepared)
+
+    def _keep_open(self) -> None:
+        """Until the peer has the info, the NAT must not forget where it has our port."""
+        if not self._stopped and now() < self._kept_until:
+            self.outside.prepare(lambda _: None)
+            self._keeping = self._timers.at(now() + KEEP_INTERVAL, self._keep_open)
 
     def _rendezvous(self, notice: notices.Rendezvous) -> None:
         theirs = notice.theirs

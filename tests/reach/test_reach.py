@@ -3,6 +3,7 @@
 What a user sees of all of it is in `tests/manager/test_meeting.py`; ports and wishes have tests of their own.
 """
 
+import itertools
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -20,10 +21,11 @@ from crust.nat.punch_gate import MAX_MEETINGS
 from crust.reach import reach
 from crust.reach.encounter import RENDEZVOUS_SECONDS, UDP_NAME
 from crust.reach.meetings import Arranged
-from crust.reach.reach import PREPARED_INFOS, Reach
+from crust.reach.reach import INFO_KEPT, KEEP_INTERVAL, PREPARED_INFOS, Reach
 from crust.reach.wishes import MEETING_NAME
 from crust.timers import Timers
 from crust.transport.framing import ADDRESS, PUNCH
+from tests.hand_clock import HandClock
 from tests.streams import node
 
 RANDOM = Behaviour(Mapping.ADDRESS_AND_PORT_DEPENDENT, Filtering.ADDRESS_AND_PORT_DEPENDENT, Allocation.RANDOM)
@@ -208,6 +210,22 @@ def test_or_the_one_that_is_given(bench: Bench) -> None:
     assert len(bench.reach._prepared) == PREPARED_INFOS
     bench.rendezvous(ours=first)
     assert bench.encounters[0].ours == first
+
+
+def test_the_nat_is_kept_from_forgetting_the_port_while_the_peer_gets_the_info(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = HandClock()
+    monkeypatch.setattr(reach, "now", clock)
+    asked: list[float] = []
+    bench.prepare(1)
+    bench.prepare(2)
+    monkeypatch.setattr(bench.reach.outside, "prepare", lambda call: asked.append(clock.time))
+    while (due := bench.reach._timers.next_deadline()) is not None:
+        clock.time = due
+        bench.reach._timers.run_due(clock.time)
+    assert len(asked) == INFO_KEPT // KEEP_INTERVAL - 1
+    assert all(later - earlier == KEEP_INTERVAL for earlier, later in itertools.pairwise(asked))
 
 
 def test_nothing_was_prepared(bench: Bench) -> None:
