@@ -82,11 +82,15 @@ class DialBackAsker:
 
     def verdict(self, endpoint: Endpoint) -> bool | None:
         """See `Voices.verdict`."""
-        return self._voices.verdict(endpoint, now())
+        return self._voices.verdict(endpoint, now(), self._open()[endpoint])
 
     def verdicts(self) -> dict[Endpoint, bool | None]:
         """See `Voices.verdicts`."""
-        return self._voices.verdicts(now())
+        return self._voices.verdicts(now(), self._open())
+
+    def _open(self) -> Counter[Endpoint]:
+        """How many have been asked about each endpoint and have not answered yet."""
+        return Counter(endpoint for question in self._questions.values() for endpoint in question.request.endpoints)
 
     def _notice_changes(self) -> None:
         verdicts = self.verdicts()
@@ -108,6 +112,7 @@ class DialBackAsker:
         """It is so no more."""
         self._peers.discard(connection)
         if self._close(connection):
+            self._notice_changes()
             self._look_at(now() + ASK_DELAY)
 
     def stop(self) -> None:
@@ -190,6 +195,7 @@ class DialBackAsker:
 
     def _no_answer(self, connection: Connection) -> None:
         if self._close(connection):
+            self._notice_changes()
             self._look_at(now())
 
     def _close(self, connection: Connection) -> bool:

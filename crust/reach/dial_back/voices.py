@@ -4,7 +4,8 @@ Whoever says so may lie, to us, about us: it is our own picture that is wrong th
 one network (see `crust.networks.neighbourhood`) have one voice together, that of the last word.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from crust.endpoint import Endpoint
@@ -46,16 +47,22 @@ class Voices:
         if len(voices) > _MAX_VOICES:
             del voices[next(iter(voices))]
 
-    def verdict(self, endpoint: Endpoint, now: float) -> bool | None:
-        """Whether others can reach it, as more than half of the voices have it; ``None`` where nobody knows."""
+    def verdict(self, endpoint: Endpoint, now: float, asked: int = 0) -> bool | None:
+        """Whether others can reach it, as more than half of the voices have it; ``None`` where nobody knows.
+
+        Args:
+            endpoint: ours.
+            now: seconds.
+            asked: voices that are still to come. Who lies that it can be reached is quicker than who tries in earnest.
+        """
         words = [word for at, word in self._heard.get(endpoint, {}).values() if now - at < VOICE_LIFETIME]
-        if 2 * words.count(True) > len(words):
+        if 2 * words.count(True) > len(words) + asked:
             return True
         return False if 2 * words.count(False) > len(words) else None
 
-    def verdicts(self, now: float) -> dict[Endpoint, bool | None]:
+    def verdicts(self, now: float, asked: Mapping[Endpoint, int] = MappingProxyType({})) -> dict[Endpoint, bool | None]:
         """`verdict` of every claim."""
-        return {endpoint: self.verdict(endpoint, now) for endpoint in self._heard}
+        return {endpoint: self.verdict(endpoint, now, asked.get(endpoint, 0)) for endpoint in self._heard}
 
     def networks(self, endpoint: Endpoint, now: float) -> set[str]:
         """Who said something about it that is fresh."""

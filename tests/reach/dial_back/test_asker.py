@@ -81,6 +81,7 @@ def test_three_networks_are_asked_and_the_majority_counts(bench: Bench) -> None:
     assert all(line.sent[0].endpoints == (HERE, UTP_HERE) for line in chosen)
     bench.changes.clear()
     bench.tell(chosen[0], NO, YES)
+    assert bench.asker.verdicts() == {HERE: False, UTP_HERE: None}, "a yes counts when those who try are back"
     bench.tell(chosen[1], YES, NO)
     bench.tell(chosen[2], YES, Result.NOT_TRIED)
     assert bench.asker.verdicts() == {HERE: True, UTP_HERE: None}
@@ -221,7 +222,7 @@ def test_answers_to_what_was_not_asked(bench: Bench) -> None:
     bench.asker.claim([HERE])
     bench.wait()
     (request,) = line.sent
-    other.take()
+    (others_request,) = other.take()
     bench.asker.told(line, Answer(request.number + 77, (YES,)))
     bench.asker.told(line, Answer(request.number, (YES, YES)))
     bench.asker.told(other, Answer(request.number, (YES,)))
@@ -229,7 +230,9 @@ def test_answers_to_what_was_not_asked(bench: Bench) -> None:
     assert bench.asker.verdict(HERE) is None
     bench.tell(line, YES)
     bench.asker.told(line, Answer(request.number, (NO,)))
-    assert bench.asker.verdict(HERE) is True, "one answer to one question"
+    assert bench.asker.verdict(HERE) is None, "the other one may still try"
+    bench.asker.told(other, Answer(others_request.number, (NO,)))
+    assert bench.asker.verdict(HERE) is None, "one answer to one question: a yes, and the other's no"
 
 
 def test_an_answer_about_what_we_gave_up(bench: Bench) -> None:

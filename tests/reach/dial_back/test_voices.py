@@ -34,6 +34,15 @@ def test_more_than_half(words: tuple[bool, ...], verdict: bool | None) -> None:
     assert voices(*words).verdicts(1.0) == {HERE: verdict, THERE: None}
 
 
+def test_a_quick_yes_waits_for_those_who_are_still_trying() -> None:
+    made = voices(True)
+    assert made.verdict(HERE, 1.0, asked=1) is None
+    assert made.verdicts(1.0, {HERE: 1}) == {HERE: None, THERE: None}
+    made.heard(HERE, "network 1", True, 1.0)
+    assert made.verdict(HERE, 1.0, asked=1) is True, "whatever the third one says"
+    assert voices(False).verdict(HERE, 1.0, asked=1) is False, "a no needs no patience: it promises nothing"
+
+
 def test_a_network_has_one_voice_that_of_the_last_word() -> None:
     made = voices(True)
     for _ in range(10):
