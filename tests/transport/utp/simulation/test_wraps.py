@@ -63,8 +63,8 @@ def test_more_packets_than_there_are_numbers() -> None:
     pair = Pair(Conditions(delay=0.001, mtu=548, fragments=False))
     pair.network.watchers.clear()  # this many need not be remembered
     dialler, accepted = pair.connected()
-    size = 34_000_000
-    step = 3_400_000
+    size = 37_000_000
+    step = 3_700_000
     for sent in range(0, size, step):
         dialler.send(step)
         pair.until(lambda wanted=sent + step + 1: len(accepted.received) == wanted)
