@@ -190,6 +190,7 @@ def test_time_is_up(trial: Trial) -> None:
         assert "no valid answer came in time" in str(trial.failure().error)
 
 
+@pytest.mark.slow
 def test_no_answer_of_the_manager_in_time(trial: Trial) -> None:
     trial.start(dial_timeout=3.0)
     with WirePeer(trial.accept(), dials=False, identity=trial.greater) as peer:

@@ -86,6 +86,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_two_that_know_nobody_in_common_meet_as_the_documentation_says() -> None:
     found = re.search(r"^    crust> info\n(?:    .*\n)+", text_of("docs/cli.md"), re.MULTILINE)
     assert found

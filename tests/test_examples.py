@@ -65,6 +65,7 @@ def test_two_people_chat() -> None:
         assert alice.end()[0] == 0
 
 
+@pytest.mark.slow
 def test_chat_says_why_it_could_not_connect() -> None:
     with example("chat.py") as first:
         port = listening_port(first)

@@ -146,6 +146,7 @@ def test_a_flood_costs_a_bounded_share_and_does_not_deafen(
     assert ours.turns < 200  # it sleeps although more could be read
 
 
+@pytest.mark.slow
 def test_an_idle_one_sleeps(two: tuple[Running, Running], monkeypatch: pytest.MonkeyPatch) -> None:
     """No polling: between a round of asking and an announcement nothing happens at all."""
     ours, _ = two

@@ -110,6 +110,7 @@ def test_a_script_that_fails_delivers_what_it_sent(nodes: Nodes) -> None:
     assert the_only_peer_said_everything(receiver)
 
 
+@pytest.mark.slow
 def test_control_c_ends_in_order(nodes: Nodes) -> None:
     receiver = nodes.make()
     with Process(SCRIPTS, "wait_for_interrupt", str(receiver.endpoint)) as process:

@@ -302,6 +302,7 @@ def test_a_bit_flipped_on_the_way_ends_the_connection_and_delivers_nothing_wrong
         second.stop()
 
 
+@pytest.mark.slow
 def test_a_bit_flipped_during_the_handshake_prevents_the_connection(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,7 +82,7 @@ def network(nodes: Nodes, size: int, messages: int) -> None:
 
 
 @both_transports
-@pytest.mark.parametrize("round_number", range(3))
+@pytest.mark.parametrize("round_number", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2))])
 def test_ten_nodes_all_pairs_dialling_both_ways_at_once(nodes: Nodes, round_number: int) -> None:
     network(nodes, size=10, messages=10)
 
@@ -275,6 +275,7 @@ def test_an_outcast_that_chooses_is_connected_for_a_moment(nodes: Nodes) -> None
     assert news(host) == 0
 
 
+@pytest.mark.slow
 @both_transports
 def test_a_blacklisted_address_gets_nothing(nodes: Nodes) -> None:
     outcast, host = nodes.make(dial_timeout=5.0), nodes.make(blacklist=[LOOPBACK])

@@ -191,7 +191,7 @@ def seeded(seed: int, identity: Identity = ALICE) -> Crossing:
     return crossing(identity, random=random.Random(seed).randbytes)
 
 
-@pytest.mark.parametrize("turns", [800, pytest.param(4000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("turns", [200, pytest.param(4000, marks=pytest.mark.slow)])
 def test_many_times(turns: int) -> None:
     """By chance alone, about one message in 68 could also be the other one."""
     chance = random.Random(11)
