@@ -191,7 +191,11 @@ class Dialer:
         job, race = notice.attempt.job, notice.attempt.job.race
         job.running.discard(notice.attempt)
         race.running.discard(notice.attempt)
-        return not job.done and not race.over
+        if not job.done and race.over:  # others of the race have what they were all for
+            job.failed(notice.attempt, str(_too_late()))
+            self._go_on(job)
+            return False
+        return not job.done
 
     def connected(self, job: Job) -> None:
         """The manager took the connection over."""

@@ -126,7 +126,10 @@ class Finder:
         if not self._config.override_default_bootstrap:
             self._cache.open()
         self._gossiping.look()
-        self._bootstrapper.start(max_connections, keep_going or self._config.target_connections > 0)
+        target = self._config.target_connections
+        # All who were given are tried until there are enough: if one newcomer that came to us were enough, the two
+        # might never meet the network that the others are in.
+        self._bootstrapper.start(max(max_connections, target), keep_going or target > 0)
 
     def listening(self, bound: list[Endpoint]) -> None:
         """``start_listening()`` was called; where its sockets are bound."""

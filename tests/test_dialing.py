@@ -367,6 +367,18 @@ def test_jobs_may_share_a_race(bench: Bench) -> None:
     assert [job.connected for job in bench.ended] == [True, True, False]
 
 
+def test_whoever_is_established_when_the_race_is_over_already_ends_its_job(bench: Bench) -> None:
+    """A peer that connected to us meanwhile has taken the last place, as a duplicate of what was dialled."""
+    race = Race(1)
+    job = bench.connect(A, race=race)
+    assert answer(bench.ask(0)) is Verdict.CHOOSE
+    race.won += 1
+    assert not bench.succeed(0)
+    assert bench.ended == [job]
+    assert not job.connected
+    assert TOO_LATE in job.reasons()[A]
+
+
 # --- duplicates -------------------------------------------------------------------------------------------
 
 
