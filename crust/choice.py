@@ -40,6 +40,7 @@ class Refused(HandshakeFailed):
 
 
 def refused_here(verdict: Verdict, candidate: Candidate) -> Refused:
+    """What our own side says when it does not want a connection."""
     texts = {
         Verdict.DUPLICATE: "we are connected to that peer already",
         Verdict.SELF: "that is this node itself",
