@@ -67,14 +67,17 @@ class Surroundings:
     """Called before each round: the time to gather contacts."""
     refuses: Callable[[Entry], bool] = lambda entry: False
     """Whether a contact is unwelcome."""
+    falls_short: Callable[[], bool] = lambda: False
+    """Whether there are fewer connections than wanted while somebody who was given is not among them."""
 
 
 class Bootstrapper:
     """Runs the rounds; belongs to the manager thread.
 
     A round tries every contact of the book that is due, the most promising first, a few at a time. It ends early when
-    ``max_connections`` are made. When a round has made at least one connection the job is done; otherwise the next
-    begins after a pause that grows. Contacts that turn up meanwhile are tried at once.
+    ``max_connections`` are made. When a round has made at least one connection the job is done, unless that falls short
+    of what is wanted; otherwise the next begins after a pause that grows. Contacts that turn up meanwhile are tried at
+    once.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Bootstrapper:
         self._standing_back: tuple[deque[Entry], ...] = tuple(deque() for _ in LOOKS)
         self._running: set[_Trial] = set()
         self._tried: set[Endpoint] = set()  # in this round
+        self._counted: set[Entry] = set()  # for the race: those that won, or were connected already
         self._filling = False
         self._pause: Timer | None = None
         self._next_look: Timer | None = None
@@ -163,8 +167,8 @@ class Bootstrapper:
 
     def lost_one(self) -> None:
         """A connection is gone; look for others if it was the last, in a moment (another may take its place)."""
-        if self.keep_going and self._race is None and (self._restart is None or not self._restart.pending):
-            self._restart = self._timers.at(now() + random.uniform(*RESTART_DELAY), self._begin_if_alone)
+        if self.keep_going and self._at_rest and (self._restart is None or not self._restart.pending):
+            self._restart = self._timers.at(now() + random.uniform(*RESTART_DELAY), self._begin_if_needed)
 
     def stop(self) -> None:
         """Forget about it."""
@@ -178,22 +182,41 @@ class Bootstrapper:
         (Who has the greater id has chosen before it can hear the answer.)
         """
         race.won -= 1
+        self._counted.clear()  # rather counted twice than never, for it may be connected after all
         if self._race is None and not race.won:
             self._race = race
             self._fill()
 
     # --- rounds ---------------------------------------------------------------------------------------
 
-    def _begin_if_alone(self) -> None:
-        if self.keep_going and self._race is None and self._around.alone():
+    @property
+    def _at_rest(self) -> bool:
+        """Whether nothing is under way for what has been reached so far: done, or waiting to look for more."""
+        return self._race is None or (self._pause is not None and self._race.won > 0)
+
+    def _begin_if_needed(self) -> None:
+        if not (self.keep_going and self._at_rest):
+            return
+        if self._around.alone():
             log.info("all connections are lost: looking for peers again")
+            self._begin()
+        elif self._race is None and self._around.falls_short():
+            log.info("there are fewer connections than wanted: looking for peers again")
             self._begin()
 
     def _begin(self) -> None:
         self._race = Race(self._places)
+        self._counted.clear()
         self._complained = False
         self.rounds = 0
         self._begin_round()
+
+    def _after_pause(self) -> None:
+        self._pause = None
+        if self._race is not None and self._race.won and not self._around.falls_short():
+            self._finish(self._race)
+        else:
+            self._begin_round()
 
     def _begin_round(self) -> None:
         self._leave_round()
@@ -222,7 +245,7 @@ class Bootstrapper:
         self._pause = self._next_look = self._restart = None
 
     def _end_round(self, race: Race) -> None:
-        if race.won:
+        if race.over or (race.won and not self._around.falls_short()):
             self._finish(race)
             return
         if not len(self._book) and not self._around.hopeful():
@@ -237,8 +260,9 @@ class Bootstrapper:
                 return
         if self._pause is None:
             pause = backoff(self.rounds, self._config.bootstrap_backoff_min, self._config.bootstrap_backoff_max)
-            log.info("bootstrap round %d reached nobody; the next begins in %.1f s", self.rounds, pause)
-            self._pause = self._timers.at(now() + pause, self._begin_round)
+            outcome = "is not enough" if race.won else "reached nobody"
+            log.info("bootstrap round %d %s; the next begins in %.1f s", self.rounds, outcome, pause)
+            self._pause = self._timers.at(now() + pause, self._after_pause)
 
     def _finish(self, race: Race) -> None:
         log.info("bootstrap is done: %d connected in round %d", race.won, self.rounds)
@@ -310,7 +334,8 @@ class Bootstrapper:
     def _try(self, entry: Entry, look: int, race: Race) -> None:
         if self._around.is_connected(entry):
             self._book.connected(entry, "connected already")
-            race.won += 1
+            race.won += entry not in self._counted
+            self._counted.add(entry)
             return
         if self._around.refuses(entry):
             self._book.failed(entry, "it is on the blacklist", now())
@@ -333,6 +358,7 @@ class Bootstrapper:
         entry = trial.entry
         if job.connected:
             self._book.connected(entry)
+            self._counted.add(entry)
         elif trial.stands_back:
             entry.result = "no answer yet; it is tried again when the others had their turn"
             self._standing_back[min(trial.look, len(LOOKS) - 1)].append(entry)

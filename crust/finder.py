@@ -109,7 +109,8 @@ class Finder:
             alone=lambda: not connections.live,
             hopeful=lambda: self._cache.opening or (self.lan.possible and not config.override_default_bootstrap),
             round_begins=self._gather,
-            refuses=lambda entry: entry.peer_id is not None and blacklist.has_peer(entry.peer_id),
+            refuses=self._is_refused,
+            falls_short=self._falls_short,
         )
         self._bootstrapper = Bootstrapper(config, self._book, dialer, timers, around)
         self.handlers: dict[type, Callable[[Any], None]] = {
@@ -271,6 +272,25 @@ class Finder:
         if entry.peer_id is not None and self._connections.with_peer(entry.peer_id) is not None:
             return True
         return any(endpoint in self._connections.routes for endpoint in entry.endpoints)
+
+    def _is_refused(self, entry: Entry) -> bool:
+        return entry.peer_id is not None and self._blacklist.has_peer(entry.peer_id)
+
+    def _falls_short(self) -> bool:
+        """Whether somebody who was given is still to be tried for the sake of ``target_connections``.
+
+        Else a node whose first contact is slow, and to which a newcomer comes meanwhile, might stay with it on an
+        island, for gossip tells each of them only of the other.
+        """
+        if len(self._connections.live) >= self._config.target_connections:
+            return False
+        return any(
+            entry.promise is Promise.GIVEN
+            and self._book.usable(entry)
+            and not self._is_connected(entry)
+            and not self._is_refused(entry)
+            for entry in self._book.entries()
+        )
 
     def _dialable(self) -> Iterator[Contact]:
         """Known nodes beside those of gossip, as far as nothing speaks against them."""

@@ -87,12 +87,14 @@ class World:
         self.connected: set[Endpoint] = set()
         self.alone = True
         self.hopeful = False
+        self.falls_short = False
         self.rounds_begun = 0
         around = Surroundings(
             is_connected=lambda entry: not self.connected.isdisjoint(entry.endpoints),
             alone=lambda: self.alone,
             hopeful=lambda: self.hopeful,
             round_begins=self.round_begins,
+            falls_short=lambda: self.falls_short,
         )
         self.bootstrapper = Bootstrapper(CONFIG, self.book, cast(Dialer, self.dialer), self.timers, around)
 
@@ -575,6 +577,71 @@ def test_a_connection_that_is_lost_before_the_round_ends_is_noticed(world: World
     world.bootstrapper.lost_one()
     world.dialer.end(world.dialer.running[0], connected=False)
     assert not world.bootstrapper.running
+    world.pass_time(RESTART_DELAY[1])
+    assert world.bootstrapper.running
+
+
+def test_as_long_as_it_falls_short_further_rounds_follow(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """One is connected, another who was given is not; pauses grow as for a round that reached nobody."""
+    caplog.set_level(logging.INFO, "crust.bootstrap")
+    late, there = contacts(2)
+    world.connected.add(there)
+    world.falls_short = True
+    world.start((late, there), 3, keep_going=True)
+    for expected in (1, 2, 4, 8, 8):
+        assert [job.endpoints[0] for job in world.dialer.running] == [late]
+        world.dialer.fail_all()
+        assert world.bootstrapper.running
+        assert 0.75 * expected <= world.pause() <= 1.25 * expected
+    assert "bootstrap round 5 is not enough; the next begins in" in caplog.text
+    world.falls_short = False
+    world.dialer.end(world.dialer.running[0], connected=True)
+    assert world.bootstrapper.made == 2, "the one who was there counts once"
+    world.alone = False
+    world.pass_time(60.0)
+    assert world.over
+
+
+def test_when_there_are_enough_the_pause_ends_it(world: World) -> None:
+    """Others may have come in the meantime."""
+    world.connected.add(contacts(2)[1])
+    world.falls_short, world.alone = True, False
+    world.start(contacts(2), 3)
+    world.dialer.fail_all()
+    world.falls_short = False
+    world.pause()
+    assert world.over
+
+
+def test_all_connections_are_lost_while_it_waits_to_look_for_more(world: World) -> None:
+    """That may be a long pause: it begins anew, with short ones."""
+    world.connected.add(contacts(2)[1])
+    world.falls_short, world.alone = True, False
+    world.start(contacts(2), 3, keep_going=True)
+    for _ in range(8):
+        world.dialer.fail_all()
+        world.pause()
+    world.dialer.fail_all()
+    world.connected.clear()
+    world.bootstrapper.lost_one()
+    world.pass_time(RESTART_DELAY[1])
+    assert not world.dialer.running, "another connection is left"
+    world.alone = True
+    world.bootstrapper.lost_one()
+    world.pass_time(RESTART_DELAY[1])
+    (job,) = world.dialer.running  # the other one has failed so often that it has to wait
+    assert (world.bootstrapper.rounds, job.endpoints[0]) == (1, contacts(2)[1])
+
+
+def test_a_loss_that_leaves_too_few_begins_it_again(world: World) -> None:
+    world.start(contacts(2), 1, keep_going=True)
+    world.dialer.end(world.dialer.running[0], connected=True)
+    world.alone = False
+    world.dialer.fail_all()
+    world.pass_time(60.0)
+    assert world.over
+    world.falls_short = True
+    world.bootstrapper.lost_one()
     world.pass_time(RESTART_DELAY[1])
     assert world.bootstrapper.running
 

@@ -349,6 +349,21 @@ def test_as_many_as_wanted_are_made_and_kept(nodes: Nodes) -> None:
         node.wait(lambda node: len({info.peer_id for info in node.manager.connections()} - {crowd[0].id}) >= 3)
 
 
+def test_a_newcomer_is_no_reason_to_forget_the_contact_that_was_given(nodes: Nodes) -> None:
+    """Else the two would stay on an island, when the contact was only late."""
+    with closed() as contact_:
+        node = nodes.make(target_connections=2, fallback=[contact_], **QUICK)
+        newcomer = nodes.make(target_connections=2, fallback=[node.endpoint], **QUICK)
+        node.link(newcomer)
+        wait_until(lambda: node.manager.bootstrap_status().made)  # gossip told of it, and it counts
+        seen = node.manager.bootstrap_status().round
+        wait_until(lambda: node.manager.bootstrap_status().round > seen + 2)
+    late = nodes.make(tcp_port=contact_.port)
+    for each in (node, newcomer):
+        each.link(late)
+    wait_until(lambda: not node.manager.bootstrap_status().running)
+
+
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 
