@@ -83,6 +83,7 @@ LEVELS: list[tuple[str, str]] = [
     ("addresses: in words, and in a line (pure)", "nat.nat_report nat.connection_info"),
     ("meeting: when, where, and what (pure)", "nat.meeting nat.punch_plan nat.punch_packet"),
     ("meeting: the way through (pure)", "nat.punch nat.punch_gate nat.tcp_punch"),
+    ("meeting: what its threads have in common", "nat.errand_thread"),
     ("meeting: threads and ports", "nat.errand nat.stun_responder"),
     ("routers: what is known of them (pure)", "nat.mapping_report nat.upnp_messages"),
     ("routers: calls over UPnP, and answers of the other protocols", "nat.upnp nat.gateway_answer"),

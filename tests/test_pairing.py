@@ -25,6 +25,7 @@ ELSEWHERE = {
     "manager_core": "manager/test_stop.py",
     "manager_parts": "manager/test_stop.py",
     "nat": "test_layers.py",
+    "nat.errand_thread": "nat/test_errand.py",
     "nat.gateway_answer": "nat/test_pcp.py",
     "nat.keeping": "nat/test_lease_keeper.py",
     "nat.mapper_loop": "nat/test_port_mapper.py",

@@ -9,14 +9,13 @@ import selectors
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from crust import clock
+from crust.nat.errand_thread import ErrandThread
 from crust.nat.outgoing import Machine, Outgoing
 from crust.transport.utp.burst import Address
 from crust.transport.utp.handlers import Handler
-from crust.waker import Waker
-from crust.workers import start_thread
 
 log = logging.getLogger("crust.nat")
 
@@ -39,7 +38,7 @@ class Port(Protocol):
         """Send without waiting."""
 
 
-class Errand:
+class Errand(ErrandThread):
     """See the module's text. It begins at once; methods are for any thread.
 
     Args:
@@ -55,44 +54,17 @@ class Errand:
     def __init__(
         self, ports: Mapping[int, Port], machine: Machine, done: Callable[[], None], linger: float = ERRAND_LINGER
     ) -> None:
+        super().__init__()
         self._ports = dict(ports)
         self._machine = machine
         self._done = done
         self._linger = linger
         self._lock = threading.Lock()
         self._own: dict[tuple[int, int], socket.socket] = {}  # by number and IP version; only the thread changes it
-        self._selector = selectors.DefaultSelector()
-        self._waker = Waker()
-        self._selector.register(self._waker, selectors.EVENT_READ)
-        self._stopping = False
         self._handlers: list[tuple[Port, Handler]] = [(port, self._take) for port in self._ports.values()]
         for port, handler in self._handlers:
             port.add_handler(handler)
-        try:
-            self._thread = start_thread("errand", self._run)
-        except RuntimeError:
-            self._free()
-            raise
-
-    @property
-    def running(self) -> bool:
-        """Whether its thread is still there."""
-        return self._thread.is_alive()
-
-    def cancel(self) -> None:
-        """End it, without waiting. Idempotent."""
-        self._stopping = True
-        self._waker.wake()
-
-    def stop(self, timeout: float | None = None) -> None:
-        """End it now, and wait for its thread. Idempotent.
-
-        Args:
-            timeout: seconds; ``None``: as long as it takes, which is not long.
-        """
-        self.cancel()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout)
+        self._begin_thread("errand")
 
     def local_port(self, number: int, version: int = 4) -> int | None:
         """The port of one of the errand's own sockets, for a path that was opened from it; ``None`` if it has none.
@@ -111,7 +83,8 @@ class Errand:
             self._waker.wake()
         return taken
 
-    def _receive(self, number: int, sock: socket.socket) -> None:
+    def _ready(self, number: int, file: Any) -> None:
+        sock: socket.socket = file
         for _ in range(_RECEIVED_AT_ONCE):
             try:
                 data, address = sock.recvfrom(_MAX_DATAGRAM)
@@ -148,14 +121,6 @@ class Errand:
                 return
             self._wait(None if wake_at is None else max(wake_at - clock.now(), 0.0))
 
-    def _wait(self, timeout: float | None) -> None:
-        for key, _ in self._selector.select(timeout):
-            if key.data is None:
-                self._waker.clear()
-            else:
-                assert isinstance(key.fileobj, socket.socket)
-                self._receive(key.data, key.fileobj)
-
     def _send(self, datagram: Outgoing) -> None:
         version = 6 if ":" in datagram.to[0] else 4
         if datagram.socket == 0:
@@ -189,8 +154,7 @@ class Errand:
     def _free(self) -> None:
         for port, handler in self._handlers:
             port.remove_handler(handler)
-        self._selector.close()
-        self._waker.close()
+        self._close_selector()
         for sock in self._own.values():
             sock.close()
 

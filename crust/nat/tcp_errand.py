@@ -5,14 +5,13 @@ import selectors
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from crust import clock
 from crust.endpoint import Address
+from crust.nat.errand_thread import ErrandThread
 from crust.nat.tcp_dials import Dialling, Ending
 from crust.nat.tcp_punch import Outcome, TcpPunch
-from crust.waker import Waker
-from crust.workers import start_thread
 
 log = logging.getLogger("crust.nat")
 
@@ -20,11 +19,12 @@ MAX_OPENED: Final = 3
 """Connections that are handed over; each costs a handshake, and more ways than these a peer hardly has."""
 
 
-class TcpErrand:
+class TcpErrand(ErrandThread):
     """See the module's text. It begins at once; methods are for any thread.
 
     A connection may come to the listener instead, which stays what it is: whoever sees that the punch is done calls
-    `cancel`. What both sides then have too much of, the choice between duplicates ends.
+    `cancel`, which closes all that was not handed over; one more may come. What both sides then have too much of, the
+    choice between duplicates ends.
 
     Args:
         listening: where the TCP listeners are bound, by IP version, 4 and 6; one of them may be missing.
@@ -46,44 +46,17 @@ class TcpErrand:
         opened: Callable[[socket.socket, Address], bool],
         done: Callable[[], None],
     ) -> None:
+        super().__init__()
         self._listening = dict(listening)
         self._punch = punch
         self._opened = opened
         self._done = done
         self._left = MAX_OPENED
         self._over = False
-        self._stopping = False
         self._lock = threading.Lock()  # of `_reasons`
         self._reasons: dict[Address, str] = {}
         self._dialling: dict[int, Dialling] = {}  # by number; only the thread uses it
-        self._selector = selectors.DefaultSelector()
-        self._waker = Waker()
-        self._selector.register(self._waker, selectors.EVENT_READ)
-        try:
-            self._thread = start_thread("tcp-punch", self._run)
-        except RuntimeError:
-            self._free()
-            raise
-
-    @property
-    def running(self) -> bool:
-        """Whether its thread is still there."""
-        return self._thread.is_alive()
-
-    def cancel(self) -> None:
-        """End it and close all that was not handed over, without waiting: one more may come. Idempotent."""
-        self._stopping = True
-        self._waker.wake()
-
-    def stop(self, timeout: float | None = None) -> None:
-        """`cancel` it, and wait for its thread. Idempotent.
-
-        Args:
-            timeout: seconds; ``None``: as long as it takes, which is not long.
-        """
-        self.cancel()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout)
+        self._begin_thread("tcp-punch")
 
     def reasons(self) -> dict[Address, str]:
         """How each address fared, in words; empty until the errand is over."""
@@ -119,13 +92,10 @@ class TcpErrand:
         else:
             self._selector.register(dialling, selectors.EVENT_WRITE, number)
 
-    def _wait(self, timeout: float | None) -> None:
-        for key, _ in self._selector.select(timeout):
-            if key.data is None:
-                self._waker.clear()
-            elif not (self._over or self._stopping):
-                self._selector.unregister(key.fileobj)
-                self._end(key.data, self._dialling[key.data].ending())
+    def _ready(self, number: int, file: Any) -> None:
+        if not (self._over or self._stopping):
+            self._selector.unregister(file)
+            self._end(number, self._dialling[number].ending())
 
     def _end(self, number: int, ending: Ending) -> None:
         dialling = self._dialling.pop(number)
@@ -148,8 +118,7 @@ class TcpErrand:
         with self._lock:
             self._reasons = reasons
         self._punch.stop()
-        self._selector.close()
-        self._waker.close()
+        self._close_selector()
         for dialling in self._dialling.values():
             dialling.close()
         self._dialling.clear()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from crust import clock
-from crust.nat import errand, punch_plan
+from crust.nat import errand, errand_thread, punch_plan
 from crust.nat.behaviour import Mapping
 from crust.nat.errand import Errand
 from crust.nat.punch import Opened, Punch
@@ -159,7 +159,7 @@ def test_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(errand, "start_thread", refuse)
+    monkeypatch.setattr(errand_thread, "start_thread", refuse)
     with UtpSocket(("127.0.0.1", 0)) as port:
         with pytest.raises(RuntimeError):
             Errand({4: port}, Survey([], (), 1, 0.0), Done())

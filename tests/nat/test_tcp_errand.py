@@ -10,7 +10,7 @@ import pytest
 
 from crust import clock
 from crust.endpoint import Address
-from crust.nat import tcp_errand
+from crust.nat import errand_thread
 from crust.nat.punch_plan import Target
 from crust.nat.tcp_dials import Dialling
 from crust.nat.tcp_errand import MAX_OPENED, TcpErrand
@@ -228,6 +228,6 @@ def test_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(tcp_errand, "start_thread", refuse)
+    monkeypatch.setattr(errand_thread, "start_thread", refuse)
     with pytest.raises(RuntimeError):
         TcpErrand({}, TcpPunch([], 0.0), lambda sock, address: True, lambda: None)
