@@ -10,7 +10,7 @@ import pytest
 
 from crust import clock
 from crust.endpoint import Address
-from crust.nat import errand_thread
+from crust.nat import errand_thread, tcp_errand
 from crust.nat.punch_plan import Target
 from crust.nat.tcp_dials import Dialling
 from crust.nat.tcp_errand import MAX_OPENED, TcpErrand
