@@ -4,11 +4,9 @@ An attempt runs on a thread of the dialer's pool and reports exactly one notice;
 thread.
 """
 
-import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol as TypingProtocol
 
 from crust.clock import Deadline, now
 from crust.config import Config
@@ -21,16 +19,9 @@ from crust.notices import Ask, Inbox, ask_manager
 from crust.peers import Candidate, Verdict
 from crust.timers import Timer
 from crust.transport.base import Stream
+from crust.transport.grip import Abortable, Grip
 from crust.transport.tcp import dial, resolve
 from crust.utp_ports import UtpPorts
-
-
-class Abortable(TypingProtocol):
-    """Something in progress that another thread may end."""
-
-    def abort(self) -> None:
-        """End it."""
-        ...
 
 
 class Race:
@@ -64,22 +55,11 @@ class Attempt:
         """Where the TCP listener is bound from whose port to dial; ``None`` for any port."""
         self.reached = False
         """Whether somebody answers there, whoever it is. Written by its thread."""
-        self._lock = threading.Lock()
-        self._handle: Abortable | None = None
-        self._aborted = False
+        self._grip = Grip()
 
     def abort(self) -> None:
         """End it; it will still report that it failed. Any thread may call."""
-        with self._lock:
-            self._aborted = True
-            if self._handle is not None:
-                self._handle.abort()
-
-    def _hold(self, handle: Abortable | None) -> None:
-        with self._lock:
-            self._handle = handle
-            if self._aborted and handle is not None:
-                handle.abort()
+        self._grip.abort()
 
     def run(self, node: Node, config: Config, inbox: Inbox, utp: UtpPorts) -> None:
         """Try it; on a thread of the pool. Reports exactly one notice."""
@@ -95,31 +75,31 @@ class Attempt:
         inbox.put(notice)
 
     def _try(self, node: Node, deadline: Deadline, inbox: Inbox, question: Ask, utp: UtpPorts) -> object:
-        if self._aborted:
+        if self._grip.aborted.is_set():
             self.discard()
             raise DialFailed("given up")
         if self.target.is_name:
             return Resolved(self, resolve(self.target))
         stream = self._connect(deadline, utp)
-        self._hold(stream)
+        self._grip.hold(stream)
         self.reached = True
         try:
             established = self._negotiate(
                 stream, node, deadline, lambda candidate: ask_manager(inbox, question, candidate, deadline)
             )
         except BaseException:
-            self._hold(None)
+            self._grip.hold(None)
             if self.target.protocol is Protocol.UTP:
                 stream.abort()  # or a FIN would be repeated until the peer acknowledges it, which it need not
             stream.close()
             raise
-        self._hold(None)
+        self._grip.hold(None)
         return AttemptSucceeded(self, established)
 
     def _connect(self, deadline: Deadline, utp: UtpPorts) -> Stream:
         if self.target.protocol is Protocol.UTP:
-            return utp.dial(self.target, deadline, self._hold)
-        return dial(self.target, deadline, self._hold, self.source)
+            return utp.dial(self.target, deadline, self._grip.hold)
+        return dial(self.target, deadline, self._grip.hold, self.source)
 
     def _negotiate(self, stream: Stream, node: Node, deadline: Deadline, ask: Negotiator) -> Established:
         # From the port that is listened on, the peer may have dialled us at the same moment: one stream with two ends
@@ -167,7 +147,7 @@ class MeetingAttempt(Attempt):
         self._discard = discard
 
     def _connect(self, deadline: Deadline, utp: UtpPorts) -> Stream:
-        return self._opening(deadline, self._hold)
+        return self._opening(deadline, self._grip.hold)
 
     def _negotiate(self, stream: Stream, node: Node, deadline: Deadline, ask: Negotiator) -> Established:
         def ask_if_it_is_they(candidate: Candidate) -> Verdict:

@@ -242,10 +242,10 @@ def test_given_up_between_two_steps(trial: Trial) -> None:
             self.ended += 1
 
     step, later = Step(), Step()
-    trial.attempt._hold(step)
-    trial.attempt._hold(None)
+    trial.attempt._grip.hold(step)
+    trial.attempt._grip.hold(None)
     trial.attempt.abort()
-    trial.attempt._hold(later)
+    trial.attempt._grip.hold(later)
     assert (step.ended, later.ended) == (0, 1)
 
 

@@ -300,7 +300,7 @@ def test_one_wins_and_the_others_are_ended(bench: Bench) -> None:
     assert bench.succeed(0)
     bench.dialer.connected(job)
     assert bench.connected()
-    assert [attempt._aborted for attempt in bench.started] == [False, True]
+    assert [attempt._grip.aborted.is_set() for attempt in bench.started] == [False, True]
     assert answer(bench.ask(1)) == TOO_LATE
     assert not bench.succeed(1)
     bench.fail(1)
@@ -456,7 +456,7 @@ def test_a_job_that_is_given_up_ends_at_once(bench: Bench) -> None:
     assert bench.ended == [job]
     assert not job.connected
     assert len(bench.dialer) == 0
-    assert all(attempt._aborted for attempt in bench.started)
+    assert all(attempt._grip.aborted.is_set() for attempt in bench.started)
     bench.fail(0)
     bench.wait(60.0)
     assert bench.targets == [A]
@@ -476,7 +476,7 @@ def test_stop_is_silent_and_leaves_nothing(bench: Bench) -> None:
     bench.dialer.stop()
     assert answer(question) == TOO_LATE
     assert bench.ended == []
-    assert all(attempt._aborted for attempt in running)
+    assert all(attempt._grip.aborted.is_set() for attempt in running)
     assert len(running) == 2
     assert (len(bench.dialer), bench.timers.next_deadline()) == (0, None)
     bench.fail(0)

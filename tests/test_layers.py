@@ -100,7 +100,7 @@ LEVELS: list[tuple[str, str]] = [
     ("who is connected, and who only says so (pure); who is unwelcome, in a file", "claims blacklist_file ledger"),
     ("queues", "channel outbox"),
     ("events out to the user", "outlet"),
-    ("streams, and what relays them", "transport.base reach.relay.forwarding reach.relay.stream"),
+    ("streams, and what relays them", "transport.base transport.grip reach.relay.forwarding reach.relay.stream"),
     ("sharing a listening port", "transport.shared_port"),
     ("sockets", "transport.tcp transport.link nat.interfaces"),
     ("meeting: dialling from the listening port", "nat.tcp_dials"),

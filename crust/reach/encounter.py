@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from crust import notices
-from crust.attempts import Abortable, Job, MeetingAttempt, Race
+from crust.attempts import Job, MeetingAttempt, Race
 from crust.blacklist import Blacklist
 from crust.clock import Deadline, now
 from crust.dialing import Dialer
@@ -32,6 +32,7 @@ from crust.negotiate import Ask, Established, Node, negotiate_crossing, negotiat
 from crust.reach.errands import Errands
 from crust.timers import Timer, Timers
 from crust.transport.base import Stream
+from crust.transport.grip import Abortable
 from crust.transport.tcp import TcpStream
 from crust.transport.utp import UtpStream
 from crust.utp_ports import UtpPorts

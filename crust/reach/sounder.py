@@ -6,13 +6,11 @@ from the ports that come next. The stream ends there; no connection comes of it.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from crust import notices
-from crust.attempts import Abortable
 from crust.clock import Deadline
 from crust.discovery.contact import dialable
 from crust.endpoint import Address, Endpoint, Protocol
@@ -20,6 +18,7 @@ from crust.errors import CrustError, HandshakeFailed
 from crust.identity import PeerId
 from crust.nat.ranges import is_local
 from crust.negotiate import Node, who_is_there
+from crust.transport.grip import Grip
 from crust.transport.tcp import dial
 from crust.workers import WorkerPool
 
@@ -42,22 +41,11 @@ class Sounding:
     """Where that peer is said to listen."""
     seen: Address | None = None
     """Where the peer sees us, if all went well. Its thread's, until that is over."""
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _handle: Abortable | None = None
-    _aborted: bool = False
+    _grip: Grip = field(default_factory=Grip)
 
     def abort(self) -> None:
         """End it. Any thread may call."""
-        with self._lock:
-            self._aborted = True
-            if self._handle is not None:
-                self._handle.abort()
-
-    def _hold(self, handle: Abortable | None) -> None:
-        with self._lock:
-            self._handle = handle
-            if handle is not None and self._aborted:
-                handle.abort()
+        self._grip.abort()
 
     def run(self, node: Node) -> None:
         """Do it; takes `SOUNDING_SECONDS` at most."""
@@ -66,12 +54,12 @@ class Sounding:
         except CrustError as error:
             log.debug("sounding at %s: %s", self.endpoint, error)
         finally:
-            self._hold(None)
+            self._grip.hold(None)
 
     def _look(self, node: Node, deadline: Deadline) -> Address | None:
-        stream = dial(self.endpoint, deadline, self._hold)
+        stream = dial(self.endpoint, deadline, self._grip.hold)
         try:
-            self._hold(stream)
+            self._grip.hold(stream)
             peer_id, seen = who_is_there(stream, node, deadline)
         finally:
             stream.abort()

@@ -322,7 +322,7 @@ def test_stop(bench: Bench) -> None:
     current = bench.sounder._current
     assert current is not None
     bench.sounder.stop()
-    assert current._aborted
+    assert current._grip.aborted.is_set()
     assert bench.pool.closed
     bench.work()
     assert bench.called == []

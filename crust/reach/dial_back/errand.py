@@ -8,13 +8,11 @@ said of who we are, and no connection is made.
 import errno
 import logging
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from crust.attempts import Abortable
 from crust.clock import Deadline
 from crust.connection import Connection
 from crust.endpoint import Endpoint, Protocol
@@ -24,6 +22,7 @@ from crust.notices import Inbox
 from crust.peers import Candidate, Verdict
 from crust.reach.dial_back.notes import Request, Result
 from crust.transport.base import Stream
+from crust.transport.grip import Abortable, Grip
 from crust.transport.tcp import OUT_OF_RESOURCES, dial
 from crust.transport.utp import UtpSettings, UtpSocket
 
@@ -65,22 +64,11 @@ class DialBackErrand:
     request: Request
     results: list[Result | None]
     """For each endpoint; ``None`` for those that are to be dialled. Its thread's, until it is done."""
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _handle: Abortable | None = None
-    _aborted: threading.Event = field(default_factory=threading.Event)
+    _grip: Grip = field(default_factory=Grip)
 
     def abort(self) -> None:
         """Dial no more; it will still say that it is done. Any thread may call."""
-        with self._lock:
-            self._aborted.set()
-            if self._handle is not None:
-                self._handle.abort()
-
-    def _hold(self, handle: Abortable | None) -> None:
-        with self._lock:
-            self._handle = handle
-            if handle is not None and self._aborted.is_set():
-                handle.abort()
+        self._grip.abort()
 
     def run(self, node: Node, inbox: Inbox) -> None:
         """Do it; on a thread of the pool. Puts one `DialledBack` into the inbox."""
@@ -93,11 +81,11 @@ class DialBackErrand:
 
     def _try(self, endpoint: Endpoint, node: Node) -> Result:
         deadline = Deadline(DIAL_BACK_SECONDS)
-        result = Result.NOT_TRIED if self._aborted.is_set() else self._dial(endpoint, node, deadline)
+        result = Result.NOT_TRIED if self._grip.aborted.is_set() else self._dial(endpoint, node, deadline)
         if result is not Result.REACHABLE:
             # Whether a port is closed, silent or another program's is nobody's business: no oracle for scans.
-            self._aborted.wait(deadline.remaining())
-        return Result.NOT_TRIED if self._aborted.is_set() else result
+            self._grip.aborted.wait(deadline.remaining())
+        return Result.NOT_TRIED if self._grip.aborted.is_set() else result
 
     def _dial(self, endpoint: Endpoint, node: Node, deadline: Deadline) -> Result:
         seen: list[Candidate] = []
@@ -108,14 +96,14 @@ class DialBackErrand:
 
         try:
             _look_for_a_way(endpoint)
-            with _stream_to(endpoint, deadline, self._hold) as stream:
+            with _stream_to(endpoint, deadline, self._grip.hold) as stream:
                 negotiate_outgoing(stream, node, deadline, look)
         except (CrustError, OSError) as error:
             log.debug("%s, for %s: %s", endpoint, self.connection.peer_id, error)
             if _is_ours(error):
                 return Result.NOT_TRIED
         finally:
-            self._hold(None)
+            self._grip.hold(None)
         there = any(candidate.peer_id == self.connection.peer_id for candidate in seen)
         return Result.REACHABLE if there else Result.UNREACHABLE
 

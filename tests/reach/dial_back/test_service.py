@@ -229,7 +229,7 @@ def test_whoever_goes_is_not_dialled_for_and_not_told(bench: Bench) -> None:
     debtor.take()
     bench.service.went(line)
     bench.service.went(debtor)
-    assert bench.errands[0]._aborted.is_set()
+    assert bench.errands[0]._grip.aborted.is_set()
     bench.wait(PAYMENT_SECONDS)
     assert len(bench.errands) == 1
     bench.end(bench.errands[0])
@@ -249,7 +249,7 @@ def test_the_end(bench: Bench) -> None:
     bench.ask(debtor, PAID)
     debtor.take()
     bench.service.stop()
-    assert bench.errands[0]._aborted.is_set()
+    assert bench.errands[0]._grip.aborted.is_set()
     assert bench.timers.next_deadline() is None
     bench.ask(bench.line("198.51.99.1"), Endpoint.tcp("198.51.99.1:5483"))
     assert len(bench.errands) == 1
