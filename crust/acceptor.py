@@ -16,7 +16,6 @@ from typing import Final
 
 from crust.clock import Deadline
 from crust.config import Config
-from crust.crowd import Crowd
 from crust.endpoint import Endpoint, Port, Protocol
 from crust.errors import CrustError, HandshakeFailed, PeerMisbehaved, RemoteError, TimedOut
 from crust.ledger import Ledger
@@ -24,9 +23,11 @@ from crust.negotiate import Established, Node, Refused, negotiate_incoming
 from crust.networks import neighbourhood, subscriber
 from crust.notices import Ask, Besieged, Forsaken, Inbox, ListenerBroke, Misbehaved, Promoted, ask_manager
 from crust.peers import Candidate
+from crust.places import Places
 from crust.transport.base import Stream
 from crust.transport.tcp import OUT_OF_RESOURCES, TcpStream, explain
 from crust.transport.utp import UtpSocket
+from crust.waker import Waker
 from crust.workers import WorkerPool, start_thread
 
 log = logging.getLogger("crust.acceptor")
@@ -35,9 +36,6 @@ MAX_ACCEPTS: Final = 64
 """Accepts from one listener before the next has its turn."""
 BREATHER: Final = 0.2
 """Seconds without accepting after the machine ran out of descriptors: at once it would be out of them again."""
-SLOWED_SHARE: Final = 8
-"""Where more connections are begun than may be, this share of ``max_half_open_per_address`` is left. (A neighbourhood,
-a /24 of IPv4 or /64 of IPv6, has half of ``max_half_open``.)"""
 SHORTEST_SILENCE: Final = 0.5
 """Seconds; a stranger's socket is closed at a random moment between this and the handshake's deadline, so that the
 moment says nothing about how far its message got."""
@@ -156,15 +154,10 @@ class Acceptor:
         self._refuses = refuses
         self._ledger = ledger
         self._pool = WorkerPool("handshake", config.max_half_open)
-        self._lock = threading.Lock()
-        self._half_open: Crowd[HalfOpen] = Crowd()
-        self._groups: dict[str, Crowd[HalfOpen]] = {}  # by address, and by neighbourhood
+        self._places: Places[HalfOpen] = Places(config.max_half_open, config.max_half_open_per_address)
         self._selector = selectors.DefaultSelector()
-        # Wakes the listener thread without a connection to ourselves.
-        self._wake_send, self._wake_receive = socket.socketpair()
-        self._wake_receive.setblocking(False)
-        self._selector.register(self._wake_receive, selectors.EVENT_READ)
-        self._woken = False
+        self._waker = Waker()  # for who waits on a uTP socket, and for the end
+        self._selector.register(self._waker, selectors.EVENT_READ)
         self._listeners: list[socket.socket] = []
         self._tracer: Sequence[socket.socket] = ()
         self._utp: Sequence[UtpSocket] = ()
@@ -184,7 +177,7 @@ class Acceptor:
             self._selector.register(listener, selectors.EVENT_READ)
         self._thread = start_thread("listener", self._listen)
         for sock in utp:
-            sock.start_accepting(self._wake)
+            sock.start_accepting(self._waker.wake)
 
     def stop(self) -> None:
         """Close the TCP listeners, let nobody in over uTP, throw out every half-open connection and join the listener
@@ -192,17 +185,14 @@ class Acceptor:
         self._stopping = True
         for sock in self._utp:
             sock.stop_accepting()
-        self._wake()
+        self._waker.wake()
         if self._thread is not None:
             self._thread.join()
         for listener in self._listeners:
             listener.close()
         self._selector.close()
-        self._wake_send.close()
-        self._wake_receive.close()
-        with self._lock:
-            half_open = list(self._half_open)
-        for one in half_open:
+        self._waker.close()
+        for one in self._places.everybody():
             one.throw_out()
         for job in self._pool.close():
             job()  # it was thrown out, so this only closes its socket
@@ -214,33 +204,26 @@ class Acceptor:
     @property
     def half_open(self) -> int:
         """How many handshakes are in progress; any thread may ask."""
-        return len(self._half_open)
-
-    def _wake(self) -> None:
-        """Somebody waits on a uTP socket, or it is time to stop. Any thread may call; never blocks."""
-        if not self._woken:
-            self._woken = True
-            self._wake_send.send(b"\0")
+        return len(self._places)
 
     # --- the listener thread ----------------------------------------------------------------------
 
     def _listen(self) -> None:
         while not self._stopping:
             for key, _ in self._selector.select():
-                if key.fileobj is self._wake_receive:
+                if key.fileobj is self._waker:
                     self._accept_utp()
                 elif not self._stopping:
                     assert isinstance(key.fileobj, socket.socket)
                     self._accept_some(key.fileobj)
 
     def _accept_utp(self) -> None:
-        self._wake_receive.recv(64)
-        self._woken = False  # before looking: who comes later wakes us again
+        self._waker.clear()  # before looking: who comes later wakes us again
         for sock in self._utp:
             try:
                 for _ in range(MAX_ACCEPTS):
                     self._admit_stream(sock.accept(0.0))
-                self._wake()  # there may be more; the other listeners have their turn first
+                self._waker.wake()  # there may be more; the other listeners have their turn first
             except TimedOut:
                 continue
             except CrustError as error:
@@ -303,7 +286,8 @@ class Acceptor:
     def _enter(self, stream: Stream) -> None:
         """A stranger has come: into the handshake."""
         half_open = HalfOpen(self, stream)
-        other = self._make_place(half_open)
+        known = not half_open.claimed and self._ledger.knows(half_open.remote.host)
+        other = self._places.enter(half_open, known, self._slowed)
         if other is not None:
             other.throw_out()
         try:
@@ -336,63 +320,22 @@ class Acceptor:
         else:
             self.inbox.put(Misbehaved(remote, candidate.peer_id, str(error)))
 
-    def _make_place(self, new: HalfOpen) -> HalfOpen | None:
-        """Enter ``new``; who has to go for it."""
-        leaving = None
-        places, here = self.config.max_half_open, self.config.max_half_open_per_address
-        if self._slowed:
-            here = max(here // SLOWED_SHARE, 1)
-        with self._lock:
-            groups = [self._groups.get(name, Crowd()) for name in new.groups]
-            for group, most in zip(groups, (here, max(places // 2, here)), strict=False):
-                if leaving is None and len(group) >= most:
-                    leaving = group.most_overdue()
-            if leaving is None and len(self._half_open) >= places:
-                leaving = self._half_open.most_overdue()
-            if leaving is not None:
-                self._remove(leaving)
-            known = not new.claimed and self._ledger.knows(new.remote.host)
-            self._half_open.add(new, known)
-            for name, group in zip(new.groups, groups, strict=True):
-                self._groups.setdefault(name, group).add(new, known)
-        return leaving
-
     def cast_out(self) -> None:
         """Throw out everybody who comes from where nobody is welcome any more. Any thread may call."""
-        with self._lock:
-            half_open = list(self._half_open)
-        for one in half_open:
+        for one in self._places.everybody():
             if self._refuses(one.remote):
                 one.throw_out()
 
     def _throw_one_out(self) -> None:
-        with self._lock:
-            one = self._half_open.most_overdue()
-            if one is not None:
-                self._remove(one)
+        one = self._places.take_most_overdue()
         if one is not None:
             one.throw_out()
 
     def answered(self, half_open: HalfOpen) -> None:
         """The peer has proved to be of our network. Any thread may call."""
-        if half_open.claimed:
-            return  # it has proved nothing
-        with self._lock:
-            self._half_open.prove(half_open)
-            for name in half_open.groups:
-                if name in self._groups:
-                    self._groups[name].prove(half_open)
+        if not half_open.claimed:  # else it has proved nothing
+            self._places.prove(half_open)
 
     def forget(self, half_open: HalfOpen) -> None:
         """A handshake is over. Idempotent; any thread may call."""
-        with self._lock:
-            self._remove(half_open)
-
-    def _remove(self, half_open: HalfOpen) -> None:
-        self._half_open.discard(half_open)
-        for name in half_open.groups:
-            group = self._groups.get(name)
-            if group is not None:
-                group.discard(half_open)
-                if not group:
-                    del self._groups[name]
+        self._places.leave(half_open)

@@ -79,8 +79,7 @@ class Listening:
 
     def ports(self) -> list[int]:
         """The half-open connections, by the port of who connected."""
-        with self.acceptor._lock:
-            return [half_open.remote.port for half_open in self.acceptor._half_open]
+        return [half_open.remote.port for half_open in self.acceptor._places.everybody()]
 
     def next(self) -> Any:
         """The next notice."""
@@ -225,7 +224,7 @@ def test_who_ends_at_once_is_forgotten_at_once(serving: Make) -> None:
     (sock,) = here.crowd([LOCAL])
     sock.close()
     until(lambda: here.acceptor.half_open == 0)
-    assert not here.acceptor._groups
+    assert not here.acceptor._places._groups
 
 
 # --- floods ---------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ LEVELS: list[tuple[str, str]] = [
     ("routers: bytes of SSDP, and where routers are (pure)", "nat.ssdp nat.paths"),
     ("files that processes share", "discovery.file_lock"),
     ("where and who", "endpoint identity crowd replays"),
+    ("who may be in the middle of a handshake", "places"),
     ("who may be where, and how far one looks", "discovery.contact discovery.reach"),
     (
         "who behaves, and whom to dial (pure)",

@@ -71,7 +71,7 @@ class UtpSocket:
         self._multiplexer.refuses = refuses
         self._streams: dict[UtpConnection, UtpStream] = {}
         self._changed = threading.Condition(self.lock)  # for accept() and close()
-        self._on_incoming: Callable[[], None] | None = None
+        self._on_incoming: Callable[[], object] | None = None
         self._raw: deque[tuple[Address, bytes]] = deque()
         self._staged: deque[tuple[UtpStream, bytes]] = deque()
         self._write_blocked = False
@@ -167,7 +167,7 @@ class UtpSocket:
             connection = self._multiplexer.accepted.popleft()
             return self._stream(connection, Endpoint.utp(connection.address))
 
-    def start_accepting(self, on_incoming: Callable[[], None]) -> None:
+    def start_accepting(self, on_incoming: Callable[[], object]) -> None:
         """Let strangers connect, and say so whenever `accept` has somebody.
 
         Args:
