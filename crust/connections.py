@@ -311,10 +311,14 @@ class Connections:
         """End all connections with those who are not welcome any more, at once, also those that are read to the end."""
         for connection in list(self._all):
             if refuses(connection.endpoint, connection.peer_id):
-                if connection.started:
-                    self._lose(connection, reason)
-                else:
-                    self._disinherit(connection)
+                self.give_up(connection, reason)
+
+    def give_up(self, connection: Connection, reason: str) -> None:
+        """End a connection at once; nothing more can come of it."""
+        if connection.started:
+            self._lose(connection, reason)
+        else:
+            self._disinherit(connection)
 
     def drop(self, endpoint: Endpoint) -> None:
         """End a connection as the user wishes."""

@@ -29,6 +29,7 @@ from crust.event import AnyEvent, Misbehaviour, OwnEndpointsChanged
 from crust.gossiping import Gossiping
 from crust.identity import PeerId
 from crust.lan import Lan
+from crust.moves import Moves
 from crust.nat.interfaces import all_own_endpoints, interface_addresses, own_endpoints
 from crust.negotiate import Node, Refused
 from crust.timers import Timer, Timers
@@ -36,7 +37,9 @@ from crust.timers import Timer, Timers
 log = logging.getLogger("crust.finder")
 
 ADDRESS_CHECK: Final = 30.0
-"""Seconds between looks at this machine's addresses while it listens; on Linux the beacon tells of changes at once."""
+"""Seconds between looks at this machine's addresses, where the system does not tell of changes."""
+SETTLE: Final = 0.05
+"""Seconds from a sign of a change to a look: most changes come in groups."""
 GOSSIP_IN_ROUND: Final = 128
 """Contacts of gossip that a round of ``bootstrap()`` takes in."""
 
@@ -81,6 +84,8 @@ class Finder:
         self._own: tuple[Endpoint, ...] = ()
         self._external: tuple[Endpoint, ...] = ()
         self._check_timer: Timer | None = None
+        self._soon: Timer | None = None
+        self._moves = Moves(timers, connections, lambda: interface_addresses())
         self._dialled: dict[PeerId, Endpoint] = {}  # over TCP; of peers that are connected, or were
         self.on_move: Callable[[], None] = lambda: None
         """Called when this machine's addresses have changed."""
@@ -126,6 +131,7 @@ class Finder:
         """``bootstrap()`` was called."""
         if not self._config.override_default_bootstrap:
             self._cache.open()
+        self._watch_addresses()
         self._gossiping.look()
         target = self._config.target_connections
         # All who were given are tried until there are enough: if one newcomer that came to us were enough, the two
@@ -137,6 +143,7 @@ class Finder:
         self._bound = bound
         addresses = interface_addresses()
         self._take_addresses(addresses)
+        self._moves.look(addresses)
         self._own = tuple(own_endpoints(bound, addresses))
         self._gossiping.publish((*self._own, *self._external))
         self._check_later()
@@ -148,8 +155,10 @@ class Finder:
         self._bootstrapper.stop()
         self._gossiping.stop()
         self.lan.stop()
-        if self._check_timer is not None:
-            self._check_timer.cancel()
+        self._moves.stop()
+        for timer in (self._check_timer, self._soon):
+            if timer is not None:
+                timer.cancel()
 
     def close(self) -> None:
         """Save what is to be saved; waits for that. After `stop`, when nothing more can happen."""
@@ -159,10 +168,13 @@ class Finder:
 
     def came(self, connection: Connection) -> None:
         """A connection has become live."""
+        self._watch_addresses()
+        self._moves.came(connection)
         self._gossiping.came(connection)
 
     def went(self, connection: Connection) -> None:
         """One is so no more."""
+        self._moves.went(connection)
         self._gossiping.went(connection)
         self._bootstrapper.lost_one()
         if self._dialled.get(connection.peer_id) in connection.aliases:
@@ -260,8 +272,8 @@ class Finder:
                 if self._wanted(contact):
                     self._bootstrapper.offer(self._book.add(contact, Promise.HERE))
             self._gossiping.news()
-        if changed and self._bound:
-            self._check_addresses()
+        if changed:
+            self._check_soon()
 
     def _wanted(self, contact: Contact) -> bool:
         """Whether somebody that others told of is to be dialled at all."""
@@ -307,6 +319,15 @@ class Finder:
     def _take_addresses(self, addresses: list[str]) -> None:
         self._book.own = all_own_endpoints(self._bound, addresses)
 
+    def _watch_addresses(self) -> None:
+        """From now on, also of a node that does not listen."""
+        if self._check_timer is None:
+            self._check_timer = self._timers.at(now(), self._check_addresses)
+
+    def _check_soon(self) -> None:
+        if self._soon is None or not self._soon.pending:
+            self._soon = self._timers.at(now() + SETTLE, self._check_addresses)
+
     def _check_later(self) -> None:
         if self._check_timer is not None:
             self._check_timer.cancel()
@@ -316,6 +337,9 @@ class Finder:
         self._check_later()
         addresses = interface_addresses()
         self._take_addresses(addresses)
+        new = self._moves.look(addresses)
+        if new and not self._bound:
+            self._bootstrapper.hurry()
         own = tuple(own_endpoints(self._bound, addresses))
         if set(own) == set(self._own):
             return
