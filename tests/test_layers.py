@@ -14,7 +14,7 @@ from tests.source_tree import crust_imports, modules, outside_imports, tree
 LEVELS: list[tuple[str, str]] = [
     (
         "leaves: nothing of crust",
-        "errors _version dissector pcapng nat nat.routes nat.upnp_child nat.keeping discovery "
+        "errors _version dissector pcapng nat nat.routes nat.upnp_child nat.pinhole_child nat.keeping discovery "
         "reach reach.dial_back reach.relay transport transport.utp.sequence transport.utp.constants",
     ),
     (

@@ -52,13 +52,14 @@ class GatewaySession:
         self.counters: Counter[str] = Counter()
         self._ports: set[Port] = set()
         self._failures: dict[Method, str] = {}
+        self._understood: set[Method] = set()
         self._methods = self._possible()
         self._keeper: Keeper | None = None
         self._begin_at = now
         self._next(now)
 
     def _possible(self) -> list[Method]:
-        possible = {Method.PCP} if self.path.version == 6 else set(Method)
+        possible = {Method.PCP, Method.UPNP} if self.path.version == 6 else set(Method)
         if self.path.gateway is None:
             possible &= {Method.UPNP}
         return [method for method in Method if method in possible and method in self._allowed]
@@ -140,7 +141,7 @@ class GatewaySession:
     def _next(self, now: float) -> None:
         """Begin with the next method, if there is one left."""
         if not self._methods:
-            self._methods, self._failures = self._possible(), {}
+            self._methods, self._failures, self._understood = self._possible(), {}, set()
         if not self._methods:
             self._begin_at = float("inf")
             return
@@ -163,6 +164,8 @@ class GatewaySession:
             self._methods, self._failures, self._begin_at = self._possible(), {}, now + RESTART_PAUSE
             return
         self._failures[keeper.method] = keeper.reason
+        if keeper.answered:
+            self._understood.add(keeper.method)
         self._begin_at = now if self._methods else now + GATEWAY_RETRY
 
     # --- what is known ---
@@ -202,11 +205,13 @@ class GatewaySession:
             return [*warnings, *([hidden] if hidden else [])]
         if self._methods or self.path.gateway is None or not self._ports:
             return []
-        said = ", ".join(f"{method.value}: {reason}" for method, reason in self._failures.items())
-        if self.path.version == 6:
-            return []
-        return [f"{router} opens no ports when asked ({said}); {self._advice()}"]
+        # Over IPv6 many routers have nothing to open. One that knows how to, and does not, has a firewall.
+        telling = self._understood if self.path.version == 6 else self._failures.keys()
+        said = ", ".join(f"{method.value}: {why}" for method, why in self._failures.items() if method in telling)
+        return [f"{router} opens no ports when asked ({said}); {self._advice()}"] if said else []
 
     def _advice(self) -> str:
         numbers = [f"{'TCP' if transport_of(port) == TCP else 'UDP'} port {port.port}" for port in sorted(self._ports)]
+        if self.path.version == 6:
+            return f"allow it in its settings, or let {' and '.join(numbers)} of {self.path.local} through there"
         return f"switch UPnP on in its settings, or forward {' and '.join(numbers)} to {self.path.local} there"

@@ -84,6 +84,7 @@ class LeaseKeeper:
         self.status = Status.ASKING
         self.reason = ""
         self.worked = False
+        self.answered = False
         self.counters: Counter[str] = Counter()
         self._dialect = dialect
         self._local = local
@@ -172,6 +173,7 @@ class LeaseKeeper:
             if self.status is Status.ASKING:
                 self._fail(answer.outcome.value)
             return
+        self.answered = True
         exchange = self._exchange
         if exchange is None or not _fits(exchange, answer, self._dialect):
             self.counters["unasked"] += 1

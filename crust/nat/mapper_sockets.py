@@ -5,7 +5,7 @@ import logging
 import selectors
 import socket
 import sys
-from typing import Final
+from typing import Any, Final
 
 from crust.nat import gateway_answer, ssdp
 from crust.nat.gateway_session import GatewaySession, Way
@@ -37,7 +37,7 @@ class PathSockets:
         try:
             sock = self._open.get(way) or self._make(way)
             if way is Way.GROUP:
-                sock.sendto(data, (ssdp.GROUP, ssdp.PORT))
+                sock.sendto(data, _group(self.session.path))
             else:
                 sock.send(data)
         except OSError as error:
@@ -71,7 +71,7 @@ class PathSockets:
             self._failed(error, now)
             return False
         if way is Way.GROUP:
-            self.session.heard(data, address[0], now)
+            self.session.heard(data, _sender(address), now)
         else:
             self.session.received(data, now)
         return True
@@ -89,7 +89,9 @@ class PathSockets:
             sock.setblocking(False)
             # The router maps ports to the address that asks.
             sock.bind((path.local, 0))
-            if way is Way.GROUP:
+            if way is Way.GROUP and path.version == 6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, _TTL)
+            elif way is Way.GROUP:
                 sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(path.local))
                 sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, _TTL)
             else:
@@ -113,11 +115,29 @@ def _address(path: Path) -> tuple[str, int] | tuple[str, int, int, int]:
     host, _, scope = path.gateway.partition("%")
     if path.version == 4:
         return host, gateway_answer.PORT
+    return host, gateway_answer.PORT, 0, _index(scope)
+
+
+def _group(path: Path) -> tuple[str, int] | tuple[str, int, int, int]:
+    """All UPnP devices of the network that a path leads through."""
+    if path.version == 4:
+        return ssdp.GROUP, ssdp.PORT
+    scope = path.gateway.partition("%")[2] if path.gateway is not None else ""
+    return ssdp.GROUP_IPV6, ssdp.PORT, 0, _index(scope or path.interface)
+
+
+def _index(scope: str) -> int:
+    """The number of an interface; 0, which leaves it to the system, if it is not known."""
     try:
-        index = int(scope) if scope.isdigit() else socket.if_nametoindex(scope) if scope else 0
+        return int(scope) if scope.isdigit() else socket.if_nametoindex(scope) if scope else 0
     except OSError:
-        index = 0
-    return host, gateway_answer.PORT, 0, index
+        return 0
+
+
+def _sender(address: tuple[Any, ...]) -> str:
+    """Who a datagram came from, as it can be answered: a link-local address with its scope."""
+    host, scope = str(address[0]), address[3] if len(address) == 4 else 0
+    return f"{host}%{scope}" if scope and "%" not in host else host
 
 
 def open_announcements() -> socket.socket | None:

@@ -7,11 +7,13 @@ crust is imported: starting must take no time.
 In: ``url`` of the gateway's description, ``local`` address, ``lease`` in seconds, ``map`` and ``unmap``: lists of
 ``[protocol, internal port, external port]``; ``seconds`` after which it ends itself; ``path``, more places to import
 from. Out: ``error``; or ``external`` (an address or null), ``mapped``: lists of ``[protocol, internal port, external
-port, lease in seconds]``, 0 for no end, and ``failed``: lists of ``[protocol, internal port, why]``, about the
-address if there is no protocol.
+port, lease in seconds]``, 0 for no end, ``failed``: lists of ``[protocol, internal port, why]``, about the address if
+there is no protocol, and ``left``: such lists of what could not be unmapped. Where ``local`` is an IPv6 address it is
+about holes in a firewall, and `crust.nat.pinhole_child` does it.
 """
 
 import faulthandler
+import importlib
 import json
 import os
 import random
@@ -33,6 +35,7 @@ _LONGEST_TEXT = 100  # characters of what a router says
 _CONFLICT = ("ConflictInMappingEntry", "ConflictWithOtherMechanisms")
 _PERMANENT_ONLY = ("OnlyPermanentLeasesSupported", "Invalid Args", "Argument Value Out of Range")
 _SAME_PORTS = "SamePortValuesRequired"
+_NOT_THERE = "NoSuchEntryInArray"
 
 
 class Igd(Protocol):
@@ -50,7 +53,7 @@ class Igd(Protocol):
 
 
 class Refused(Exception):
-    """A router did not make a mapping; with the reason."""
+    """A router did not make or end a mapping; with the reason."""
 
 
 def serve(request: "dict[str, Any]", igd: Igd) -> "dict[str, Any]":
@@ -65,9 +68,12 @@ def serve(request: "dict[str, Any]", igd: Igd) -> "dict[str, Any]":
         return {"error": "its description sends us to another device"}
     if igd.lanaddr != request["local"]:  # routers map ports to who asks, and that would be another address
         return {"error": f"it is reached from {_text(igd.lanaddr)}"}
-    answer: dict[str, Any] = {"external": None, "mapped": [], "failed": []}
+    answer: dict[str, Any] = {"external": None, "mapped": [], "failed": [], "left": []}
     for protocol, internal, external in request["unmap"]:
-        _unmap(igd, protocol, request["local"], internal, external)
+        try:
+            _unmap(igd, protocol, request["local"], internal, external)
+        except Refused as refused:
+            answer["left"].append([protocol, internal, str(refused)])
     try:
         if request["map"]:
             answer["external"] = igd.externalipaddress() or None
@@ -141,8 +147,9 @@ def _unmap(igd: Igd, protocol: str, local: str, internal: int, external: int) ->
         return  # it is not ours any more
     try:
         igd.deleteportmapping(external, protocol)
-    except Exception:
-        pass  # it is gone already, or ends by itself
+    except Exception as error:
+        if _text(error) != _NOT_THERE:
+            raise Refused(f"did not end the mapping of external port {external}: {_text(error)}") from None
 
 
 def _text(error: object) -> str:
@@ -165,14 +172,23 @@ def main() -> None:
     # Should the one who started us be gone by then, nobody else would end this process.
     faulthandler.dump_traceback_later(request["seconds"], exit=True, file=open(os.devnull, "w"))  # noqa: SIM115
     _limit_memory()
+    answer = _holes(request) if ":" in request["local"] else _mappings(request)
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
+def _mappings(request: "dict[str, Any]") -> "dict[str, Any]":
     sys.path += request["path"]
     try:
         import miniupnpc
     except ImportError as error:
-        answer: dict[str, Any] = {"error": f"miniupnpc is not installed: {error}"}
-    else:
-        answer = serve(request, miniupnpc.UPnP())
-    sys.stdout.write(json.dumps(answer) + "\n")
+        return {"error": f"miniupnpc is not installed: {error}"}
+    return serve(request, miniupnpc.UPnP())
+
+
+def _holes(request: "dict[str, Any]") -> "dict[str, Any]":
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # last: nothing of Python is hidden
+    answer: dict[str, Any] = importlib.import_module("pinhole_child").serve(request)
+    return answer
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """`UpnpKeeper`: keeps ports mapped by one UPnP gateway. Pure: answers and the time in, searches and calls out.
 
+For an IPv6 address these are holes in the gateway's firewall, known by numbers in place of external ports.
+
 It searches for the gateway by SSDP once, and then asks it (`crust.nat.upnp`), all ports in one call. The description's
 address is kept: a renewal is one call and no search.
 """
@@ -15,7 +17,7 @@ from crust.errors import Malformed
 from crust.nat import ssdp
 from crust.nat.keeping import ERROR_PAUSE, FORGET_PAUSE, LEASE, MAX_LEASE, MIN_RENEWAL, NEVER, Status
 from crust.nat.mapping_report import Mapping, Method
-from crust.nat.upnp_messages import Answer, Call, Given, Wish
+from crust.nat.upnp_messages import NO_HOLE, Answer, Call, Given, Wish
 
 log = logging.getLogger("crust.nat")
 
@@ -35,7 +37,7 @@ class UpnpKeeper:
     """See the module's text.
 
     Args:
-        local: our IPv4 address.
+        local: our address.
         gateway: the router's address, as the system's routes have it; its answers are preferred.
         network: the addresses that are reached without a router: nobody else is listened to.
         now: seconds.
@@ -47,9 +49,11 @@ class UpnpKeeper:
         self.status = Status.ASKING
         self.reason = ""
         self.worked = False
+        self.answered = False
         self.external_address: str | None = None
         self.counters: Counter[str] = Counter()
         self._local = local
+        self._ipv6 = ":" in local
         self._gateway = gateway
         self._network = network
         self._began = now
@@ -64,6 +68,7 @@ class UpnpKeeper:
         self._refused: dict[Port, str] = {}
         self._unwanted: dict[Port, int] = {}
         self._problem: str | None = None
+        self._left: tuple[str, ...] = ()
         self._calling: Call | None = None
         self._forgotten_at = -NEVER
 
@@ -75,7 +80,7 @@ class UpnpKeeper:
             given = self._given.pop(port, None)
             asked = self._calling is not None and any(wish.port == port for wish in self._calling.wanted)
             if given is not None or asked:
-                self._unwanted[port] = given.external if given is not None else port.port
+                self._unwanted[port] = given.external if given is not None else self._liked(port)
             self._due.pop(port, None)
             self._refused.pop(port, None)
         for port in wanted - self._wanted:
@@ -103,8 +108,9 @@ class UpnpKeeper:
         if not due or self._urls:
             return []
         self._searches = [at for at in self._searches if at not in due]
-        self.counters["sent"] += len(ssdp.TARGETS)
-        return [ssdp.search(target) for target in ssdp.TARGETS]
+        targets, group = (ssdp.TARGETS_IPV6, ssdp.GROUP_IPV6) if self._ipv6 else (ssdp.TARGETS, ssdp.GROUP)
+        self.counters["sent"] += len(targets)
+        return [ssdp.search(target, group) for target in targets]
 
     def next_deadline(self) -> float:
         """When to call `outgoing` and `take_call` again at the latest."""
@@ -120,15 +126,16 @@ class UpnpKeeper:
         if self._url is not None or len(self._urls) >= _MAX_DEVICES:
             return
         try:
-            if sender != self._gateway and ipaddress.ip_address(sender) not in self._network:
+            if not self._is_near(sender):
                 raise Malformed("an answer from elsewhere")
             self._urls.setdefault(sender, ssdp.parse(data, sender))
         except Malformed as error:
             self.counters["malformed"] += 1
             log.debug("SSDP on %s, from %s: %s", self._local, sender, error)
             return
+        self.answered = True
         self._first_answer = min(self._first_answer, now)
-        if sender == self._gateway:
+        if _same(sender, self._gateway):
             self._first_answer = -NEVER  # there is nothing better to wait for
 
     def take_call(self, now: float) -> Call | None:
@@ -138,7 +145,7 @@ class UpnpKeeper:
         if not self._unwanted and not any(at <= now for at in self._due.values()):
             return None
         soon = sorted(port for port, at in self._due.items() if at <= now + _RENEW_BEFORE)
-        wanted = tuple(Wish(port, self._given[port].external if port in self._given else port.port) for port in soon)
+        wanted = tuple(Wish(port, self._liked(port)) for port in soon)
         unwanted = tuple(Wish(port, external) for port, external in sorted(self._unwanted.items()))
         self._unwanted = {}
         self.counters["calls"] += 1
@@ -155,6 +162,10 @@ class UpnpKeeper:
             return
         self._calling = None
         self.status, self.worked = Status.WORKING, True
+        if call.unwanted:
+            self._left = answer.left
+            for text in answer.left:
+                log.warning("the router asked from %s %s", self._local, text)
         if call.wanted:  # else it was not asked for
             self.external_address, self._problem = answer.external, answer.problem
         for port, given in answer.given.items():
@@ -162,6 +173,7 @@ class UpnpKeeper:
                 self._take(port, given, now)
             else:
                 self._unwanted[port] = given.external
+        self._unwanted = {port: external for port, external in self._unwanted.items() if external != NO_HOLE}
         for port, why in answer.refused.items():
             if port in self._wanted:
                 self._refused[port] = why
@@ -195,7 +207,7 @@ class UpnpKeeper:
         permanent = [given for given in self._given.values() if not given.lease]
         if permanent:
             problems.append("gives mappings without an end only: should this node crash, delete them in its settings")
-        return [*problems, *([self._problem] if self._problem else [])]
+        return [*problems, *self._left, *([self._problem] if self._problem else [])]
 
     @property
     def settled(self) -> bool:
@@ -208,10 +220,11 @@ class UpnpKeeper:
         address = self.external_address
         if address is None:
             return []
-        return [
-            Mapping(port, Endpoint(port.protocol, address, given.external), float(given.lease) if given.lease else None)
-            for port, given in sorted(self._given.items())
-        ]
+        found = []
+        for port, given in sorted(self._given.items()):
+            external = Endpoint(port.protocol, address, port.port if self._ipv6 else given.external)
+            found.append(Mapping(port, external, float(given.lease) if given.lease else None))
+        return found
 
     # --- inside ---
     def _choose(self) -> None:
@@ -219,8 +232,18 @@ class UpnpKeeper:
         if not self._urls:
             self._fail("does not answer to UPnP")
             return
-        best = self._gateway if self._gateway in self._urls else next(iter(self._urls))
+        best = next((device for device in self._urls if _same(device, self._gateway)), next(iter(self._urls)))
         self._url = self._urls[best]
+
+    def _is_near(self, sender: str) -> bool:
+        """Whether no router is between the sender and us, or the sender is our router."""
+        address = ipaddress.ip_address(sender)
+        return _same(sender, self._gateway) or address in self._network or (self._ipv6 and address.is_link_local)
+
+    def _liked(self, port: Port) -> int:
+        if port in self._given:
+            return self._given[port].external
+        return NO_HOLE if self._ipv6 else port.port
 
     def _fail(self, reason: str) -> None:
         self.status, self.reason = Status.FAILED, reason
@@ -244,3 +267,8 @@ class UpnpKeeper:
     def _expire(self, now: float) -> None:
         for port in [port for port, end in self._ends.items() if now >= end]:
             self._drop(port)
+
+
+def _same(one: str, other: str | None) -> bool:
+    """Whether two addresses are the same; a scope is named in several ways, and here there is only one."""
+    return other is not None and one.partition("%")[0] == other.partition("%")[0]

@@ -13,6 +13,9 @@ _MOST: Final = 64  # mappings in an answer
 _LONGEST_TEXT: Final = 400  # characters
 _LONGEST_LEASE: Final = 2**31
 
+NO_HOLE: Final = -1
+"""In place of the number of a hole in a firewall that there is not yet."""
+
 
 class NoAnswer(RemoteError):
     """A call came to nothing; the text goes on ``the router``, or says what is missing here."""
@@ -20,7 +23,7 @@ class NoAnswer(RemoteError):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A port to map or unmap, and the external port that is liked."""
+    """A port to map or unmap, and the external port that is liked; for IPv6 the number of the hole, or `NO_HOLE`."""
 
     port: Port
     external: int
@@ -32,7 +35,7 @@ class Call:
 
     Attributes:
         url: of its description.
-        local: our address towards it.
+        local: our address towards it; an IPv6 one asks for holes in a firewall.
         wanted: ports to map.
         unwanted: mappings to end.
         lease: seconds.
@@ -47,7 +50,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A mapping that the gateway says it has made; ``lease`` in seconds, 0 for no end."""
+    """A mapping that the gateway says it has made; ``lease`` in seconds, 0 for no end.
+
+    ``external`` is the port, or for IPv6 the number of the hole.
+    """
 
     external: int
     lease: int
@@ -62,12 +68,14 @@ class Answer:
         given: of the ports that are mapped.
         refused: why the others are not; in words that go on ``the router``.
         problem: what else is wrong; in such words.
+        left: why mappings that are not wanted any more may still be there; in such words.
     """
 
     external: str | None
     given: dict[Port, Given]
     refused: dict[Port, str]
     problem: str | None
+    left: tuple[str, ...] = ()
 
 
 def encode(call: Call, seconds: float, path: list[str]) -> bytes:
@@ -112,14 +120,18 @@ def parse(output: bytes, call: Call) -> Answer:
     if "error" in said:
         raise NoAnswer(_text(said["error"]))
     ports = {_name(wish.port): wish.port for wish in call.wanted}
+    ended = {_name(wish.port): wish.port for wish in call.unwanted}
+    ipv6 = ":" in call.local
     given = {
-        ports[_key(row, ports)]: Given(_number(row[2], 1, 65535), _number(row[3], 0, _LONGEST_LEASE))
+        ports[_key(row, ports)]: Given(_number(row[2], 0 if ipv6 else 1, 65535), _number(row[3], 0, _LONGEST_LEASE))
         for row in _rows(said, "mapped", 4)
     }
     failures = _rows(said, "failed", 3)
     refused = {ports[_key(row, ports)]: _text(row[2]) for row in failures if row[0]}
     problems = [_text(row[2]) for row in failures if not row[0]]
-    return Answer(_external(said.get("external")), given, refused, problems[0] if problems else None)
+    left = tuple(f"{_text(row[2])} ({ended[_key(row, ended)]})" for row in _rows(said, "left", 3))
+    external = call.local if ipv6 else _external(said.get("external"))
+    return Answer(external, given, refused, problems[0] if problems else None, left)
 
 
 def _rows(said: dict[str, Any], name: str, size: int) -> list[list[Any]]:

@@ -18,7 +18,7 @@ DESCRIPTION: Final = f"""<?xml version="1.0"?>
 _PATIENCE: Final = 10.0
 
 
-def _http(status: str, body: bytes) -> bytes:
+def http_answer(status: str, body: bytes) -> bytes:
     head = f"HTTP/1.1 {status}\r\nContent-Type: text/xml\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     return head.encode() + body
 
@@ -28,19 +28,24 @@ class IgdServer:
 
     Args:
         manner: takes the connection of a request and its bytes, and says whether it has dealt with it.
+        host: where it listens.
 
     Attributes:
         table: (external port, protocol) -> (host, internal port, lease)
     """
 
-    def __init__(self, manner: Callable[[socket.socket, bytes], bool] = lambda sock, request: False) -> None:
+    def __init__(
+        self, manner: Callable[[socket.socket, bytes], bool] = lambda sock, request: False, host: str = "127.0.0.1"
+    ) -> None:
         self.table: dict[tuple[int, str], tuple[str, int, int]] = {}
         self.external = "11.1.1.2"
         self.control = "/ctl"
         self.ended = threading.Event()
         self._manner = manner
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/rootDesc.xml"
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family)
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{self._listener.getsockname()[1]}/rootDesc.xml"
         self._thread = threading.Thread(target=self._serve, name="test-igd")
 
     def __enter__(self) -> Self:
@@ -75,11 +80,12 @@ class IgdServer:
         while len(data) < wanted and (more := sock.recv(65_536)):
             data += more
         if not self._manner(sock, data):
-            sock.sendall(self._answer(data.decode()))
+            sock.sendall(self.answer(data.decode(), sock.getpeername()[0]))
 
-    def _answer(self, request: str) -> bytes:
+    def answer(self, request: str, client: str) -> bytes:
+        """What a good router says to an HTTP request."""
         if request.startswith("GET "):
-            return _http("200 OK", DESCRIPTION.replace("CONTROL", self.control).encode())
+            return http_answer("200 OK", DESCRIPTION.replace("CONTROL", self.control).encode())
         action = re.search(r"#(\w+)", request)
         fields = dict(re.findall(r"<(New\w+)>([^<]*)</", request))
         return self._act(action[1] if action else "", fields)
@@ -112,4 +118,4 @@ class IgdServer:
 
     def _soap(self, status: str, body: str) -> bytes:
         start = '<?xml version="1.0"?><s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
-        return _http(status, f"{start}{body}</s:Body></s:Envelope>".encode())
+        return http_answer(status, f"{start}{body}</s:Body></s:Envelope>".encode())

@@ -17,6 +17,7 @@ from tests.nat.test_ssdp import answer as ssdp_answer
 
 PORTS = [Port.tcp(5483), Port.utp(5483)]
 PATH = Path("eth0", "192.168.1.2", 24, "192.168.1.1")
+IPV6 = Path("eth0", "2a00::5", 64, "fe80::1%eth0")
 
 
 class World:
@@ -28,6 +29,8 @@ class World:
         self.closed = False
         self.upnp = upnp
         self.upnp_external = "11.1.1.2"
+        self.upnp_refuses: str | None = None
+        self.device = (path.gateway or "192.168.1.1").partition("%")[0]
         self.sent: list[tuple[float, Way]] = []
         self.calls: list[float] = []
         self.session = GatewaySession(path, self.now)
@@ -37,11 +40,14 @@ class World:
         self.sent.append((self.now, way))
         if way is Way.GROUP:
             if self.upnp:
-                self.session.heard(ssdp_answer(), "192.168.1.1", self.now)
+                self.session.heard(ssdp_answer(f"http://{self._host()}:5000/x"), self.device, self.now)
         elif self.closed:
             self.session.unreachable(self.now)
         elif answer := self.router.answer(data, self.now):
             self.session.received(answer, self.now)
+
+    def _host(self) -> str:
+        return f"[{self.device}]" if ":" in self.device else self.device
 
     def turn(self) -> None:
         while True:
@@ -51,7 +57,10 @@ class World:
             call = self.session.take_call(self.now)
             if call is not None:
                 self.calls.append(self.now)
-                if self.upnp:
+                if self.upnp_refuses:
+                    refused = {wish.port: self.upnp_refuses for wish in call.wanted}
+                    self.session.called(Answer(None, {}, refused, None), self.now)
+                elif self.upnp:
                     given = {wish.port: Given(wish.external, LEASE) for wish in call.wanted}
                     self.session.called(Answer(self.upnp_external, given, {}, None), self.now)
                 else:
@@ -110,21 +119,50 @@ def test_without_a_known_router_only_upnp_is_left() -> None:
     assert {way for _, way in world.sent} == {Way.GROUP}
 
 
-def test_over_ipv6_only_pcp_is_left() -> None:
-    world = World(2, path=Path("eth0", "2a00::5", 64, "fe80::1%eth0"))
-    world.router.outside = "2a00::5"
-    world.run(1.0)
+@pytest.mark.parametrize(("speaks", "method"), [((2,), Method.PCP), ((0,), Method.UPNP), ((), Method.UPNP)])
+def test_over_ipv6_the_firewall_is_opened_once(speaks: tuple[int, ...], method: Method) -> None:
+    world = World(*speaks, upnp=True, path=IPV6)
+    world.router.outside = world.upnp_external = "2a00::5"
+    world.run(3.0)
     report = world.session.report()
-    assert report.method is Method.PCP
+    assert report.method is method
+    assert len(world.calls) == (method is Method.UPNP)
+    assert report.settled
+    assert report.warnings == ()
     assert {mapping.external for mapping in report.mappings} == {
         Endpoint.tcp("[2a00::5]:5483"),
         Endpoint.utp("[2a00::5]:5483"),
     }
-    silent = World(path=Path("eth0", "2a00::5", 64, "fe80::1%eth0"))
-    silent.run(5.0)
-    assert {way for _, way in silent.sent} == {Way.ROUTER}
-    assert silent.session.settled
-    assert silent.session.report().warnings == ()
+
+
+def test_over_ipv6_a_router_that_opens_nothing_may_have_nothing_to_open() -> None:
+    world = World(path=IPV6)
+    world.run(10.0)
+    assert {way for _, way in world.sent} == {Way.ROUTER, Way.GROUP}
+    assert world.session.settled
+    assert world.session.report().warnings == ()
+
+
+def test_over_ipv6_a_router_that_says_no_is_told_of() -> None:
+    world = World(upnp=True, path=IPV6)
+    world.upnp_refuses = "does not allow holes"
+    world.run(10.0)
+    assert world.session.settled
+    assert world.session.report().warnings == (
+        "the router fe80::1%eth0 opens no ports when asked (UPnP: does not allow holes); allow it in its settings, or "
+        "let TCP port 5483 and UDP port 5483 of 2a00::5 through there",
+    )
+    world.upnp_refuses = None
+    world.run(GATEWAY_RETRY)
+    assert world.session.report().warnings == ()
+
+
+def test_over_ipv6_a_router_that_refuses_over_pcp_is_told_of() -> None:
+    world = World(2, path=IPV6)
+    world.router.result = 2
+    world.run(10.0)
+    assert "(PCP: does not allow it" in world.session.report().warnings[0]
+    assert "UPnP: " not in world.session.report().warnings[0]
 
 
 def test_a_router_that_understands_nothing_is_told_of_and_asked_again_much_later() -> None:

@@ -88,6 +88,39 @@ def test_searching_has_its_own_socket_and_hears_who_answers(
         assert not selector.get_map()  # nobody can write to it any more
 
 
+def test_over_ipv6_it_searches_the_link_and_hears_who_answers(
+    monkeypatch: pytest.MonkeyPatch, selector: selectors.BaseSelector
+) -> None:
+    with ipv6_loopback() as device:
+        device.settimeout(PATIENCE)
+        monkeypatch.setattr(ssdp, "GROUP_IPV6", "::1")
+        monkeypatch.setattr(ssdp, "PORT", device.getsockname()[1])
+        session = GatewaySession(Path("lo", "::1", 128, "::1"), 0.0, [Method.UPNP])
+        session.want([Port.tcp(5483)], 0.0)
+        sockets = PathSockets(session, selector)
+        for way, data in session.outgoing(0.0):
+            sockets.send(way, data, 0.0)
+        _, address = device.recvfrom(2048)
+        device.sendto(ssdp_answer("http://[2a00::1]:1/x", ssdp.TARGETS_IPV6[0]), address)
+        take(selector, 0.1)
+        session.outgoing(0.1)
+        call = session.take_call(0.1)
+        assert call is not None
+        assert call.url == "http://[::1]:1/x"
+        sockets.close()
+
+
+def ipv6_loopback() -> socket.socket:
+    """A UDP socket on ``::1``; the test is skipped where there is none."""
+    sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    try:
+        sock.bind(("::1", 0))
+    except OSError as error:
+        sock.close()
+        pytest.skip(f"this machine has no IPv6: {error}")
+    return sock
+
+
 def test_an_address_that_is_not_ours_any_more_is_no_crash(selector: selectors.BaseSelector) -> None:
     session = GatewaySession(Path("gone0", "192.0.2.77", 24, "192.0.2.1"), 0.0)
     session.want([Port.tcp(5483)], 0.0)

@@ -35,6 +35,28 @@ def test_an_answer(kind: str) -> None:
     assert ssdp.parse(answer(kind=kind), ROUTER) == "http://192.168.1.1:5000/rootDesc.xml"
 
 
+def test_a_search_over_ipv6_names_its_own_group() -> None:
+    request = ssdp.search(ssdp.TARGETS_IPV6[0], ssdp.GROUP_IPV6)
+    assert b"\r\nHOST: [FF02::C]:1900\r\n" in request
+    assert b"\r\nST: urn:schemas-upnp-org:service:WANIPv6FirewallControl:1\r\n" in request
+
+
+@pytest.mark.parametrize("named", ["[2a00::1]:5000", "[fd00::1]:5000", "192.168.1.1:5000", "[2a00:bad::bad]:5000"])
+@pytest.mark.parametrize("sender", ["2a00::1", "fe80::1%3"])
+def test_over_ipv6_a_description_is_fetched_from_who_answers(named: str, sender: str) -> None:
+    url = ssdp.parse(answer(f"http://{named}/rootDesc.xml?a=b", ssdp.TARGETS_IPV6[0]), sender)
+    assert url == f"http://[{sender}]:5000/rootDesc.xml?a=b"
+    assert ssdp.parse(answer("http://[::1]/d"), sender) == f"http://[{sender}]:80/d"
+
+
+@pytest.mark.parametrize(
+    "named", ["file://[2a00::1]/x", "http://a.example/x", "http://u@[2a00::1]/x", "http://[::1]:0/x"]
+)
+def test_over_ipv6_not_everything_is_a_description(named: str) -> None:
+    with pytest.raises(Malformed):
+        ssdp.parse(answer(named), "2a00::1")
+
+
 def test_the_scheme_is_in_any_case() -> None:
     assert ssdp.parse(answer("htTP://192.168.1.1/x"), ROUTER) == "http://192.168.1.1/x"
 

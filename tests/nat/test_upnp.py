@@ -12,7 +12,8 @@ from crust import clock
 from crust.endpoint import Port
 from crust.nat import upnp_child
 from crust.nat.upnp import UpnpCall, unavailable
-from crust.nat.upnp_messages import Answer, Call, Given, NoAnswer, Wish, encode
+from crust.nat.upnp_messages import NO_HOLE, Answer, Call, Given, NoAnswer, Wish, encode
+from tests.nat.firewall_server import FirewallServer
 from tests.nat.igd_server import IgdServer
 
 TCP, UTP = Port.tcp(5483), Port.utp(5484)
@@ -197,3 +198,99 @@ def test_a_child_that_dies_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(upnp_child, "__file__", __file__.replace("test_upnp.py", "__init__.py"))
     with pytest.raises(NoAnswer, match="miniupnpc does not survive"):
         UpnpCall(call("http://127.0.0.1:9/x"), ENOUGH).run()
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 on loopback")
+
+
+def hole_call(url: str) -> Call:
+    return Call(url, "::1", (Wish(TCP, NO_HOLE), Wish(UTP, NO_HOLE)), (), 3600)
+
+
+@needs_ipv6
+def test_holes_in_a_firewall_are_opened_and_closed() -> None:
+    with FirewallServer() as router:
+        answer = UpnpCall(hole_call(router.url), ENOUGH).run()
+        assert answer == Answer("::1", {TCP: Given(1, 3600), UTP: Given(2, 3600)}, {}, None)
+        assert router.firewall.holes == {1: (("::1", 5483, 6), 3600), 2: (("::1", 5484, 17), 3600)}
+        ending = Call(router.url, "::1", (), (Wish(TCP, 1), Wish(UTP, 2)), 3600)
+        assert UpnpCall(ending, ENOUGH).run() == Answer("::1", {}, {}, None)
+        assert router.firewall.holes == {}
+
+
+@needs_ipv6
+def test_a_firewall_that_may_not_be_opened_is_told_of() -> None:
+    with FirewallServer() as router:
+        router.firewall.allowed = "0"
+        answer = UpnpCall(hole_call(router.url), ENOUGH).run()
+        assert answer.given == {}
+        assert "does not allow holes in its IPv6 firewall" in answer.refused[TCP]
+
+
+@needs_ipv6
+def test_a_gateway_without_an_ipv6_firewall_is_told_of() -> None:
+    with IgdServer(host="::1") as igd, pytest.raises(NoAnswer, match="names nothing that opens an IPv6 firewall"):
+        UpnpCall(hole_call(igd.url), ENOUGH).run()
+
+
+def moved(sock: socket.socket, request: bytes) -> bool:
+    sock.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://[::1]:9/\r\nContent-Length: 0\r\n\r\n")
+    return True
+
+
+def headers_without_end(sock: socket.socket, request: bytes) -> bool:
+    sock.sendall(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000)
+    return True
+
+
+def half_a_chunk(sock: socket.socket, request: bytes) -> bool:
+    sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffff\r\n<root>")
+    return True
+
+
+def ever_more(sock: socket.socket, request: bytes) -> bool:
+    endless(sock)
+    return True
+
+
+@needs_ipv6
+@pytest.mark.parametrize(
+    ("manner", "said"),
+    [
+        (nobody, "cannot be spoken with"),
+        (not_xml, "XML cannot be read"),
+        (nested, "too much"),
+        (negative, "XML cannot be read"),
+        (moved, "HTTP status 302"),
+        (headers_without_end, "cannot be spoken with"),
+        (half_a_chunk, "cannot be spoken with"),
+        (ever_more, "too much"),
+    ],
+)
+def test_a_hostile_firewall_is_a_reason(manner: Callable[[socket.socket, bytes], bool], said: str) -> None:
+    with FirewallServer(manner) as router, pytest.raises(NoAnswer, match=said):
+        UpnpCall(hole_call(router.url), ENOUGH).run()
+
+
+@needs_ipv6
+def test_a_drip_of_bytes_of_a_firewall_ends_at_the_deadline() -> None:
+    done = threading.Event()
+
+    def manner(sock: socket.socket, request: bytes) -> bool:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while not done.wait(0.05):
+            sock.sendall(b" ")
+        return True
+
+    with FirewallServer(manner) as router:
+        with pytest.raises(NoAnswer, match="within 1 s"):
+            UpnpCall(hole_call(router.url), SOON).run()
+        done.set()

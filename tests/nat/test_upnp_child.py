@@ -29,6 +29,7 @@ class FakeIgd:
         self.same_ports = False
         self.permanent_only: str | None = None
         self.error: str | None = None
+        self.keeps: str | None = None
         self.most = 86_400
         self.added: list[tuple[int, int]] = []
         for name, value in features.items():
@@ -70,6 +71,8 @@ class FakeIgd:
         return entry[0], entry[1], "text", True, entry[2]
 
     def deleteportmapping(self, external: int, protocol: str) -> bool:
+        if self.keeps:
+            raise Exception(self.keeps)
         if self.table.pop((external, protocol), None) is None:
             raise Exception("NoSuchEntryInArray")
         return True
@@ -87,6 +90,7 @@ def test_ports_are_mapped_as_wished() -> None:
         "external": "11.1.1.2",
         "mapped": [["TCP", 5483, 5483, 3600], ["UDP", 5484, 6000, 3600]],
         "failed": [],
+        "left": [],
     }
     assert igd.table == {(5483, "TCP"): (US, 5483, 3600), (6000, "UDP"): (US, 5484, 3600)}
 
@@ -174,8 +178,17 @@ def test_one_failure_does_not_stop_the_others() -> None:
 def test_ours_are_ended_and_only_ours() -> None:
     igd = FakeIgd(table={(5483, "TCP"): (US, 5483, 9), (5484, "TCP"): (OTHER, 5484, 9), (1, "UDP"): (US, 2, 9)})
     unmap = [["TCP", 5483, 5483], ["TCP", 5484, 5484], ["UDP", 1, 1], ["UDP", 7, 7]]
-    assert ask(igd, map=[], unmap=unmap)["failed"] == []
+    answer = ask(igd, map=[], unmap=unmap)
+    assert (answer["failed"], answer["left"]) == ([], [])
     assert igd.table == {(5484, "TCP"): (OTHER, 5484, 9), (1, "UDP"): (US, 2, 9)}
+
+
+def test_a_mapping_that_the_router_keeps_is_told_of() -> None:
+    igd = FakeIgd(keeps="Action not authorized", table={(6000, "TCP"): (US, 5483, 9)})
+    answer = ask(igd, map=[], unmap=[["TCP", 5483, 6000]])
+    assert answer["left"] == [
+        ["TCP", 5483, "did not end the mapping of external port 6000: Action not authorized"],
+    ]
 
 
 def test_the_outside_address_is_asked_for_only_with_ports() -> None:

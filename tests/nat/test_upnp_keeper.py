@@ -8,7 +8,7 @@ from crust.endpoint import Endpoint, Port
 from crust.nat import ssdp
 from crust.nat.keeping import ERROR_PAUSE, LEASE, NEVER, Status
 from crust.nat.upnp_keeper import ROUTER_GRACE, SEARCH_TIME, UpnpKeeper
-from crust.nat.upnp_messages import Answer, Call, Given, Wish
+from crust.nat.upnp_messages import NO_HOLE, Answer, Call, Given, Wish
 from tests.nat.test_ssdp import answer as ssdp_answer
 
 TCP, UTP = Port.tcp(5483), Port.utp(5484)
@@ -252,3 +252,92 @@ def test_answers_without_a_call_change_nothing() -> None:
     working.failed("boom", 1.0)
     assert working.mappings() == before
     assert working.status is Status.WORKING
+
+
+def test_what_the_router_does_not_end_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    working = mapped()
+    working.want((UTP,), 5.0)
+    assert working.take_call(5.0) is not None
+    working.called(Answer(None, {}, {}, None, ("did not end the mapping (tcp:5483)",)), 5.1)
+    assert working.warnings == ["did not end the mapping (tcp:5483)"]
+    assert "the router asked from 192.168.1.2 did not end the mapping (tcp:5483)" in caplog.text
+
+
+OUR_IPV6, ROUTER_IPV6 = "2a00::5", "fe80::1%eth0"
+ANSWER_IPV6 = ssdp_answer("http://[2a00::1]:5000/d.xml", ssdp.TARGETS_IPV6[0])
+
+
+def keeper_ipv6(*ports: Port) -> UpnpKeeper:
+    made = UpnpKeeper(OUR_IPV6, ROUTER_IPV6, ipaddress.ip_network("2a00::/64"), 0.0)
+    made.want(ports or (TCP, UTP), 0.0)
+    return made
+
+
+def found_ipv6(*ports: Port) -> UpnpKeeper:
+    made = keeper_ipv6(*ports)
+    made.outgoing(0.0)
+    made.heard(ANSWER_IPV6, "fe80::1%2", 0.1)
+    made.outgoing(0.1)
+    return made
+
+
+def test_over_ipv6_firewalls_are_searched_for() -> None:
+    searching = keeper_ipv6()
+    assert searching.outgoing(0.0) == [ssdp.search(target, ssdp.GROUP_IPV6) for target in ssdp.TARGETS_IPV6]
+    assert not searching.answered
+
+
+@pytest.mark.parametrize(("sender", "near"), [("fe80::9%2", True), ("2a00::9", True), ("2a00:bad::9", False)])
+def test_over_ipv6_only_who_is_on_the_link_is_listened_to(sender: str, near: bool) -> None:
+    searching = keeper_ipv6()
+    searching.heard(ANSWER_IPV6, sender, 0.1)
+    assert searching.answered is near
+
+
+def test_a_hole_is_kept_open_by_its_number_at_our_own_address() -> None:
+    working = found_ipv6()
+    call = working.take_call(0.1)
+    wishes = (Wish(TCP, NO_HOLE), Wish(UTP, NO_HOLE))
+    assert call == Call("http://[fe80::1%2]:5000/d.xml", OUR_IPV6, wishes, (), LEASE)
+    working.called(Answer(OUR_IPV6, {TCP: Given(7, LEASE), UTP: Given(0, LEASE)}, {}, None), 0.2)
+    assert [(each.port, each.external, each.lease) for each in working.mappings()] == [
+        (TCP, Endpoint.tcp("[2a00::5]:5483"), LEASE),
+        (UTP, Endpoint.utp("[2a00::5]:5484"), LEASE),
+    ]
+    assert working.external_address == OUR_IPV6
+    again = working.take_call(LEASE / 2 + 0.2)
+    assert again is not None
+    assert again.wanted == (Wish(TCP, 7), Wish(UTP, 0))
+    working.called(granted(again, external=OUR_IPV6), LEASE / 2 + 0.3)
+    working.want((), LEASE)
+    ending = working.take_call(LEASE)
+    assert ending is not None
+    assert (ending.wanted, ending.unwanted) == ((), (Wish(TCP, 7), Wish(UTP, 0)))
+
+
+def test_a_hole_that_is_not_renewed_is_not_reported() -> None:
+    working = found_ipv6()
+    call = working.take_call(0.1)
+    assert call is not None
+    working.called(Answer(OUR_IPV6, {TCP: Given(7, 60), UTP: Given(8, 60)}, {}, None), 0.2)
+    working.outgoing(60.3)
+    assert working.mappings() == []
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_stopping_during_a_call_closes_only_what_it_opened(given: bool) -> None:
+    """Of a hole that there is not, there is no number to close it by."""
+    working = found_ipv6(TCP, UTP)
+    assert working.take_call(0.1) is not None
+    working.called(Answer(OUR_IPV6, {UTP: Given(6, LEASE)}, {TCP: "no room"}, None), 0.2)
+    call = working.take_call(0.2 + ERROR_PAUSE)
+    assert call is not None
+    assert [wish.port for wish in call.wanted] == [TCP]
+    working.want((), 301.0)
+    working.called(Answer(OUR_IPV6, {TCP: Given(9, LEASE)} if given else {}, {} if given else {TCP: "no"}, None), 302.0)
+    ending = working.take_call(302.0)
+    assert ending is not None
+    assert ending.unwanted == ((Wish(TCP, 9), Wish(UTP, 6)) if given else (Wish(UTP, 6),))
+    working.called(Answer(OUR_IPV6, {}, {}, None), 303.0)
+    assert working.settled
+    assert working.take_call(304.0) is None

@@ -9,12 +9,17 @@ from hypothesis import strategies as st
 
 from crust.endpoint import Port
 from crust.errors import Malformed
-from crust.nat.upnp_messages import Answer, Call, Given, NoAnswer, Wish, encode, parse
+from crust.nat.upnp_messages import NO_HOLE, Answer, Call, Given, NoAnswer, Wish, encode, parse
 
 CALL = Call(
     "http://192.168.1.1/x", "192.168.1.2", (Wish(Port.tcp(1), 2), Wish(Port.utp(3), 4)), (Wish(Port.tcp(5), 6),), 60
 )
-GOOD: dict[str, Any] = {"external": "11.1.1.2", "mapped": [["TCP", 1, 2, 60]], "failed": [["UDP", 3, "no"]]}
+GOOD: dict[str, Any] = {
+    "external": "11.1.1.2",
+    "mapped": [["TCP", 1, 2, 60]],
+    "failed": [["UDP", 3, "no"]],
+    "left": [["TCP", 5, "stays"]],
+}
 
 
 def test_a_call() -> None:
@@ -30,13 +35,21 @@ def test_a_call() -> None:
 
 
 def test_an_answer() -> None:
-    expected = Answer("11.1.1.2", {Port.tcp(1): Given(2, 60)}, {Port.utp(3): "no"}, None)
+    expected = Answer("11.1.1.2", {Port.tcp(1): Given(2, 60)}, {Port.utp(3): "no"}, None, ("stays (tcp:5)",))
     assert parse(json.dumps(GOOD).encode(), CALL) == expected
 
 
 def test_what_is_wrong_besides() -> None:
-    said = {"external": None, "mapped": [], "failed": [["", 0, "does not tell"]]}
+    said = {"external": None, "mapped": [], "failed": [["", 0, "does not tell"]], "left": []}
     assert parse(json.dumps(said).encode(), CALL) == Answer(None, {}, {}, "does not tell")
+
+
+@pytest.mark.parametrize("number", [0, 65535])
+def test_a_hole_in_a_firewall_has_a_number_and_our_address(number: int) -> None:
+    call = Call("http://[2a00::1]:80/x", "2a00::2", (Wish(Port.tcp(1), NO_HOLE),), (Wish(Port.utp(2), 7),), 60)
+    assert b'"map": [["TCP", 1, -1]], "unmap": [["UDP", 2, 7]]' in encode(call, 20.0, [])
+    said = {"external": "2a00::bad", "mapped": [["TCP", 1, number, 60]], "failed": [], "left": []}
+    assert parse(json.dumps(said).encode(), call) == Answer("2a00::2", {Port.tcp(1): Given(number, 60)}, {}, None)
 
 
 def test_an_error() -> None:
@@ -65,6 +78,10 @@ def test_an_error() -> None:
         {"failed": [["TCP", 1, 7]]},
         {"failed": [["TCP", 1, "a\nb"]]},
         {"failed": [["TCP", 1, "a" * 1000]]},
+        {"left": None},
+        {"left": [["TCP", 1, "stays"]]},  # was not to end
+        {"left": [["", 0, "stays"]]},
+        {"left": [["TCP", 5, 7]]},
         {"error": 5},
     ],
 )
@@ -80,7 +97,7 @@ def test_what_is_no_answer(output: bytes) -> None:
 
 
 @given(st.binary(max_size=100) | st.lists(st.lists(st.none() | st.text(max_size=4) | st.integers(), max_size=4)).map(
-    lambda rows: json.dumps({"external": None, "mapped": rows, "failed": rows}).encode()
+    lambda rows: json.dumps({"external": None, "mapped": rows, "failed": rows, "left": rows}).encode()
 ))  # fmt: skip
 def test_nothing_else_escapes(output: bytes) -> None:
     try:
