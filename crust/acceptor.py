@@ -16,6 +16,7 @@ from typing import Final
 
 from crust.clock import Deadline
 from crust.config import Config
+from crust.discovery.link_watch import LinkWatch
 from crust.endpoint import Endpoint, Port, Protocol
 from crust.errors import CrustError, HandshakeFailed, PeerMisbehaved, RemoteError, TimedOut
 from crust.ledger import Ledger
@@ -161,9 +162,20 @@ class Acceptor:
         self._listeners: list[socket.socket] = []
         self._tracer: Sequence[socket.socket] = ()
         self._utp: Sequence[UtpSocket] = ()
+        self._watch: LinkWatch | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._slowed = False  # whether too many have come from where the one comes from who is being let in
+
+    def watch_links(self, watch: LinkWatch, changed: Callable[[], None]) -> None:
+        """Have the listener thread wait for changes of the interfaces as well. The manager's, before `listen`.
+
+        Args:
+            watch: tells of them; ours from now on.
+            changed: called on the listener thread; takes from ``watch`` what it has to tell, and must not block.
+        """
+        self._watch = watch
+        self._selector.register(watch, selectors.EVENT_READ, changed)
 
     def listen(
         self, listeners: list[socket.socket], utp: Sequence[UtpSocket] = (), tracer: Sequence[socket.socket] = ()
@@ -190,6 +202,8 @@ class Acceptor:
             self._thread.join()
         for listener in self._listeners:
             listener.close()
+        if self._watch is not None:
+            self._watch.close()
         self._selector.close()
         self._waker.close()
         for one in self._places.everybody():
@@ -213,6 +227,8 @@ class Acceptor:
             for key, _ in self._selector.select():
                 if key.fileobj is self._waker:
                     self._accept_utp()
+                elif key.data is not None:
+                    key.data()
                 elif not self._stopping:
                     assert isinstance(key.fileobj, socket.socket)
                     self._accept_some(key.fileobj)

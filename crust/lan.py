@@ -1,4 +1,5 @@
-"""`Lan`: the beacon of a manager, and what it brings to the manager's inbox."""
+"""`Lan`: the beacon of a manager, and what it brings to the manager's inbox: who is there, and that the interfaces of
+this machine have changed."""
 
 import logging
 import threading
@@ -10,6 +11,7 @@ from crust.config import Config
 from crust.discovery.beacon import Beacon
 from crust.discovery.beacon_packet import Announcement
 from crust.discovery.contact import Contact
+from crust.discovery.link_watch import LinkWatch
 from crust.discovery.reach import isolated, links_towards, on_this_machine_only
 from crust.identity import PeerId
 from crust.notices import Inbox, LanNews
@@ -96,6 +98,22 @@ class Lan:
         if beacon is not None:
             beacon.seek()
 
+    def watch_links(self) -> LinkWatch | None:
+        """What tells of changes of the interfaces where no beacon does, for a thread that waits for it and then calls
+        `links_changed`; ``None`` where a beacon does, or the system does not tell."""
+        if self.possible:
+            return None
+        try:
+            return LinkWatch()
+        except OSError as error:
+            log.debug("interfaces are looked at from time to time: %s", error)
+            return None
+
+    def links_changed(self, watch: LinkWatch) -> None:
+        """It has something to tell. For the thread that waits for it."""
+        watch.came_up()
+        self._on_change()
+
     def take_news(self) -> tuple[list[Contact], bool]:
         """Those found since the last time, and whether interfaces may have changed. For the manager thread."""
         with self._news:
@@ -112,7 +130,7 @@ class Lan:
         if beacon is not None:
             beacon.stop()
 
-    # --- the beacon's thread --------------------------------------------------------------------------
+    # --- the beacon's thread, or the one that waits for `watch_links` ---------------------------------
 
     def _on_found(self, contact: Contact) -> None:
         with self._news:

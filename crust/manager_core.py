@@ -324,4 +324,6 @@ class ManagerCore:
             for listener in (*listeners, *tracer):
                 listener.close()
         else:
+            if (watch := self.finder.lan.watch_links()) is not None:
+                self._acceptor.watch_links(watch, lambda: self.finder.lan.links_changed(watch))
             self._acceptor.listen(listeners, utp, tracer)

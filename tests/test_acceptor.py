@@ -590,5 +590,41 @@ def test_stop_closes_what_nobody_has_begun(serving: Make, monkeypatch: pytest.Mo
     assert here.acceptor.half_open == 0
 
 
+class Watch:
+    """Stands in for `LinkWatch`."""
+
+    def __init__(self) -> None:
+        self.tell, self._sock = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def take(self) -> None:
+        assert self._sock.recv(1)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def test_changes_of_the_interfaces_are_told_beside_what_else_it_does(idle: Make) -> None:
+    here, watch = idle(), Watch()
+    told: list[str] = []
+
+    def changed() -> None:
+        watch.take()
+        told.append(threading.current_thread().name)
+
+    here.acceptor.watch_links(watch, changed)  # type: ignore[arg-type]
+    here.start()
+    for count in (1, 2):
+        watch.tell.send(b"!")
+        until(lambda count=count: len(told) == count)  # type: ignore[misc]
+    here.crowd([LOCAL])
+    assert told == ["crust-listener"] * 2
+    here.stop()
+    assert watch.fileno() == -1
+    watch.tell.close()
+
+
 def test_stop_without_listening(idle: Make) -> None:
     idle().stop()

@@ -1,5 +1,6 @@
 """`crust.lan`: the beacon of a manager; on loopback, with real sockets."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -112,6 +113,24 @@ def test_it_ends_for_good(make: Make) -> None:
     node.lan.stop()
     node.lan.start(1000)
     assert (node.lan.acceptor_port, node.lan.possible) == (None, False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of changes; there is nothing to test elsewhere")
+def test_without_a_beacon_somebody_else_may_watch_the_interfaces(make: Make) -> None:
+    """Only one of the two does."""
+    assert make(beacon_port=0).lan.watch_links() is None
+    node = make(beacon_port=None)
+    watch = node.lan.watch_links()
+    assert watch is not None
+    node.lan.links_changed(watch)
+    watch.close()
+    assert isinstance(node.inbox.get_nowait(), LanNews)
+    assert node.lan.take_news() == ([], True)
+
+
+def test_where_the_system_does_not_tell_nobody_watches(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert make(beacon_port=None).lan.watch_links() is None
 
 
 def test_news_waits_for_the_manager_in_one_notice(make: Make) -> None:
