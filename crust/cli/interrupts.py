@@ -61,11 +61,11 @@ class Interrupts:
             raise self._pending
 
     def ring(self) -> None:
-        """End `until_rung` of the main thread, or its next one. Any thread may call, until ``with`` is left."""
+        """End `until_rung` of the main thread, or its next one. Any thread may call; nobody hears it after ``with``."""
         try:
             self._rope.send(b"\0")
-        except BlockingIOError:
-            pass  # it has been rung often enough
+        except OSError:
+            pass  # it has been rung often enough, or nobody waits any more
 
     def until_rung(self, seconds: float | None) -> None:
         """Wait for `ring`, at most ``seconds``; ``None`` waits for ever. Signals raise."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from crust import cli
-from crust.channel import Channel
 from crust.cli import console
 from crust.cli.console import Exit, human_bytes, one_line
+from crust.cli.heard_channel import HeardChannel
+from crust.cli.interrupts import Interrupts
 from crust.cli.transfer_folder import DiskFolder, IfExists
 from crust.cli.transfer_inbox import Inbox
 from crust.cli.transfer_send import peer_id
@@ -79,8 +80,9 @@ def run(args: argparse.Namespace) -> int:
         return console.fail(f"--into {into}: {reason}")
     policy = IfExists.OVERWRITE if args.overwrite else IfExists.RENAME if args.rename else IfExists.REFUSE
     folder = DiskFolder(into, policy, args.max_size)
-    events: Channel[AnyEvent] = Channel()
-    with ConnectionManager(events, config) as manager, View(args.quiet) as view:
+    interrupts = Interrupts()
+    events: HeardChannel[AnyEvent] = HeardChannel(interrupts)
+    with interrupts, ConnectionManager(events, config) as manager, View(args.quiet) as view:
         introduce(manager, folder, view, args)
         inbox = Inbox(manager, events, folder, view, senders=args.senders, once=args.once)
         try:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from crust import cli
-from crust.channel import Channel
 from crust.cli import console
 from crust.cli import transfer_wire as wire
 from crust.cli.console import Exit
+from crust.cli.heard_channel import HeardChannel
+from crust.cli.interrupts import Interrupts
 from crust.cli.transfer_link import FIRST_PAUSE, LONGEST_PAUSE, Link
 from crust.cli.transfer_names import suggest_name
 from crust.cli.transfer_sender import CHUNK, Result, SenderSession, State
@@ -93,8 +94,9 @@ def run(args: argparse.Namespace) -> int:
     for path in args.files:
         if (reason := unsendable(path)) is not None:
             return console.fail(f"{path}: {reason}")
-    events: Channel[AnyEvent] = Channel()
-    with ConnectionManager(events, config) as manager, View(args.quiet) as view:
+    interrupts = Interrupts()
+    events: HeardChannel[AnyEvent] = HeardChannel(interrupts)
+    with interrupts, ConnectionManager(events, config) as manager, View(args.quiet) as view:
         link = Link(manager, events, args.peer, args.peer_id)
         view.say(f"Connecting to {', '.join(map(str, args.peer))} ...", "note")
         link.open(args.wait)
