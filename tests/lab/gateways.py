@@ -1,5 +1,6 @@
 """A home router that lets ports be mapped: miniupnpd, with UPnP (IGD 1 or 2), NAT-PMP and PCP."""
 
+import ipaddress
 import shutil
 import tempfile
 import threading
@@ -103,6 +104,16 @@ class Gateway:
     def mapped(self) -> int:
         """How many ports it forwards now, as the kernel has it."""
         return self.router.run("nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd").count("dnat")
+
+    def holes(self, address: str) -> int:
+        """How many holes its firewall has for an IPv6 address now."""
+        rules = self.router.run("nft", "list", "chain", "inet", "filter", "miniupnpd")
+        # The daemon compares bytes of the header, which nft shows as a number.
+        return rules.count(f"{int(ipaddress.IPv6Address(address)):#x} ") + rules.count(f"ip6 daddr {address} ")
+
+    def becomes_open(self, address: str, count: int, seconds: float) -> bool:
+        """Whether its firewall has so many holes for an IPv6 address within that time."""
+        return self._watch(lambda: self.holes(address) == count, seconds)
 
     def maps_to(self, address: str, seconds: float) -> bool:
         """Whether it forwards a port to that address within that time."""

@@ -1,5 +1,7 @@
 """Ports are mapped by a real router, miniupnpd, and peers outside come in through them."""
 
+import sys
+
 import pytest
 
 from crust.nat.mapping_report import Method
@@ -14,6 +16,7 @@ from tests.lab.wiring import Interface, plug, route, switch
 pytestmark = pytest.mark.lab
 
 OUTSIDE = "11.1.1.2"
+HOST_IPV6 = "2a00:1::2"
 PORT = 5483
 LEASE = 6  # seconds, where the end of one is waited for
 METHODS = list(Method)
@@ -167,26 +170,75 @@ def test_another_address_of_this_machine_is_noticed(lab: Lab) -> None:
         assert gateway.maps_to(address, PATIENCE)
 
 
-def test_over_ipv6_the_firewall_of_the_router_gets_a_hole(lab: Lab) -> None:
-    world = World(lab)
-    host, server = world.hosts[0], lab.nodes["server"]
+def with_ipv6(world: World) -> None:
+    """Give all public IPv6 addresses: there is only a firewall in between."""
+    host, server = world.hosts[0], world.router.lab.nodes["server"]
     for node, interface, address in (
         (world.router, "lan", "2a00:1::1/64"),
         (world.router, "wan", "2a00:2::1/64"),
-        (host, "eth0", "2a00:1::2/64"),
+        (host, "eth0", f"{HOST_IPV6}/64"),
         (server, "eth0", "2a00:2::10/64"),
     ):
         Interface(node, interface).address(address)
     host.run("ip", "-6", "route", "add", "default", "via", "2a00:1::1")
     server.run("ip", "-6", "route", "add", "default", "via", "2a00:2::1")
-    Gateway(world.router)
+
+
+def echoes(world: World, port: int) -> bool:
+    """Whether the host sends back over UDP what comes from outside."""
+    program = (
+        "import socket, sys\n"
+        "udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\n"
+        f"udp.settimeout({RECEIVE_TIMEOUT})\n"
+        f"udp.sendto(b'hello', ('{HOST_IPV6}', {port}))\n"
+        "print(udp.recv(100).decode())\n"
+    )
+    return world.router.lab.nodes["server"].run(sys.executable, "-c", program).strip() == "hello"
+
+
+@pytest.mark.parametrize(("methods", "used"), [(METHODS, "PCP"), ([Method.UPNP], "UPNP")])
+def test_over_ipv6_the_firewall_of_the_router_gets_a_hole(lab: Lab, methods: list[Method], used: str) -> None:
+    """One for each port, whatever the router knows: PCP is enough where there is both."""
+    world = World(lab)
+    with_ipv6(world)
+    gateway = Gateway(world.router)
     stranger = world.strangers[0]
-    assert stranger.dial("2a00:1::2", PORT, SILENCE) == "silence"
-    mapper = Remote(host, Method.PCP)
-    assert {f"tcp://[2a00:1::2]:{PORT}", f"utp://[2a00:1::2]:{PORT}"} <= set(mapper.mapped(4)["endpoints"])
-    assert stranger.dial("2a00:1::2", PORT, PATIENCE) == "connected"
+    assert stranger.dial(HOST_IPV6, PORT, SILENCE) == "silence"
+    mapper = Remote(world.hosts[0], *methods)
+    report = mapper.mapped(4)
+    assert report["methods"] == [used]
+    assert report["warnings"] == []
+    assert {f"tcp://[{HOST_IPV6}]:{PORT}", f"utp://[{HOST_IPV6}]:{PORT}"} <= set(report["endpoints"])
+    assert gateway.holes(HOST_IPV6) == 2
+    assert stranger.dial(HOST_IPV6, PORT, PATIENCE) == "connected"
+    assert echoes(world, PORT)
     mapper.ask("stop", PATIENCE)
-    assert stranger.dial("2a00:1::2", PORT, SILENCE) == "silence"
+    assert gateway.holes(HOST_IPV6) == 0
+    assert stranger.dial(HOST_IPV6, PORT, SILENCE) == "silence"
+
+
+def test_holes_over_upnp_are_renewed_and_end_after_a_crash(lab: Lab) -> None:
+    """Also after a restart of the router, which then gives the same numbers to other holes."""
+    world = World(lab)
+    with_ipv6(world)
+    gateway = Gateway(world.router, http_port="5555")  # the same after a restart
+    ports = [PORT, PORT + 1]
+    mappers = [Remote(world.hosts[0], Method.UPNP, port=port, lease=LEASE) for port in ports]
+    for mapper in mappers:
+        mapper.mapped(4)
+    gateway.let_pass(1.5 * LEASE)
+    assert gateway.holes(HOST_IPV6) == 4
+    gateway.stop()
+    gateway.clear()
+    assert gateway.holes(HOST_IPV6) == 0
+    gateway.start()
+    assert gateway.becomes_open(HOST_IPV6, 4, PATIENCE)
+    for port in ports:
+        assert world.strangers[0].dial(HOST_IPV6, port, PATIENCE) == "connected"
+    for mapper in mappers:
+        mapper.running.kill()
+    assert gateway.becomes_open(HOST_IPV6, 0, PATIENCE)
+    assert world.strangers[1].dial(HOST_IPV6, PORT, SILENCE) == "silence"
 
 
 def test_a_router_behind_a_carriers_nat_is_told_of(lab: Lab) -> None:
