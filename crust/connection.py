@@ -93,6 +93,7 @@ class Connection:
         self.rtt = rtt
         self.channels: Channels | None = None  # of relayed connections, once there was one
         self.farewell = "the peer closed the connection"  # what our BYE says
+        self.doubt = ""  # what makes us think that it may be cut off
         self._link = link
         self._inbox = inbox
         self._decoder = Decoder(config.max_message_size)

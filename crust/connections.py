@@ -278,7 +278,7 @@ class Connections:
         if notice.misbehaved:
             self.misbehaved(connection, notice.reason)
         retired = connection in self._retired
-        reason = _replaced(connection) if retired else notice.reason
+        reason = _replaced(connection) if retired else _explained(connection, notice)
         outdone = connection.farewell == _DIRECT  # then the peer reads on as well
         self._lose(connection, reason, orderly=notice.goodbye and (outdone or not retired))
         self._thread_ended(connection, 1)
@@ -387,6 +387,10 @@ class Connections:
             self._lose(connection, f"nothing was heard from the peer for {self._config.dead_after:g} s")
         else:
             self._check_later(connection, due)
+
+
+def _explained(connection: Connection, notice: ReaderEnded) -> str:
+    return notice.reason if notice.goodbye or not connection.doubt else f"{connection.doubt}; {notice.reason}"
 
 
 def _replaced(connection: Connection) -> str:

@@ -137,7 +137,7 @@ class Moves:
         assert self._known is not None
         found = standing(footing, self._known, _source(connection, footing))
         if found is Standing.FIRM:
-            self._suspects.pop(connection, None)
+            self._acquit(connection)
             return
         older = self._suspects.get(connection)
         asked, due = moment, moment + (ADDRESS_GRACE if found is Standing.GONE else ANSWER_TIME)
@@ -146,7 +146,12 @@ class Moves:
         elif self._asked != moment:
             connection.ping(moment)
         self._suspects[connection] = _Suspect(asked, due)
-        log.debug("%s: our end %s is %s", connection.endpoint, footing.host, found.value)
+        connection.doubt = _in_words(footing, found)
+        log.debug("%s: %s", connection.endpoint, connection.doubt)
+
+    def _acquit(self, connection: Connection) -> None:
+        if self._suspects.pop(connection, None) is not None:
+            connection.doubt = ""
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -163,10 +168,9 @@ class Moves:
 
     def _judge_one(self, connection: Connection, suspect: _Suspect, moment: float, addresses: frozenset[str]) -> None:
         footing = self._footings[connection]
-        source = _source(connection, footing)
-        found = standing(footing, addresses, source)
+        found = standing(footing, addresses, _source(connection, footing))
         if found is Standing.FIRM:
-            del self._suspects[connection]
+            self._acquit(connection)
         elif footing.roams and connection.silence(moment) < moment - suspect.asked:
             # It lives, whatever we think of its way (or is not read now); but for how long?
             connection.ping(moment)
@@ -174,12 +178,13 @@ class Moves:
         elif found is Standing.ELSEWHERE and moment - suspect.asked < ANSWER_TIME:
             self._suspects[connection] = _Suspect(suspect.asked, suspect.asked + ANSWER_TIME)
         else:
-            if found is Standing.GONE:
-                reason = f"this machine no longer has the address {footing.host}, which the connection needs"
-            else:
-                reason = f"this machine now sends from {source} instead of {footing.host}, and got no answer"
-            log.info("%s: %s", connection.endpoint, reason)
-            self._connections.give_up(connection, reason)
+            self._connections.give_up(connection, _in_words(footing, found))
+
+
+def _in_words(footing: Footing, found: Standing) -> str:
+    if found is Standing.GONE:
+        return f"this machine no longer has the address {footing.host}, which the connection needs"
+    return f"this machine no longer sends to the peer from {footing.host}, by which the peer knows the connection"
 
 
 def _footing(connection: Connection) -> Footing | None:

@@ -23,7 +23,7 @@ class Peer:
         self.endpoint, self.local, self.relayed = endpoint, local, relayed
         self.pings: list[float] = []
         self.heard = 0.0
-        self.lost = ""
+        self.lost = self.doubt = ""
 
     def ping(self, at: float) -> None:
         self.pings.append(at)
@@ -114,6 +114,7 @@ def test_whose_address_is_gone_is_lost_after_a_moment(world: World, endpoint: En
     assert peer.pings == [world.clock.time]
     world.passes(ADDRESS_GRACE - 0.01)
     assert not peer.lost
+    assert "no longer has the address" in peer.doubt
     world.passes(0.02)
     assert peer.lost == f"this machine no longer has the address {HOME}, which the connection needs"
     assert world.timers.next_deadline() is None
@@ -189,11 +190,13 @@ def test_a_peer_over_utp_to_whom_another_way_leads_now_has_longer(world: World) 
     assert not silent.lost
     slow.hears()
     world.passes(1)
-    assert silent.lost == f"this machine now sends from {OFFICE} instead of {HOME}, and got no answer"
+    reason = f"this machine no longer sends to the peer from {HOME}, by which the peer knows the connection"
+    assert silent.lost == slow.doubt == reason
     assert not slow.lost
     world.source = HOME
     world.passes(100)
     assert not slow.lost
+    assert not slow.doubt
     assert not tcp.lost
     assert tcp.pings
 
@@ -206,7 +209,7 @@ def test_an_address_that_comes_back_while_the_way_stays_elsewhere(world: World) 
     world.passes(ANSWER_TIME - 0.1)
     assert not peer.lost
     world.passes(0.2)
-    assert peer.lost.startswith("this machine now sends from")
+    assert peer.lost.startswith("this machine no longer sends to the peer from")
 
 
 def test_no_way_at_all_may_be_for_a_moment(world: World) -> None:

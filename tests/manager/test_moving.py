@@ -122,3 +122,14 @@ def test_a_node_that_does_not_listen_looks_now_and_then(
     system.addresses.remove(LOOPBACK)
     wait_until(lambda: guest.manager._core.finder._moves._known == {"192.0.2.1"})
     assert one_lost_its_address(guest, host)
+
+
+def test_an_end_that_comes_first_is_explained(nodes: Nodes, system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the peer resets what comes from an address that it does not know."""
+    monkeypatch.setattr(moves, "ADDRESS_GRACE", 1000.0)
+    guest, host = friends(nodes)
+    system.change("192.0.2.1")
+    wait_until(lambda: guest.manager._core.finder._moves._suspects)
+    host.manager._core.routes[host.link(guest)].abort()
+    reason = guest.expect(Event.LostConnection).reason
+    assert reason.startswith(f"this machine no longer has the address {LOOPBACK}, which the connection needs; the peer")
