@@ -304,6 +304,17 @@ def test_an_hour_of_idling_costs_no_more_than_keeping_the_mappings() -> None:
         assert len(world.calls) - before[1] <= (0 if speaks else 2)
 
 
+def test_an_hour_of_idling_over_ipv6_costs_as_little() -> None:
+    """One round of asking and searching in half an hour where there is nobody."""
+    for upnp, datagrams, calls in ((True, 0, 2), (False, 2 * (3 + 6), 0)):
+        world = World(upnp=upnp, path=IPV6)
+        world.run(10.0)
+        before = len(world.sent), len(world.calls)
+        world.run(3600.0)
+        assert len(world.sent) - before[0] <= datagrams
+        assert len(world.calls) - before[1] <= calls
+
+
 @st.composite
 def happenings(draw: st.DrawFn) -> list[tuple[str, Any]]:
     """What may happen to a session."""
