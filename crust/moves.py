@@ -114,13 +114,14 @@ class Moves:
             Those that it did not have the last time.
         """
         before, self._known = self._known, frozenset(addresses)
-        if before is None or before == self._known:
+        if before is None:
             return frozenset()
-        moment = now()
-        self._ask_all(moment)
+        moment, changed = now(), before != self._known
+        if changed:
+            self._ask_all(moment)
         for connection, footing in self._footings.items():
-            # An address that was never listed (127.0.0.2, say) may serve all the same.
-            if footing.host in before or connection in self._suspects:
+            # An address that was never listed (127.0.0.2, say) may serve all the same. Routes change without addresses.
+            if connection in self._suspects or (footing.host in before and (changed or footing.roams)):
                 self._suspect(connection, footing, moment)
         self._arm()
         return self._known - before

@@ -212,6 +212,19 @@ def test_an_address_that_comes_back_while_the_way_stays_elsewhere(world: World) 
     assert peer.lost.startswith("this machine no longer sends to the peer from")
 
 
+def test_routes_change_without_addresses(world: World) -> None:
+    """As when an IPv6 address that was made for privacy gets old."""
+    peer, tcp = world.peer(UTP), world.peer(TCP)
+    world.becomes([LOCAL, HOME, OFFICE], HOME)
+    world.passes(10)
+    count = len(tcp.pings)
+    assert world.becomes([LOCAL, HOME, OFFICE], OFFICE) == frozenset()
+    world.passes(ANSWER_TIME)
+    assert peer.lost
+    assert not tcp.lost
+    assert len(tcp.pings) == count
+
+
 def test_no_way_at_all_may_be_for_a_moment(world: World) -> None:
     """The interface is down and keeps its address."""
     peer = world.peer(UTP)
@@ -266,8 +279,10 @@ def test_an_interface_that_flutters_does_not_make_a_flood_of_questions(world: Wo
 
 def test_nothing_new_asks_nobody(world: World) -> None:
     peer = world.peer(TCP)
-    assert world.becomes([HOME, LOCAL]) == frozenset()
+    other = world.peer(UTP)
+    assert world.becomes([HOME, LOCAL], HOME) == frozenset()
     assert not peer.pings
+    assert not other.pings
 
 
 def test_who_went_meanwhile_is_not_judged(world: World) -> None:

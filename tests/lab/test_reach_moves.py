@@ -34,8 +34,7 @@ def test_another_router_is_noticed_and_met_through(lab: Lab) -> None:
     router = lab.node("router")
     home(router, wan, "11.1.1.4/24", "192.168.4", Nat.HOME)
     servers = [f"{SERVER}:3478"]
-    # It is told of the new address at once, but a connection from the old one ends only when nothing comes any more.
-    moving = Remote(laptop, stun_servers=servers, keepalive_interval=0.5, dead_after=2.0, beacon_port=5483)
+    moving = Remote(laptop, stun_servers=servers, beacon_port=5483)
     carrier, friend = Remote(common), Remote(place(lab, Kind.MASQUERADE, wan, 3).node, stun_servers=servers)
     everybody = [carrier, moving, friend]
     for remote in everybody:
