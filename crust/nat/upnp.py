@@ -1,4 +1,4 @@
-"""Asking a UPnP gateway, through miniupnpc in a process of its own (`crust.nat.upnp_child` says why)."""
+"""Asking a UPnP gateway, in a process of its own (`crust.nat.upnp_child` says why): for mapped ports, or for holes."""
 
 import logging
 import os
@@ -61,7 +61,7 @@ class UpnpCall:
             finally:
                 child.kill()
         if child.returncode != 0 or not output:
-            raise NoAnswer("answers over UPnP in a way that miniupnpc does not survive")
+            raise NoAnswer("answers over UPnP in a way that what asks it does not survive")
         try:
             return parse(output, self._call)
         except Malformed as error:

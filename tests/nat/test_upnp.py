@@ -196,7 +196,7 @@ def test_no_process_is_a_reason_like_others(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_child_that_dies_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upnp_child, "__file__", __file__.replace("test_upnp.py", "__init__.py"))
-    with pytest.raises(NoAnswer, match="miniupnpc does not survive"):
+    with pytest.raises(NoAnswer, match="what asks it does not survive"):
         UpnpCall(call("http://127.0.0.1:9/x"), ENOUGH).run()
 
 
