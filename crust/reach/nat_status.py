@@ -1,5 +1,6 @@
 """`NatStatus`: what ``nat_status()`` tells of how this node can be reached: values for programs, words for people."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,12 +81,23 @@ class NatStatus:
 
 def _gateway(report: GatewayReport) -> list[str]:
     who = f"The router {report.gateway or 'that is not known'} ({report.interface}, {report.local})"
+    if ":" in report.local:  # over IPv6 nothing is mapped: a firewall lets peers in, or not
+        refuses, gives = (
+            "does not open its IPv6 firewall (neither over PCP nor over UPnP)",
+            "opens its IPv6 firewall over",
+        )
+        detail = ""
+    else:
+        refuses, gives = "lets nobody map ports (PCP, NAT-PMP and UPnP are off)", "speaks"
+        detail = f"; its outside address is {report.external_address or 'not known'}"
     if report.method is None:
-        how = "lets nobody map ports (PCP, NAT-PMP and UPnP are off)" if report.settled else "is being asked"
-        return [f"{who} {how}.", *(f"  {warning}" for warning in report.warnings)]
-    found = [f"{who} speaks {report.method.value}; its outside address is {report.external_address or 'not known'}."]
-    found += [f"  {mapping.external} leads to our {mapping.port}" for mapping in report.mappings]
-    return [*found, *(f"  {warning}" for warning in report.warnings)]
+        return [f"{who} {refuses if report.settled else 'is being asked'}.", *_indented(report.warnings)]
+    mapped = [f"{mapping.external} leads to our {mapping.port}" for mapping in report.mappings]
+    return [f"{who} {gives} {report.method.value}{detail}.", *_indented(mapped), *_indented(report.warnings)]
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
 
 
 def _gateway_dict(report: GatewayReport) -> dict[str, Any]:

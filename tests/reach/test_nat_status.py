@@ -104,6 +104,25 @@ def test_a_router_that_maps_nothing() -> None:
     assert "its outside address is not known" in "".join(unknown.lines())
 
 
+def test_over_ipv6_a_firewall_opens() -> None:
+    ours = Endpoint.tcp("[2001:db8::2]:5483")
+    usual = {"local": "2001:db8::2", "gateway": "fe80::1", "external_address": "2001:db8::2", "method": Method.UPNP}
+
+    def said(**more: Any) -> list[str]:
+        return NatStatus(mappings=MappingReport((gateway(**{**usual, **more}),), True)).lines()[-2:]
+
+    hole = Mapping(Port.tcp(5483), ours, 3600.0)
+    assert said(mappings=(hole,)) == [
+        "The router fe80::1 (eth0, 2001:db8::2) opens its IPv6 firewall over UPnP.",
+        "  tcp://[2001:db8::2]:5483 leads to our tcp:5483",
+    ]
+    assert said(method=None, mappings=(), warnings=("its firewall is off",)) == [
+        "The router fe80::1 (eth0, 2001:db8::2) does not open its IPv6 firewall (neither over PCP nor over UPnP).",
+        "  its firewall is off",
+    ]
+    assert said(method=None, mappings=(), settled=False)[-1].endswith("is being asked.")
+
+
 @pytest.mark.parametrize("verdicts", list(itertools.product([True, False, None], repeat=2)))
 def test_direct_is_who_was_reached_at_one_endpoint_at_least(verdicts: tuple[bool | None, bool | None]) -> None:
     status = NatStatus(nat=CONE, verified=dict(zip((OWN, OUTSIDE), verdicts, strict=True)))
