@@ -111,7 +111,7 @@ def test_over_ipv6_a_firewall_opens() -> None:
     def said(**more: Any) -> list[str]:
         return NatStatus(mappings=MappingReport((gateway(**{**usual, **more}),), True)).lines()[-2:]
 
-    hole = Mapping(Port.tcp(5483), ours, 3600.0)
+    hole = MappedPort(Port.tcp(5483), ours, 3600.0)
     assert said(mappings=(hole,)) == [
         "The router fe80::1 (eth0, 2001:db8::2) opens its IPv6 firewall over UPnP.",
         "  tcp://[2001:db8::2]:5483 leads to our tcp:5483",
