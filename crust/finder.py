@@ -5,7 +5,7 @@ Belongs to the manager thread.
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
@@ -29,17 +29,12 @@ from crust.event import AnyEvent, Misbehaviour, OwnEndpointsChanged
 from crust.gossiping import Gossiping
 from crust.identity import PeerId
 from crust.lan import Lan
-from crust.moves import Moves
-from crust.nat.interfaces import all_own_endpoints, interface_addresses, own_endpoints
 from crust.negotiate import Node, Refused
-from crust.timers import Timer, Timers
+from crust.own_addresses import Interest, OwnAddresses
+from crust.timers import Timers
 
 log = logging.getLogger("crust.finder")
 
-ADDRESS_CHECK: Final = 30.0
-"""Seconds between looks at this machine's addresses, where the system does not tell of changes."""
-SETTLE: Final = 0.05
-"""Seconds from a sign of a change to a look: most changes come in groups."""
 GOSSIP_IN_ROUND: Final = 128
 """Contacts of gossip that a round of ``bootstrap()`` takes in."""
 
@@ -80,12 +75,7 @@ class Finder:
         self._blacklist = blacklist
         self._fallback = fallback
         self._emit = emit
-        self._bound: list[Endpoint] = []
-        self._own: tuple[Endpoint, ...] = ()
         self._external: tuple[Endpoint, ...] = ()
-        self._check_timer: Timer | None = None
-        self._soon: Timer | None = None
-        self._moves = Moves(timers, connections, lambda: interface_addresses())
         self._dialled: dict[PeerId, Endpoint] = {}  # over TCP; of peers that are connected, or were
         self.on_move: Callable[[], None] = lambda: None
         """Called when this machine's addresses have changed."""
@@ -118,6 +108,9 @@ class Finder:
             falls_short=self._falls_short,
         )
         self._bootstrapper = Bootstrapper(config, self._book, dialer, timers, around)
+        self._addresses = OwnAddresses(
+            timers, connections, Interest(self._take_ours, self._moved, self._bootstrapper.hurry)
+        )
         self.handlers: dict[type, Callable[[Any], None]] = {
             notices.LanNews: self._on_lan_news,
             notices.CacheOpened: self._on_cache_opened,
@@ -131,7 +124,7 @@ class Finder:
         """``bootstrap()`` was called."""
         if not self._config.override_default_bootstrap:
             self._cache.open()
-        self._watch_addresses()
+        self._addresses.watch()
         self._gossiping.look()
         target = self._config.target_connections
         # All who were given are tried until there are enough: if one newcomer that came to us were enough, the two
@@ -140,13 +133,8 @@ class Finder:
 
     def listening(self, bound: list[Endpoint]) -> None:
         """``start_listening()`` was called; where its sockets are bound."""
-        self._bound = bound
-        addresses = interface_addresses()
-        self._take_addresses(addresses)
-        self._moves.look(addresses)
-        self._own = tuple(own_endpoints(bound, addresses))
-        self._gossiping.publish((*self._own, *self._external))
-        self._check_later()
+        self._addresses.listening(bound)
+        self._publish()
         if self._config.target_connections:
             self.bootstrap(1, keep_going=True)
 
@@ -155,10 +143,7 @@ class Finder:
         self._bootstrapper.stop()
         self._gossiping.stop()
         self.lan.stop()
-        self._moves.stop()
-        for timer in (self._check_timer, self._soon):
-            if timer is not None:
-                timer.cancel()
+        self._addresses.stop()
 
     def close(self) -> None:
         """Save what is to be saved; waits for that. After `stop`, when nothing more can happen."""
@@ -168,13 +153,13 @@ class Finder:
 
     def came(self, connection: Connection) -> None:
         """A connection has become live."""
-        self._watch_addresses()
-        self._moves.came(connection)
+        self._addresses.watch()
+        self._addresses.moves.came(connection)
         self._gossiping.came(connection)
 
     def went(self, connection: Connection) -> None:
         """One is so no more."""
-        self._moves.went(connection)
+        self._addresses.moves.went(connection)
         self._gossiping.went(connection)
         self._bootstrapper.lost_one()
         if self._dialled.get(connection.peer_id) in connection.aliases:
@@ -237,7 +222,20 @@ class Finder:
     def reachable_at(self, external: tuple[Endpoint, ...]) -> None:
         """Others can reach this node there as well."""
         self._external = external
-        self._gossiping.publish((*self._own, *external))
+        self._publish()
+
+    # --- this node's own addresses --------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        self._gossiping.publish((*self._addresses.endpoints, *self._external))
+
+    def _take_ours(self, endpoints: Collection[Endpoint]) -> None:
+        self._book.own = endpoints
+
+    def _moved(self, own: tuple[Endpoint, ...]) -> None:
+        self._emit(OwnEndpointsChanged(own))
+        self._publish()
+        self.on_move()
 
     # --- contacts -------------------------------------------------------------------------------------
 
@@ -273,7 +271,7 @@ class Finder:
                     self._bootstrapper.offer(self._book.add(contact, Promise.HERE))
             self._gossiping.news()
         if changed:
-            self._check_soon()
+            self._addresses.check_soon()
 
     def _wanted(self, contact: Contact) -> bool:
         """Whether somebody that others told of is to be dialled at all."""
@@ -313,44 +311,6 @@ class Finder:
                 contact = Contact(usable, entry.peer_id, entry.source)
                 if self._wanted(contact):
                     yield contact
-
-    # --- this node's own addresses --------------------------------------------------------------------
-
-    def _take_addresses(self, addresses: list[str]) -> None:
-        self._book.own = all_own_endpoints(self._bound, addresses)
-
-    def _watch_addresses(self) -> None:
-        """From now on, also of a node that does not listen."""
-        if self._check_timer is None:
-            self._check_timer = self._timers.at(now(), self._check_addresses)
-
-    def _check_soon(self) -> None:
-        if self._soon is None or not self._soon.pending:
-            self._soon = self._timers.at(now() + SETTLE, self._check_addresses)
-
-    def _check_later(self) -> None:
-        if self._check_timer is not None:
-            self._check_timer.cancel()
-        self._check_timer = self._timers.at(now() + ADDRESS_CHECK, self._check_addresses)
-
-    def _check_addresses(self) -> None:
-        self._check_later()
-        addresses = interface_addresses()
-        self._take_addresses(addresses)
-        new = self._moves.look(addresses)
-        if new and not self._bound:
-            self._bootstrapper.hurry()
-        own = tuple(own_endpoints(self._bound, addresses))
-        if set(own) == set(self._own):
-            return
-        log.info("this node's endpoints have changed: %s", ", ".join(map(str, own)) or "none")
-        gained = set(own) - set(self._own)
-        self._own = own
-        self._emit(OwnEndpointsChanged(own))
-        self._gossiping.publish((*own, *self._external))
-        self.on_move()
-        if gained:
-            self._bootstrapper.hurry()
 
     # --- for people -----------------------------------------------------------------------------------
 

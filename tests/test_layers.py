@@ -130,6 +130,7 @@ LEVELS: list[tuple[str, str]] = [
     ("one outgoing attempt", "attempts"),
     ("threads that dial", "dialing"),
     ("rounds of dialling, and gossip", "bootstrap gossiping"),
+    ("where this machine is", "own_addresses"),
     ("all ways to find peers, and who is turned away", "finder gatekeeper"),
     ("dialling back: the thread", "reach.dial_back.errand"),
     ("dialling back: for others, and for us", "reach.dial_back.service reach.dial_back.asker"),

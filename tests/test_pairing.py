@@ -29,6 +29,7 @@ ELSEWHERE = {
     "nat.gateway_answer": "nat/test_pcp.py",
     "nat.keeping": "nat/test_lease_keeper.py",
     "nat.mapper_loop": "nat/test_port_mapper.py",
+    "own_addresses": "manager/test_moving.py",
     "reach": "test_layers.py",
     "reach.dial_back": "test_layers.py",
     "reach.relay": "test_layers.py",

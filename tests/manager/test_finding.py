@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crust import Endpoint, Event, Identity, finder
+from crust import Endpoint, Event, Identity, own_addresses
 from crust.bootstrap_status import BootstrapStatus, ContactStatus
 from crust.discovery.bootstrap_cache import BootstrapCache
 from crust.discovery.cache_record import network_tag
@@ -223,7 +223,7 @@ def test_a_way_to_ourselves_that_we_do_not_know_for_ours_is_tried_once(nodes: No
     cache.worked(way, None, Source.GOSSIP, 1e9)
     cache.close()
     node.manager._bound.clear()  # as if it did not know
-    node.manager._core.finder._bound.clear()
+    node.manager._core.finder._addresses._bound.clear()
     node.manager._core.finder._book.own = ()
     node.manager.bootstrap(keep_going=True)
     wait_until(lambda: node.manager.bootstrap_status().round > 3)
@@ -398,11 +398,11 @@ def test_the_status_before_during_and_after(nodes: Nodes) -> None:
 
 def test_addresses_that_come_and_go_are_told(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     addresses = ["127.0.0.1", "192.0.2.1"]
-    monkeypatch.setattr(finder, "interface_addresses", lambda: list(addresses))
-    monkeypatch.setattr(finder, "ADDRESS_CHECK", 0.02)
+    monkeypatch.setattr(own_addresses, "interface_addresses", lambda: list(addresses))
+    monkeypatch.setattr(own_addresses, "ADDRESS_CHECK", 0.02)
     node = nodes.make(config=loopback_config(listen_addresses=("0.0.0.0",), beacon_port=None))
     port = node.endpoint.port
-    wait_until(lambda: node.manager._core.finder._own)
+    wait_until(lambda: node.manager._core.finder._addresses.endpoints)
     addresses.append("198.51.100.1")
     both = Event.OwnEndpointsChanged((Endpoint.tcp(("192.0.2.1", port)), Endpoint.tcp(("198.51.100.1", port))))
     assert node.expect(Event.OwnEndpointsChanged) == both
@@ -415,8 +415,8 @@ def test_addresses_that_come_and_go_are_told(nodes: Nodes, monkeypatch: pytest.M
 def test_a_new_address_ends_the_pause_of_a_bootstrap(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever was off the network does not wait for a minute after it is back."""
     addresses = ["127.0.0.1"]
-    monkeypatch.setattr(finder, "interface_addresses", lambda: list(addresses))
-    monkeypatch.setattr(finder, "ADDRESS_CHECK", 0.02)
+    monkeypatch.setattr(own_addresses, "interface_addresses", lambda: list(addresses))
+    monkeypatch.setattr(own_addresses, "ADDRESS_CHECK", 0.02)
     with closed() as nobody:
         config = loopback_config(listen_addresses=("0.0.0.0",), bootstrap_backoff_min=60.0)
         node = nodes.make(config=config, fallback=[nobody])

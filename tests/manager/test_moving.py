@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from crust import Event, finder, lan, moves
+from crust import Event, lan, moves, own_addresses
 from tests.manager.conftest import both_transports
 from tests.manager.helpers import LOOPBACK, Node, Nodes, loopback_config, wait_until
 
@@ -55,7 +55,7 @@ class System:
 def system(monkeypatch: pytest.MonkeyPatch) -> System:
     system, Watch.all = System(), []
     monkeypatch.setattr(lan, "LinkWatch", Watch)
-    monkeypatch.setattr(finder, "interface_addresses", lambda: list(system.addresses))
+    monkeypatch.setattr(own_addresses, "interface_addresses", lambda: list(system.addresses))
     monkeypatch.setattr(moves, "ADDRESS_GRACE", GRACE)
     return system
 
@@ -73,14 +73,14 @@ def friends(nodes: Nodes) -> tuple[Node, Node]:
     guest.manager.bootstrap(keep_going=True)
     for node, other in ((guest, host), (host, guest)):
         node.link(other)
-        wait_until(lambda node=node: node.manager._core.finder._moves._footings)  # type: ignore[misc]
+        wait_until(lambda node=node: node.manager._core.finder._addresses.moves._footings)  # type: ignore[misc]
     return guest, host
 
 
 def test_without_a_beacon_changes_are_told_at_once(nodes: Nodes, system: System) -> None:
     """Not at the next look, half a minute later."""
     node = nodes.make(config=loopback_config(listen_addresses=("0.0.0.0",)))
-    wait_until(lambda: node.manager._core.finder._own)
+    wait_until(lambda: node.manager._core.finder._addresses.endpoints)
     system.change(LOOPBACK, "192.0.2.1", "198.51.100.1")
     assert [each.host for each in node.expect(Event.OwnEndpointsChanged).endpoints] == ["192.0.2.1", "198.51.100.1"]
     node.stop()
@@ -101,7 +101,7 @@ def test_who_has_moved_is_connected_again(nodes: Nodes, system: System) -> None:
 def test_an_address_that_is_back_in_time(nodes: Nodes, system: System) -> None:
     guest, host = friends(nodes)
     system.change("192.0.2.1")
-    asleep = [node.manager._core.finder._moves for node in (guest, host)]
+    asleep = [node.manager._core.finder._addresses.moves for node in (guest, host)]
     wait_until(lambda: all(each._suspects for each in asleep))
     system.change(LOOPBACK, "192.0.2.1")
     wait_until(lambda: not any(each._suspects for each in asleep))
@@ -114,13 +114,13 @@ def test_an_address_that_is_back_in_time(nodes: Nodes, system: System) -> None:
 def test_a_node_that_does_not_listen_looks_now_and_then(
     nodes: Nodes, system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finder, "ADDRESS_CHECK", 0.05)
+    monkeypatch.setattr(own_addresses, "ADDRESS_CHECK", 0.05)
     host, guest = nodes.make(), nodes.make(listen=False)
     guest.connect(host)
     guest.link(host)
-    wait_until(lambda: guest.manager._core.finder._moves._known)
+    wait_until(lambda: guest.manager._core.finder._addresses.moves._known)
     system.addresses.remove(LOOPBACK)
-    wait_until(lambda: guest.manager._core.finder._moves._known == {"192.0.2.1"})
+    wait_until(lambda: guest.manager._core.finder._addresses.moves._known == {"192.0.2.1"})
     assert one_lost_its_address(guest, host)
 
 
@@ -129,7 +129,7 @@ def test_an_end_that_comes_first_is_explained(nodes: Nodes, system: System, monk
     monkeypatch.setattr(moves, "ADDRESS_GRACE", 1000.0)
     guest, host = friends(nodes)
     system.change("192.0.2.1")
-    wait_until(lambda: guest.manager._core.finder._moves._suspects)
+    wait_until(lambda: guest.manager._core.finder._addresses.moves._suspects)
     host.manager._core.routes[host.link(guest)].abort()
     reason = guest.expect(Event.LostConnection).reason
     assert reason.startswith(f"this machine no longer has the address {LOOPBACK}, which the connection needs; the peer")

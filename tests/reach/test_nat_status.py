@@ -109,7 +109,9 @@ def test_over_ipv6_a_firewall_opens() -> None:
     usual = {"local": "2001:db8::2", "gateway": "fe80::1", "external_address": "2001:db8::2", "method": Method.UPNP}
 
     def said(**more: Any) -> list[str]:
-        return NatStatus(mappings=MappingReport((gateway(**{**usual, **more}),), True)).lines()[-2:]
+        return NatStatus(
+            nat=CONE, mappings=MappingReport((gateway(**{**usual, **more}),), True), verified={ours: True}
+        ).lines()[-2:]
 
     hole = MappedPort(Port.tcp(5483), ours, 3600.0)
     assert said(mappings=(hole,)) == [
