@@ -11,27 +11,23 @@ from typing import Any, Final
 
 from crust import notices
 from crust.attempts import Attempt, Race
-from crust.blacklist import Blacklist
 from crust.bootstrap import Bootstrapper, Surroundings
 from crust.bootstrap_status import BootstrapStatus, ContactStatus
 from crust.clock import now
-from crust.config import Config
 from crust.connection import Connection
 from crust.connection_news import Gossiped
-from crust.connections import Connections
-from crust.dialing import Dialer
 from crust.discovery.cache_keeper import CacheKeeper
 from crust.discovery.contact import Contact, Source
 from crust.discovery.contact_book import ContactBook, Entry, Promise, given
 from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import CrustError
-from crust.event import AnyEvent, Misbehaviour, OwnEndpointsChanged
+from crust.event import Misbehaviour, OwnEndpointsChanged
 from crust.gossiping import Gossiping
+from crust.ground import Ground
 from crust.identity import PeerId
 from crust.lan import Lan
-from crust.negotiate import Node, Refused
+from crust.negotiate import Refused
 from crust.own_addresses import Interest, OwnAddresses
-from crust.timers import Timers
 
 log = logging.getLogger("crust.finder")
 
@@ -43,57 +39,38 @@ class Finder:
     """See the module's text.
 
     Args:
-        node: identity and keys.
-        config: settings.
-        inbox: the manager's.
-        timers: the manager's.
-        dialer: the manager's.
-        connections: the manager's.
-        blacklist: who is not talked to.
+        ground: of the manager.
         fallback: contacts that the program gave.
-        emit: gives an event to the user.
-        alert: the same, for those about somebody who means harm.
+        alert: gives an event about somebody who means harm to the user.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        config: Config,
-        inbox: notices.Inbox,
-        timers: Timers,
-        dialer: Dialer,
-        connections: Connections,
-        blacklist: Blacklist,
-        fallback: tuple[Endpoint, ...],
-        emit: Callable[[AnyEvent], None],
-        alert: Callable[[Misbehaviour], None],
-    ) -> None:
-        self._own_id = node.identity.peer_id
+    def __init__(self, ground: Ground, fallback: tuple[Endpoint, ...], alert: Callable[[Misbehaviour], None]) -> None:
+        config = ground.config
+        self._own_id = ground.own_id
         self._config = config
-        self._timers = timers
-        self._connections = connections
-        self._blacklist = blacklist
+        self._connections = ground.connections
+        self._blacklist = ground.blacklist
         self._fallback = fallback
-        self._emit = emit
+        self._emit = ground.emit
         self._external: tuple[Endpoint, ...] = ()
         self._dialled: dict[PeerId, Endpoint] = {}  # over TCP; of peers that are connected, or were
         self.on_move: Callable[[], None] = lambda: None
         """Called when this machine's addresses have changed."""
         self.on_learned: Callable[[], None] = lambda: None
         """Called when gossip has told of a node, which may say where it sees us."""
-        self.lan = Lan(config, self._own_id, inbox)
+        self.lan = Lan(config, self._own_id, ground.inbox)
         """The beacon; any thread may start it."""
         self._cache = CacheKeeper(
-            config, node.keys, self._own_id, lambda contacts: inbox.put(notices.CacheOpened(contacts))
+            config, ground.node.keys, self._own_id, lambda contacts: ground.inbox.put(notices.CacheOpened(contacts))
         )
         self._book = ContactBook(config.bootstrap_backoff_min, config.bootstrap_backoff_max, random.Random())
         self._gossiping = Gossiping(
-            node.identity,
-            node.keys,
+            ground.node.identity,
+            ground.node.keys,
             config,
-            timers,
-            dialer,
-            connections,
+            ground.timers,
+            ground.dialer,
+            ground.connections,
             learned=self._learned,
             alert=alert,
             others=self._dialable,
@@ -101,15 +78,15 @@ class Finder:
         )
         around = Surroundings(
             is_connected=self._is_connected,
-            alone=lambda: not connections.live,
+            alone=lambda: not self._connections.live,
             hopeful=lambda: self._cache.opening or (self.lan.possible and not config.override_default_bootstrap),
             round_begins=self._gather,
             refuses=self._is_refused,
             falls_short=self._falls_short,
         )
-        self._bootstrapper = Bootstrapper(config, self._book, dialer, timers, around)
+        self._bootstrapper = Bootstrapper(config, self._book, ground.dialer, ground.timers, around)
         self._addresses = OwnAddresses(
-            timers, connections, Interest(self._take_ours, self._moved, self._bootstrapper.hurry)
+            ground.timers, ground.connections, Interest(self._take_ours, self._moved, self._bootstrapper.hurry)
         )
         self.handlers: dict[type, Callable[[Any], None]] = {
             notices.LanNews: self._on_lan_news,

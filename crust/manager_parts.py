@@ -16,6 +16,7 @@ from crust.endpoint import Endpoint
 from crust.event import AnyEvent, Flood, Misbehaviour
 from crust.finder import Finder
 from crust.gatekeeper import Gatekeeper
+from crust.ground import Ground
 from crust.ledger import Ledger
 from crust.negotiate import Node
 from crust.notices import Inbox
@@ -101,9 +102,8 @@ def make_parts(orders: Orders, inbox: Inbox, hooks: Hooks) -> Parts:
         refuses=blacklist.refuses_at,
         utp=utp,
     )
-    finder = Finder(
-        node, config, inbox, timers, dialer, connections, blacklist, orders.fallback, hooks.emit, hooks.alert
-    )
-    reach = Reach(node, config, inbox, timers, dialer, connections, blacklist, utp, finder, hooks.emit)
+    ground = Ground(node, config, inbox, timers, connections, dialer, blacklist, hooks.emit)
+    finder = Finder(ground, orders.fallback, hooks.alert)
+    reach = Reach(ground, utp, finder)
     gate = Gatekeeper(blacklist, orders.blacklist_file, timers, connections, acceptor.cast_out)
     return Parts(timers, outlet, connections, utp, acceptor, dialer, finder, reach, gate)

@@ -129,6 +129,7 @@ LEVELS: list[tuple[str, str]] = [
     ("connections that the machine has left behind", "moves"),
     ("one outgoing attempt", "attempts"),
     ("threads that dial", "dialing"),
+    ("what the parts of a manager stand on", "ground"),
     ("rounds of dialling, and gossip", "bootstrap gossiping"),
     ("where this machine is", "own_addresses"),
     ("all ways to find peers, and who is turned away", "finder gatekeeper"),

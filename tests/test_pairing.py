@@ -22,6 +22,7 @@ ELSEWHERE = {
     "discovery": "test_layers.py",
     "finder": "manager/test_finding.py",
     "gatekeeper": "manager/test_blacklist.py",
+    "ground": "test_layers.py",
     "manager_core": "manager/test_stop.py",
     "manager_parts": "manager/test_stop.py",
     "nat": "test_layers.py",

@@ -10,23 +10,19 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from crust import notices
-from crust.blacklist import Blacklist
 from crust.clock import now
-from crust.config import Config
 from crust.connection import Connection
 from crust.connection_news import Told
-from crust.connections import Connections
-from crust.dialing import Dialer
 from crust.endpoint import Address, Endpoint, Protocol
-from crust.event import AnyEvent, ConnectionFailed, ConnectionInfoPrepared
+from crust.event import ConnectionFailed, ConnectionInfoPrepared
 from crust.finder import Finder
+from crust.ground import Ground
 from crust.identity import PeerId
 from crust.nat.connection_info import ConnectionInfo
 from crust.nat.interfaces import interface_addresses, own_endpoints
 from crust.nat.punch_gate import PunchGate
 from crust.nat.punch_plan import PUNCH_SECONDS, Method, method_for
 from crust.nat.ranges import is_local
-from crust.negotiate import Node
 from crust.reach.dial_back.dial_back import DialBack
 from crust.reach.encounter import RENDEZVOUS_SECONDS, UDP_NAME, Encounter, Means
 from crust.reach.errands import Errands
@@ -37,7 +33,7 @@ from crust.reach.relay.relays import Relays
 from crust.reach.sounder import Sounder
 from crust.reach.surveyor import GLANCE_LIFETIME
 from crust.reach.wishes import MEETING_NAME, Wishes
-from crust.timers import Timer, Timers
+from crust.timers import Timer
 from crust.transport.framing import ADDRESS, PUNCH
 from crust.utp_ports import UtpPorts
 
@@ -57,66 +53,48 @@ class Reach:
     """See the module's text.
 
     Args:
-        node: identity and keys.
-        config: settings.
-        inbox: the manager's.
-        timers: the manager's.
-        dialer: the manager's.
-        connections: the manager's.
-        blacklist: who is not talked to.
+        ground: of the manager.
         utp: the UDP sockets.
         finder: who knows where peers are.
-        emit: gives an event to the user.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        config: Config,
-        inbox: notices.Inbox,
-        timers: Timers,
-        dialer: Dialer,
-        connections: Connections,
-        blacklist: Blacklist,
-        utp: UtpPorts,
-        finder: Finder,
-        emit: Callable[[AnyEvent], None],
-    ) -> None:
-        self._config = config
+    def __init__(self, ground: Ground, utp: UtpPorts, finder: Finder) -> None:
+        node, inbox, timers, dialer = ground.node, ground.inbox, ground.timers, ground.dialer
+        self._config = ground.config
         self._timers = timers
         self._dialer = dialer
-        self._connections = connections
+        self._connections = ground.connections
         self._finder = finder
-        self._emit = emit
+        self._emit = ground.emit
         self._bound: list[Endpoint] = []
         self._errands = Errands()
         self._gate = PunchGate()
         self.outside = Outside(
-            node.identity.peer_id,
-            config,
+            ground.own_id,
+            ground.config,
             inbox,
             utp,
             self._errands,
             finder.utp_addresses,
-            emit,
+            ground.emit,
             self._moved,
             Sounder(node, inbox, finder.tcp_endpoints),
         )
         self._meetings = Meetings(
-            node.identity.peer_id, timers, connections, self.outside, blacklist, self._gate, self._arranged
+            ground.own_id, timers, ground.connections, self.outside, ground.blacklist, self._gate, self._arranged
         )
-        self._means = Means(node, inbox, timers, dialer, utp, self._errands, blacklist, self._tcp_listening)
-        self.relays = Relays(node, config, inbox, timers, connections, dialer, blacklist)
-        self._dial_back = DialBack(node, inbox, timers, blacklist)
+        self._means = Means(node, inbox, timers, dialer, utp, self._errands, ground.blacklist, self._tcp_listening)
+        self.relays = Relays(ground)
+        self._dial_back = DialBack(node, inbox, timers, ground.blacklist)
         self.wishes = Wishes(
             timers,
             dialer,
-            connections,
+            ground.connections,
             finder,
             self._meetings,
             self.relays,
             lambda peer_id: peer_id in self._encounters,
-            emit,
+            ground.emit,
         )
         self._encounters: dict[PeerId, Encounter] = {}
         self._prepared: deque[ConnectionInfo] = deque(maxlen=PREPARED_INFOS)

@@ -14,6 +14,7 @@ from crust import Config, Endpoint, Event, Identity, notices
 from crust.blacklist import Blacklist
 from crust.connection_news import Told
 from crust.event import AnyEvent
+from crust.ground import Ground
 from crust.identity import PeerId
 from crust.nat.behaviour import Allocation, Behaviour, Filtering, Mapping
 from crust.nat.connection_info import ConnectionInfo
@@ -91,16 +92,18 @@ class Bench:
         )
         self.node = node()
         self.reach = Reach(
-            self.node,
-            Config(listen_addresses=("127.0.0.1",)),
-            notices.Inbox(),
-            Timers(),
+            Ground(
+                self.node,
+                Config(listen_addresses=("127.0.0.1",)),
+                notices.Inbox(),
+                Timers(),
+                around,
+                around,
+                Blacklist(),
+                self.events.append,
+            ),
             around,
             around,
-            Blacklist(),
-            around,
-            around,
-            self.events.append,
         )
         self.not_met: list[tuple[PeerId, dict[str, str]]] = []
         monkeypatch.setattr(self.reach.wishes, "not_met", lambda *arguments: self.not_met.append(arguments))

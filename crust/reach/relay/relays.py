@@ -10,25 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from crust import notices
 from crust.attempts import Job, MeetingAttempt, Race
-from crust.blacklist import Blacklist
 from crust.clock import now
-from crust.config import Config
 from crust.connection import Connection
 from crust.connection_news import RelaySaid
-from crust.connections import Connections
-from crust.dialing import Dialer
 from crust.discovery.allowance import Allowances
 from crust.endpoint import Endpoint, Protocol
+from crust.ground import Ground
 from crust.identity import PeerId
-from crust.negotiate import Node, negotiate_incoming, negotiate_outgoing
+from crust.negotiate import negotiate_incoming, negotiate_outgoing
 from crust.reach.relay.carried import RELAY_WINDOW
 from crust.reach.relay.channels import Channels
 from crust.reach.relay.desk import RelayDesk
 from crust.reach.relay.notes import Acceptance, Note, Opening, Refusal
 from crust.reach.relay.stream import RelayStream
-from crust.timers import Timer, Timers
+from crust.timers import Timer
 from crust.transport.framing import RELAY, control_frame
 
 log = logging.getLogger("crust.reach")
@@ -61,31 +57,16 @@ class Relays:
     """See the module's text.
 
     Args:
-        node: identity and keys.
-        config: settings.
-        inbox: the manager's.
-        timers: the manager's.
-        connections: the manager's.
-        dialer: the manager's.
-        blacklist: who is not talked to.
+        ground: of the manager.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        config: Config,
-        inbox: notices.Inbox,
-        timers: Timers,
-        connections: Connections,
-        dialer: Dialer,
-        blacklist: Blacklist,
-    ) -> None:
-        self._own_id = node.identity.peer_id
-        self._timers = timers
-        self._connections = connections
-        self._dialer = dialer
-        self._blacklist = blacklist
-        self.desk = RelayDesk(config, inbox, timers, connections, self._channels_of)
+    def __init__(self, ground: Ground) -> None:
+        self._own_id = ground.own_id
+        self._timers = ground.timers
+        self._connections = ground.connections
+        self._dialer = ground.dialer
+        self._blacklist = ground.blacklist
+        self.desk = RelayDesk(ground.config, ground.inbox, ground.timers, ground.connections, self._channels_of)
         self._sought: dict[tuple[Connection, int], _Sought] = {}
         self._half_open = 0
         self._carriers = Allowances(KNOWN_CARRIERS, CARRIER_BURST, 1 / CARRIER_INTERVAL)
