@@ -26,7 +26,7 @@ from crust.connection_manager import ConnectionManager
 from crust.endpoint import Endpoint
 from crust.errors import CrustError
 from crust.event import NewConnection, NewMessage, Stopped
-from crust.workers import start_thread
+from crust.threads.workers import start_thread
 
 MESSAGE = bytes(64)
 PATIENCE = 15.0  # seconds; a connect that takes longer counts as failed

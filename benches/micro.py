@@ -18,7 +18,7 @@ from crust.cli import console
 from crust.cli.bench_stats import machine, size_name
 from crust.endpoint import Endpoint
 from crust.event import NewMessage, new_messages
-from crust.outbox import Outbox
+from crust.links.outbox import Outbox
 from crust.transport.aead import supported_ciphers
 from crust.transport.framing import Decoder, encode_messages
 from crust.transport.records import MAX_RECORD, Opener, Sealer

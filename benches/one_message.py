@@ -18,7 +18,7 @@ from crust.cli.bench_stats import machine
 from crust.endpoint import Endpoint
 from crust.event import new_messages
 from crust.limits import MAX_WAITING_BYTES, MAX_WAITING_EVENTS
-from crust.outlet import Outlet
+from crust.manager.outlet import Outlet
 from crust.transport.aead import supported_ciphers
 from crust.transport.framing import Decoder, message_frame
 from crust.transport.records import MAX_RECORD, Opener, Sealer

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from crust.clock import Deadline
+from crust.threads.clock import Deadline
 
 T = TypeVar("T")
 

@@ -8,10 +8,11 @@ import stat
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from crust import config_checks, config_search, config_yaml, files, limits
-from crust.config_checks import Invalid
+from crust import files, limits
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError
+from crust.settings import checks, search, yaml_files
+from crust.settings.checks import Invalid
 
 log = logging.getLogger("crust.config")
 
@@ -188,8 +189,8 @@ class Config:
     def __post_init__(self) -> None:
         try:
             for key in _KEYS:
-                object.__setattr__(self, key, config_checks.check(key, getattr(self, key)))
-            config_checks.check_together(self._as_dict())
+                object.__setattr__(self, key, checks.check(key, getattr(self, key)))
+            checks.check_together(self._as_dict())
         except Invalid as invalid:
             raise ConfigError(str(invalid)) from None
 
@@ -198,21 +199,21 @@ class Config:
         """Read a YAML file. File names in it are relative to its directory; ``~`` is the user's home.
 
         Args:
-            path: the file, UTF-8, at most 1 MiB. ``None`` to look for one (`crust.config_search`): what the environment
-                variable ``CRUST_CONFIG`` names, then ``APP.crust.yaml`` beside the program, in the user's and in the
-                system's configuration directory. The first that is there counts; if none is, every setting has its
-                default.
+            path: the file, UTF-8, at most 1 MiB. ``None`` to look for one (`crust.settings.search`): what the
+                environment variable ``CRUST_CONFIG`` names, then ``APP.crust.yaml`` beside the program, in the user's
+                and in the system's configuration directory. The first that is there counts; if none is, every setting
+                has its default.
             app: whose file is looked for; the program's own name if not given.
 
         Raises:
             ConfigError: it cannot be read, or something in it is wrong. The message names the file and the line, the
                 key, what was given and what is allowed. The file is never changed.
         """
-        found = config_search.find(path, app)
+        found = search.find(path, app)
         if found is None:
             return cls()
         name = os.fspath(found if path is None else path)
-        config = cls.parse(config_yaml.read_file(name), name)
+        config = cls.parse(yaml_files.read_file(name), name)
         if config.network_key:
             _warn_if_others_may_read(name)
         directory = os.path.dirname(os.path.abspath(name))
@@ -234,15 +235,15 @@ class Config:
         Raises:
             ConfigError: something in it is wrong; as for `load`. No other error escapes, whatever the text.
         """
-        settings = config_yaml.parse(text, name)
+        settings = yaml_files.parse(text, name)
         for key, setting in settings.items():
             if key not in _KEYS:
                 line = setting.line
-                raise ConfigError(f"{name}, line {line}: there is no setting {config_checks.show(key)}{_nearest(key)}")
+                raise ConfigError(f"{name}, line {line}: there is no setting {checks.show(key)}{_nearest(key)}")
         values: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(cls)}
         try:
-            values.update({key: config_checks.check(key, setting.value) for key, setting in settings.items()})
-            config_checks.check_together(values)
+            values.update({key: checks.check(key, setting.value) for key, setting in settings.items()})
+            checks.check_together(values)
         except Invalid as invalid:
             at_fault = settings.get(invalid.key)  # none where a default contradicts what was set
             where = f"{name}, line {at_fault.line}" if at_fault else name
@@ -257,7 +258,7 @@ class Config:
         """
         for key in changes:
             if key not in _KEYS:
-                raise ConfigError(f"there is no setting {config_checks.show(key)}{_nearest(key)}")
+                raise ConfigError(f"there is no setting {checks.show(key)}{_nearest(key)}")
         return dataclasses.replace(self, **changes)
 
     def dump(self, *, defaults: bool = False) -> str:
@@ -269,7 +270,7 @@ class Config:
         values = self._as_dict()
         if not defaults:
             values = {f.name: values[f.name] for f in dataclasses.fields(self) if values[f.name] != f.default}
-        return config_yaml.dump({key: _plain(value) for key, value in values.items()})
+        return yaml_files.dump({key: _plain(value) for key, value in values.items()})
 
     def write(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
         """Write what `dump` gives, in one step: readers see the old file or the new one, whole.

@@ -12,26 +12,27 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Final, Self
 
-from crust import capture, notices
-from crust.admission import Admission
-from crust.blacklist import Entry
-from crust.clock import Deadline
 from crust.config import Config
-from crust.connection_news import ConnectionInfo
-from crust.dialing import NOT_DIALLED, TRACER_OFF
+from crust.connecting import notices
+from crust.connecting.dialing import NOT_DIALLED, TRACER_OFF
+from crust.connecting.listening import open_listeners
+from crust.connecting.negotiate import Node
+from crust.defence.blacklist import Entry
+from crust.defence.replays import ReplayFilter
 from crust.endpoint import Endpoint, Port, Protocol
 from crust.errors import ConfigError, ManagerStopped, MessageTooLarge, NotConnected, TransportUnavailable
 from crust.event import Stopped
 from crust.identity import Identity, PeerId
-from crust.listening import open_listeners
-from crust.manager_core import ABORT_GRACE, ManagerCore
-from crust.manager_parts import Orders
+from crust.links.connection_news import ConnectionInfo
+from crust.links.outbox import Outbox
+from crust.manager.admission import Admission
+from crust.manager.core import ABORT_GRACE, ManagerCore
+from crust.manager.outlet import Outlet
+from crust.manager.parts import Orders
+from crust.manager.reachability import Reachability
 from crust.nat.interfaces import interface_addresses, own_endpoints
-from crust.negotiate import Node
-from crust.outbox import Outbox
-from crust.outlet import Outlet
-from crust.reachability import Reachability
-from crust.replays import ReplayFilter
+from crust.threads.clock import Deadline
+from crust.transport import capture
 from crust.transport.aead import supported_ciphers
 from crust.transport.hello import SESSION_SIZE
 from crust.transport.masking import network_keys

@@ -22,22 +22,22 @@ class Step(NamedTuple):
     target: str
     cause: str
     code: str
-    """The function that does it, as ``module.Class.function``."""
+    """The function that does it, as ``room.module.Class.function``."""
     event: str
     """What the user is told."""
 
 
 STEPS: Final = (
-    Step(START, "candidate", "the peer has proved its identity", "connections.Connections.decide", ""),
-    Step("candidate", "chosen", "CHOOSE was said, or came", "peers.PeerTable", ""),
-    Step("candidate", "gone", "refused, or ended", "connections.Connections.forsake", ""),
-    Step("chosen", "live", "the manager takes it over", "connections.Connections.go_live", "NewConnection"),
-    Step("chosen", "gone", "not wanted any more", "connections.Connections.forsake", ""),
-    Step("live", "ending", "drop_node() or stop()", "connections.Connections._dismiss", ""),
-    Step("live", "ending", "BYE came", "connections.Connections.reader_ended", "LostConnection"),
-    Step("live", "ending", "broken or silent", "connections.Connections._lose", "LostConnection"),
-    Step("live", "ending", "replaced by a new one", "connections.Connections._retire", "LostConnection"),
-    Step("ending", "gone", "both threads have ended", "connections.Connections._thread_ended", ""),
+    Step(START, "candidate", "the peer has proved its identity", "connecting.connections.Connections.decide", ""),
+    Step("candidate", "chosen", "CHOOSE was said, or came", "links.peers.PeerTable", ""),
+    Step("candidate", "gone", "refused, or ended", "connecting.connections.Connections.forsake", ""),
+    Step("chosen", "live", "the manager takes it over", "connecting.connections.Connections.go_live", "NewConnection"),
+    Step("chosen", "gone", "not wanted any more", "connecting.connections.Connections.forsake", ""),
+    Step("live", "ending", "drop_node() or stop()", "connecting.connections.Connections._dismiss", ""),
+    Step("live", "ending", "BYE came", "connecting.connections.Connections.reader_ended", "LostConnection"),
+    Step("live", "ending", "broken or silent", "connecting.connections.Connections._lose", "LostConnection"),
+    Step("live", "ending", "replaced by a new one", "connecting.connections.Connections._retire", "LostConnection"),
+    Step("ending", "gone", "both threads have ended", "connecting.connections.Connections._thread_ended", ""),
 )
 """Every way from one state to another. docs/threads.md has the same table."""
 

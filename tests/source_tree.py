@@ -25,13 +25,15 @@ def tree(module: str) -> ast.Module:
 
 
 class _Imports(ast.NodeVisitor):
-    """Every name imported, wherever the statement stands; not those that only a type checker sees."""
+    """Every name imported, wherever the statement stands; those that only a type checker sees, if wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, with_types: bool) -> None:
         self.names: set[str] = set()
+        self._with_types = with_types
 
     def visit_If(self, node: ast.If) -> None:
-        only_types = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        types = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        only_types = types and not self._with_types
         for statement in node.orelse if only_types else [*node.body, *node.orelse]:
             self.visit(statement)
 
@@ -43,18 +45,18 @@ class _Imports(ast.NodeVisitor):
 
 
 @cache
-def imports(module: str) -> frozenset[str]:
+def imports(module: str, *, with_types: bool = False) -> frozenset[str]:
     """Full names of what a module imports, as in ``socket`` or ``crust.endpoint.Endpoint``."""
-    visitor = _Imports()
+    visitor = _Imports(with_types)
     visitor.visit(tree(module))
     return frozenset(visitor.names)
 
 
 @cache
-def crust_imports(module: str) -> frozenset[str]:
+def crust_imports(module: str, *, with_types: bool = False) -> frozenset[str]:
     """The modules of crust (named as in `modules`) that a module imports."""
     found = set()
-    for name in imports(module):
+    for name in imports(module, with_types=with_types):
         if name == "crust" or name.startswith("crust."):
             rest = name.removeprefix("crust").removeprefix(".")
             while rest and rest not in modules():

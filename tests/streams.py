@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Self
 
 from crust import Config, Endpoint, Identity
-from crust.negotiate import Node
+from crust.connecting.negotiate import Node
 from crust.transport.aead import supported_ciphers
 from crust.transport.hello import SESSION_SIZE
 from crust.transport.masking import network_keys

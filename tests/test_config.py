@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from crust import limits
 from crust.config import Config
-from crust.config_checks import CHECKS
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError
+from crust.settings.checks import CHECKS
 
 KEY = b"0123456789abcdef0123456789abcdef"
 FIELDS = [field.name for field in dataclasses.fields(Config)]

@@ -9,8 +9,8 @@ import pytest
 import crust
 from crust import dissector
 from crust.discovery import beacon_packet
-from crust.reach.relay import carried
 from crust.transport import framing, tracer_hello
+from crust.transport.relay import carried
 from tests.documents import rows, section, text_of
 
 SCRIPT = dissector.source()

@@ -10,7 +10,7 @@ import pytest
 
 import crust
 from crust import Config, ConfigError, limits
-from crust.config_checks import Invalid, check
+from crust.settings.checks import Invalid, check
 from crust.transport import framing
 from crust.transport.utp import constants as utp_constants
 from tests.documents import DOCUMENTS, NUMBER, blocks, name_of, number, prose, rows, section, text_of
@@ -139,7 +139,7 @@ def test_every_setting_has_an_effect() -> None:
     read = {
         node.attr
         for module in modules()
-        if not module.startswith("config")
+        if not module.startswith(("config", "settings"))
         for node in ast.walk(tree(module))
         if isinstance(node, ast.Attribute) and node.attr in DEFAULTS and "config" in ast.unparse(node.value).lower()
     }
@@ -209,7 +209,9 @@ def test_the_examples_of_frames() -> None:
 
 def test_the_reasons_of_a_goodbye() -> None:
     listed = {row[0] for row in rows(FRAMES) if re.fullmatch(r"`[a-z]+`", row[0])}
-    sources = "".join((ROOT / "crust" / name).read_text("utf-8") for name in ("connection.py", "choice.py"))
+    sources = "".join(
+        (ROOT / "crust" / name).read_text("utf-8") for name in ("links/connection.py", "connecting/choice.py")
+    )
     real = set(re.findall(r'"reason": "(\w+)"', sources))
     real |= set(re.findall(r'Verdict\.\w+: \("(\w+)"', sources))
     assert listed == {f"`{word}`" for word in real}
@@ -218,7 +220,7 @@ def test_the_reasons_of_a_goodbye() -> None:
 # --- threads ------------------------------------------------------------------------------------------
 
 
-TOLD_THE_NAME = ("workers", "nat.errand_thread")
+TOLD_THE_NAME = ("threads.workers", "nat.errand_thread")
 """Modules that start threads whose name somebody else gives."""
 
 
@@ -280,8 +282,8 @@ def test_the_states_of_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [[cell.strip("`") for cell in row] for row in table] == [list(step) for step in life.STEPS]
     assert {step.target for step in life.STEPS} == set(life.STATES)
     for step in life.STEPS:
-        module, *path = step.code.split(".")
-        place: Any = importlib.import_module(f"crust.{module}")
+        room, module, *path = step.code.split(".")
+        place: Any = importlib.import_module(f"crust.{room}.{module}")
         for name in path:
             assert hasattr(place, name), step.code
             place = getattr(place, name)

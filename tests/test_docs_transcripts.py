@@ -12,8 +12,8 @@ from crust.cli.nat_view import status_lines
 from crust.nat.behaviour import Allocation, Behaviour, Filtering, Mapping
 from crust.nat.mapping_report import GatewayReport, MappingReport
 from crust.nat.nat_report import NatReport
+from crust.nat.nat_status import NatStatus
 from crust.nat.observations import Believed, Confidence
-from crust.reach.nat_status import NatStatus
 from tests.discovery.beacon_loopback import free_port
 from tests.documents import blocks, text_of
 from tests.terminal import Terminal

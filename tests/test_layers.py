@@ -14,42 +14,46 @@ from tests.source_tree import crust_imports, modules, outside_imports, tree
 LEVELS: list[tuple[str, str]] = [
     (
         "leaves: nothing of crust",
-        "errors _version dissector pcapng nat nat.routes nat.upnp_child nat.pinhole_child nat.keeping discovery "
-        "reach reach.dial_back reach.relay transport transport.utp.sequence transport.utp.constants",
+        "errors _version dissector transport.pcapng nat nat.routes nat.upnp_child nat.pinhole_child nat.keeping "
+        "discovery reach reach.dial_back reach.relay transport transport.utp.sequence transport.utp.constants threads "
+        "settings defence transport.relay links connecting finding manager",
     ),
     (
         "numbers and small values",
-        "limits files networks metering discovery.allowance discovery.beacon_links discovery.link_watch "
+        "limits files defence.networks defence.metering defence.allowance discovery.beacon_links discovery.link_watch "
         "transport.utp.burst transport.utp.settings transport.utp.states",
     ),
     (
         "tables and timeouts",
         "transport.utp.half_open transport.utp.schedule transport.utp.liveness transport.utp.handlers",
     ),
-    ("time, threads and timers", "clock workers timers waker"),
+    ("time, threads and timers", "threads.clock threads.workers threads.timers threads.waker"),
     ("routers: bytes of SSDP, and where routers are (pure)", "nat.ssdp nat.paths"),
     ("files that processes share", "discovery.file_lock"),
-    ("where and who", "endpoint identity crowd replays"),
-    ("who may be in the middle of a handshake", "places"),
+    ("where and who", "endpoint identity defence.crowd defence.replays"),
+    ("who may be in the middle of a handshake", "defence.places"),
     ("who may be where, and how far one looks", "discovery.contact discovery.reach"),
     (
         "who behaves, and whom to dial (pure)",
-        "discovery.conduct discovery.target_connections discovery.contact_book bootstrap_status",
+        "discovery.conduct discovery.target_connections discovery.contact_book discovery.bootstrap_status",
     ),
     ("a cache of contacts: its bytes (pure)", "discovery.cache_record"),
     ("a cache of contacts: its table, its slots (pure)", "discovery.cache_table discovery.cache_slots"),
     ("a cache of contacts: its file", "discovery.cache_file"),
     ("a cache of contacts: its face", "discovery.bootstrap_cache"),
-    ("what the user is told, and may set", "event config_checks"),
-    ("files of settings", "config_yaml config_search"),
+    ("what the user is told, and may set", "event settings.checks"),
+    ("files of settings", "settings.yaml_files settings.search"),
     ("settings", "config"),
     (
         "bytes to values and back (pure)",
         "transport.framing transport.aead transport.hello transport.noise transport.utp.packet",
     ),
-    ("relayed connections: data and credit; questions for a sign of life (pure)", "reach.relay.carried pings"),
-    ("relayed connections: notes (pure)", "reach.relay.notes"),
-    ("relayed connections: channels", "reach.relay.channels"),
+    (
+        "relayed connections: data and credit; questions for a sign of life (pure)",
+        "transport.relay.carried links.pings",
+    ),
+    ("relayed connections: notes (pure)", "transport.relay.notes"),
+    ("relayed connections: channels", "transport.relay.channels"),
     (
         "what uTP measures, and what follows (pure)",
         "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu "
@@ -57,10 +61,7 @@ LEVELS: list[tuple[str, str]] = [
         "transport.utp.outgoing",
     ),
     ("what uTP keeps of what it sends (pure)", "transport.utp.send_buffer"),
-    (
-        "half of a uTP connection (pure)",
-        "transport.utp.sender transport.utp.receiver transport.utp.strangers",
-    ),
+    ("half of a uTP connection (pure)", "transport.utp.sender transport.utp.receiver transport.utp.strangers"),
     ("figures, and packets", "transport.utp.stats transport.utp.assembly"),
     ("a uTP connection (pure)", "transport.utp.connection"),
     ("all uTP connections (pure)", "transport.utp.multiplexer"),
@@ -97,42 +98,48 @@ LEVELS: list[tuple[str, str]] = [
     ("routers: the port mapper", "nat.port_mapper"),
     ("the handshake, secure and in clear (pure)", "transport.handshake transport.tracer_hello"),
     ("the handshake where both have dialled (pure)", "transport.crossing"),
-    ("who is connected (pure)", "peers blacklist"),
-    ("who is connected, and who only says so (pure); who is unwelcome, in a file", "claims blacklist_file ledger"),
-    ("queues", "channel outbox"),
-    ("events out to the user", "outlet"),
-    ("streams, and what relays them", "transport.base transport.grip reach.relay.forwarding reach.relay.stream"),
+    ("who is connected (pure)", "links.peers defence.blacklist"),
+    (
+        "who is connected, and who only says so (pure); who is unwelcome, in a file",
+        "links.claims defence.blacklist_file defence.ledger",
+    ),
+    ("queues", "channel links.outbox"),
+    ("events out to the user", "manager.outlet"),
+    (
+        "streams, and what relays them",
+        "transport.base transport.grip transport.relay.forwarding transport.relay.stream",
+    ),
     ("sharing a listening port", "transport.shared_port"),
     ("sockets", "transport.tcp transport.link nat.interfaces"),
     ("the address that packets bear", "nat.source_address"),
     ("meeting: dialling from the listening port", "nat.tcp_dials"),
     ("meeting: the thread of that", "nat.tcp_errand"),
-    ("frames in clear, and written down", "transport.tracer capture"),
+    ("frames in clear, and written down", "transport.tracer transport.capture"),
     ("datagrams in bulk", "transport.utp.icmp transport.utp.udp_options"),
     ("the socket of uTP", "transport.utp.datagrams"),
     ("the blocking face of a uTP connection", "transport.utp.stream"),
     ("the thread of uTP", "transport.utp.utp_socket"),
     ("the package of uTP", "transport.utp"),
-    ("the UDP ports of a manager", "utp_ports"),
-    ("all listening sockets", "listening"),
-    ("the choice, as it is said", "choice"),
-    ("from a stream to a chosen connection", "negotiate"),
-    ("how a node is reached: in words, and letters (pure)", "reach.nat_status reach.letters"),
+    ("the UDP ports of a manager", "connecting.utp_ports"),
+    ("all listening sockets", "connecting.listening"),
+    ("the choice, as it is said", "connecting.choice"),
+    ("from a stream to a chosen connection", "connecting.negotiate"),
+    ("how a node is reached: in words, and letters (pure)", "nat.nat_status reach.letters"),
     (
         "dialling back: what is said, who may have it, and what follows (pure)",
         "reach.dial_back.notes reach.dial_back.gate reach.dial_back.voices",
     ),
-    ("what threads tell the manager", "notices"),
-    ("what threads around streams tell, and what they may bring", "connection_news toll"),
-    ("threads around streams, and on the LAN", "connection acceptor lan"),
-    ("all connections", "connections"),
-    ("connections that the machine has left behind", "moves"),
-    ("one outgoing attempt", "attempts"),
-    ("threads that dial", "dialing"),
-    ("what the parts of a manager stand on", "ground"),
-    ("rounds of dialling, and gossip", "bootstrap gossiping"),
-    ("where this machine is", "own_addresses"),
-    ("all ways to find peers, and who is turned away", "finder gatekeeper"),
+    ("what threads tell the manager", "connecting.notices"),
+    ("what threads around streams tell, and what they may bring", "links.connection_news defence.toll"),
+    ("threads around streams, and on the LAN", "links.connection connecting.acceptor finding.lan"),
+    ("all connections", "connecting.connections"),
+    ("connections that the machine has left behind", "finding.moves"),
+    ("one outgoing attempt", "connecting.attempts"),
+    ("threads that dial", "connecting.dialing"),
+    ("what the parts of a manager stand on", "connecting.ground"),
+    ("rounds of dialling, and gossip", "finding.bootstrap finding.gossiping"),
+    ("where this machine is", "finding.own_addresses"),
+    ("all ways to find peers, and who is turned away", "finding.finder manager.gatekeeper"),
     ("dialling back: the thread", "reach.dial_back.errand"),
     ("dialling back: for others, and for us", "reach.dial_back.service reach.dial_back.asker"),
     ("dialling back", "reach.dial_back.dial_back"),
@@ -144,9 +151,9 @@ LEVELS: list[tuple[str, str]] = [
     ("meeting peers: arranging it, and doing it", "reach.meetings reach.encounter"),
     ("peers that are wanted", "reach.wishes"),
     ("all ways to reach peers, and to be reached", "reach.reach"),
-    ("what a manager is made of", "manager_parts"),
-    ("the manager thread", "manager_core"),
-    ("two parts of the public class", "admission reachability"),
+    ("what a manager is made of", "manager.parts"),
+    ("the manager thread", "manager.core"),
+    ("two parts of the public class", "manager.admission manager.reachability"),
     ("the public class", "connection_manager"),
     ("the package", "__init__"),
     ("programs (among themselves: any order, but no circles)", "cli cli.*"),
@@ -154,28 +161,25 @@ LEVELS: list[tuple[str, str]] = [
 ]
 
 PURE_NAMES = (
-    "_version errors limits timers endpoint discovery.contact discovery.cache_record discovery.cache_table "
-    "discovery.conduct discovery.target_connections discovery.contact_book bootstrap_status "
-    "discovery.contact_record discovery.record_store "
-    "discovery.gossip_messages discovery.exchange discovery.intake discovery.gossip "
-    "discovery.cache_slots discovery.allowance discovery.beacon_packet "
-    "discovery.beacon_census discovery.beacon_core event config_checks config_yaml peers claims networks metering "
-    "transport.framing transport.aead transport.hello transport.noise transport.masking transport.records "
-    "transport.handshake transport.crossing transport.tracer_hello transport.utp.sequence transport.utp.packet "
-    "transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu "
+    "_version errors limits threads.timers endpoint discovery.contact discovery.cache_record discovery.cache_table "
+    "discovery.conduct discovery.target_connections discovery.contact_book discovery.bootstrap_status "
+    "discovery.contact_record discovery.record_store discovery.gossip_messages discovery.exchange discovery.intake "
+    "discovery.gossip discovery.cache_slots defence.allowance discovery.beacon_packet discovery.beacon_census "
+    "discovery.beacon_core event settings.checks settings.yaml_files links.peers links.claims defence.networks "
+    "defence.metering transport.framing transport.aead transport.hello transport.noise transport.masking "
+    "transport.records transport.handshake transport.crossing transport.tracer_hello transport.utp.sequence "
+    "transport.utp.packet transport.utp.round_trip transport.utp.delay transport.utp.ledbat transport.utp.path_mtu "
     "transport.utp.constants transport.utp.burst transport.utp.settings transport.utp.states transport.utp.stats "
     "transport.utp.half_open transport.utp.schedule transport.utp.liveness transport.utp.handlers "
-    "transport.utp.assembly transport.utp.strangers "
-    "transport.utp.receiver transport.utp.acknowledgements transport.utp.padding "
-    "transport.utp.train transport.utp.receive_buffer transport.utp.outgoing transport.utp.send_buffer "
-    "transport.utp.sender "
-    "nat.ssdp nat.paths nat.mapping_report nat.upnp_messages nat.gateway_answer nat.natpmp nat.pcp nat.lease_keeper "
-    "nat.upnp_keeper nat.gateway_session nat.keeping "
-    "nat.stun nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
+    "transport.utp.assembly transport.utp.strangers transport.utp.receiver transport.utp.acknowledgements "
+    "transport.utp.padding transport.utp.train transport.utp.receive_buffer transport.utp.outgoing "
+    "transport.utp.send_buffer transport.utp.sender nat.ssdp nat.paths nat.mapping_report nat.upnp_messages "
+    "nat.gateway_answer nat.natpmp nat.pcp nat.lease_keeper nat.upnp_keeper nat.gateway_session nat.keeping nat.stun "
+    "nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
     "nat.punch_plan nat.punch_packet nat.punch nat.punch_gate nat.connection_info nat.meeting nat.tcp_punch "
-    "nat.outgoing nat.glance reach.letters reach.nat_status "
-    "reach.dial_back.notes reach.dial_back.gate reach.dial_back.voices reach.relay.carried reach.relay.notes pings "
-    "transport.utp.connection transport.utp.multiplexer"
+    "nat.outgoing nat.glance reach.letters nat.nat_status reach.dial_back.notes reach.dial_back.gate "
+    "reach.dial_back.voices transport.relay.carried transport.relay.notes links.pings transport.utp.connection "
+    "transport.utp.multiplexer"
 )
 """Values and state machines: tested without sockets, threads or clocks, because they have none."""
 PURE = PURE_NAMES.split()
@@ -239,8 +243,10 @@ def test_what_is_pure_has_no_socket_thread_or_clock(module: str) -> None:
 
 @pytest.mark.parametrize("module", modules())
 def test_time_is_read_in_one_place(module: str) -> None:
-    if module != "clock" and not module.startswith("cli"):
-        assert "time" not in outside_imports(module), "take the time from crust.clock, so that tests can be sure of it"
+    if module != "threads.clock" and not module.startswith("cli"):
+        assert "time" not in outside_imports(module), (
+            "take the time from crust.threads.clock, so that tests can be sure of it"
+        )
 
 
 @pytest.mark.parametrize("module", modules())
@@ -250,8 +256,10 @@ def test_threads_are_made_in_one_place(module: str) -> None:
         for node in ast.walk(tree(module))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("threading.Thread", "Thread", "threading.Timer")
     ]
-    if module != "workers":
-        assert not made, f"line {made}: use crust.workers, whose threads are named, joined, and report what they die of"
+    if module != "threads.workers":
+        assert not made, (
+            f"line {made}: use crust.threads.workers, whose threads are named, joined, and report what they die of"
+        )
 
 
 @pytest.mark.parametrize("module", [module for module in modules() if not module.startswith("cli")])

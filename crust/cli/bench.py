@@ -135,16 +135,16 @@ def _serve(args: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _own_peer(config: "Config", transport: str) -> Iterator["Endpoint"]:
     """Start a serving process of our own; where it listens on ``transport``. It ends with the context, or with us."""
-    from crust import config_search
     from crust.cli.bench_serve import LISTENING
     from crust.endpoint import Endpoint
     from crust.errors import ListenFailed
+    from crust.settings import search
 
     # Settings of the user's, such as the identity, are not for both.
     environment = {
         **os.environ,
         cli.KEY_VARIABLE: (config.network_key or b"").decode(),
-        config_search.VARIABLE: os.devnull,
+        search.VARIABLE: os.devnull,
     }
     command = [sys.executable, "-m", "crust", "bench", "--serve", "--own-peer", "--tcp", "0", "--utp", "0"]
     command += ["--network", config.network]

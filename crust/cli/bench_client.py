@@ -10,12 +10,12 @@ from crust.channel import channel
 from crust.cli.bench_protocol import BULK, CONTROL, PING, PONG, VERSION, bulk, control, number, parse_control
 from crust.cli.bench_stats import Latency
 from crust.cli.bench_utp import Packets
-from crust.clock import Deadline, now
 from crust.config import Config
 from crust.connection_manager import ConnectionManager
 from crust.endpoint import Endpoint
 from crust.errors import ConnectionLost, CrustError, DialFailed, PeerMisbehaved, TimedOut
 from crust.event import ConnectionFailed, LostConnection, NewConnection, NewMessage, Stopped
+from crust.threads.clock import Deadline, now
 from crust.transport.utp import UtpStats
 
 REPLY_TIMEOUT: Final = 15.0

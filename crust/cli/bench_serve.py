@@ -10,13 +10,13 @@ from typing import Final, assert_never
 from crust.channel import channel
 from crust.cli import console
 from crust.cli.bench_protocol import Action, Drop, Flood, Reply, Server, bulk
-from crust.clock import Deadline, now
 from crust.config import Config
 from crust.connection_manager import ConnectionManager
 from crust.endpoint import Endpoint
 from crust.errors import CrustError
 from crust.event import AnyEvent, LostConnection, NewConnection, NewMessage, Stopped
-from crust.workers import WorkerPool, start_thread
+from crust.threads.clock import Deadline, now
+from crust.threads.workers import WorkerPool, start_thread
 
 log = logging.getLogger("crust.cli.bench")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from crust.clock import now
+from crust.threads.clock import now
+from crust.threads.workers import start_thread
 from crust.transport.utp import UtpStats
-from crust.workers import start_thread
 
 SAMPLE: Final = 0.02
 """Seconds between two lines of a trace: a few for each round trip of a long path, and no load of its own."""

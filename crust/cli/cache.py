@@ -8,11 +8,11 @@ from typing import Final
 from crust import cli
 from crust.cli import console
 from crust.cli.console import Exit, count_of
-from crust.clock import wall_time
 from crust.config import Config
 from crust.discovery.bootstrap_cache import BootstrapCache, usual_path
 from crust.discovery.cache_record import NO_TAG, Record, network_tag
 from crust.endpoint import Endpoint
+from crust.threads.clock import wall_time
 from crust.transport.masking import network_keys
 
 EPILOG: Final = """\

@@ -7,9 +7,9 @@ import sys
 from typing import Final
 
 from crust import cli
-from crust.capture import VARIABLE
 from crust.cli import console
 from crust.cli.console import Exit, human_bytes
+from crust.transport.capture import VARIABLE
 
 EPILOG: Final = f"""\
 examples:

@@ -7,10 +7,11 @@ import stat
 from pathlib import Path
 from typing import Any, Final
 
-from crust import cli, config_search, config_yaml
+from crust import cli
 from crust.cli import config_init, console
 from crust.cli.console import Exit, count_of
 from crust.config import Config
+from crust.settings import search, yaml_files
 
 EPILOG: Final = """\
 examples:
@@ -62,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
 def show(args: argparse.Namespace) -> int:
     """Print every setting and its origin. A key is not printed."""
     config = cli.config_from(args)
-    file = config_search.find(args.config, cli.APP)
-    in_file = {} if file is None else config_yaml.parse(config_yaml.read_file(file), os.fspath(file))
+    file = search.find(args.config, cli.APP)
+    in_file = {} if file is None else yaml_files.parse(yaml_files.read_file(file), os.fspath(file))
     origins = {key: f"{file}, line {setting.line}" for key, setting in in_file.items()}
     if os.environ.get(cli.KEY_VARIABLE):
         origins["network_key"] = f"environment, {cli.KEY_VARIABLE}"
@@ -95,11 +96,11 @@ def shown(value: Any) -> str:
 
 def path(args: argparse.Namespace) -> int:
     """Print the places of the search, and which one counts."""
-    places = config_search.places(args.config, cli.APP)
+    places = search.places(args.config, cli.APP)
     chosen = next((place for place in places if place.counts), None)
     rows = []
     for place in places:
-        what = "--config" if place.what == config_search.BY_ARGUMENT else place.what
+        what = "--config" if place.what == search.BY_ARGUMENT else place.what
         if place.path is None:
             rows.append((what, "-", "not given" if place.named else "none"))
             continue
@@ -119,12 +120,12 @@ def path(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Read the file as a node would; the first mistake is an error."""
-    file = config_search.find(args.file, cli.APP)
+    file = search.find(args.file, cli.APP)
     if file is None:
         console.say("There is no file to check: every setting has its default (see: crust config path).")
         return Exit.OK
     config = Config.load(file)
-    settings = config_yaml.parse(config_yaml.read_file(file), os.fspath(file))
+    settings = yaml_files.parse(yaml_files.read_file(file), os.fspath(file))
     _warn_of_places(config, file)
     if config.network_key and _others_can_read(file):
         console.warn(f"{file} has a secret in it, and other users can read it: chmod 600 {file}")

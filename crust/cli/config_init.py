@@ -10,12 +10,13 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from crust import cli, config_search, files
+from crust import cli, files
 from crust.cli import console
 from crust.cli.config_template import template
 from crust.cli.console import Exit
 from crust.config import Config
 from crust.errors import ConfigError
+from crust.settings import search
 
 KEY_SIZE: Final = 32  # bytes
 
@@ -35,15 +36,15 @@ def run(args: argparse.Namespace) -> int:
     console.say(f"Wrote {path}.", "good")
     if args.new_key:
         console.say("It has the key of a new closed network in it. Every node needs the same; show it to nobody else.")
-    if path.resolve() != (config_search.find(app=cli.APP) or path).resolve():
+    if path.resolve() != (search.find(app=cli.APP) or path).resolve():
         console.warn(f"it is not the file that counts now: use --config {path} (see: crust config path)")
     return Exit.OK
 
 
 def target() -> Path:
     """Where the file is made if nothing else is said: what the environment names, or in the user's directory."""
-    places = {place.what: place.path for place in config_search.places(app=cli.APP)}
-    chosen = places[config_search.BY_VARIABLE] or places[config_search.OF_USER]
+    places = {place.what: place.path for place in search.places(app=cli.APP)}
+    chosen = places[search.BY_VARIABLE] or places[search.OF_USER]
     assert chosen is not None
     return chosen
 

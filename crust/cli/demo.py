@@ -19,8 +19,8 @@ from crust.cli.demo_checks import Expected, problems
 from crust.cli.demo_crew import Crew, DemoFailed, Member, Report
 from crust.cli.demo_story import Story
 from crust.cli.transfer_view import Bar, rate_of
-from crust.clock import now
 from crust.limits import MIB
+from crust.threads.clock import now
 
 NAMES: Final = ("Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hana", "Ida", "Jon", "Kim", "Lou")
 CHAT: Final = ("Good morning!", "Is everybody here?", "I can hear all of you.")

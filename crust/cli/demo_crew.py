@@ -12,8 +12,8 @@ from typing import Any, Final, Self, TypeAlias
 
 import crust
 from crust.cli.console import human_time
-from crust.clock import Deadline
-from crust.workers import start_thread
+from crust.threads.clock import Deadline
+from crust.threads.workers import start_thread
 
 Report: TypeAlias = dict[str, Any]
 """What a peer says, as in the text of `demo_worker`."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from crust.cli import console
 from crust.cli.console import human_time
 from crust.cli.transfer_view import View
-from crust.clock import now
+from crust.threads.clock import now
 
 COLOURS: Final = ("cyan", "magenta", "yellow", "green", "blue", "bright_red", "bright_cyan", "bright_magenta")
 WIDTH: Final = 84  # columns; where the times of the steps stand

@@ -31,7 +31,7 @@ from crust.connection_manager import ConnectionManager
 from crust.endpoint import Endpoint
 from crust.errors import CrustError, NotConnected
 from crust.event import Event
-from crust.workers import start_thread
+from crust.threads.workers import start_thread
 
 SEND_TIMEOUT: Final = 10.0  # seconds for room in a queue; on one machine there is some in milliseconds
 _OUTPUT_LOCK = threading.Lock()

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from crust.channel import Channel
 from crust.cli.interrupts import Interrupts
-from crust.clock import Deadline
+from crust.threads.clock import Deadline
 
 T = TypeVar("T")
 

@@ -5,15 +5,15 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from crust import cli
-from crust.bootstrap_status import BootstrapStatus
 from crust.channel import Channel
 from crust.cli import console
 from crust.cli.console import Exit, say
 from crust.cli.interrupts import Interrupts
 from crust.cli.nat_view import status_lines
-from crust.clock import Deadline
+from crust.discovery.bootstrap_status import BootstrapStatus
 from crust.discovery.reach import isolated, on_this_machine_only
-from crust.reach.nat_status import NatStatus
+from crust.nat.nat_status import NatStatus
+from crust.threads.clock import Deadline
 
 if TYPE_CHECKING:
     from crust.config import Config

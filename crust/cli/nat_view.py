@@ -1,7 +1,7 @@
 """What ``crust nat`` and ``nat`` of ``crust peer`` say about how a node can be reached: values in, lines out. Pure."""
 
 from crust.cli.peer_events import Line
-from crust.reach.nat_status import NatStatus
+from crust.nat.nat_status import NatStatus
 
 
 def status_lines(status: NatStatus) -> list[Line]:

@@ -4,16 +4,16 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-from crust.bootstrap_status import BootstrapStatus
 from crust.cli.nat_view import status_lines
 from crust.cli.peer_commands import BadCommand
 from crust.cli.peer_table import MIN_ID_DIGITS, UnknownPeer
 from crust.cli.peer_view import View
+from crust.discovery.bootstrap_status import BootstrapStatus
 from crust.endpoint import Endpoint
 from crust.errors import EndpointError
 from crust.identity import Identity, PeerId
 from crust.nat.connection_info import ConnectionInfo
-from crust.reach.nat_status import NatStatus
+from crust.nat.nat_status import NatStatus
 
 PUNCH_TIMEOUT: Final = 100.0
 """Seconds for which a script waits for what comes of ``punch`` and ``connect-info``: the library's own limits, of 90

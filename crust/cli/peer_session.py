@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
-from crust import clock
-from crust.blacklist import Entry, read
 from crust.channel import Channel
 from crust.cli import console
 from crust.cli.console import count_of
@@ -39,11 +37,13 @@ from crust.cli.peer_reach import Outcome, Reacher
 from crust.cli.peer_status import HEADERS, status_view
 from crust.cli.peer_table import Peer, UnknownPeer
 from crust.cli.peer_view import View, peer_rows
-from crust.clock import Deadline
+from crust.defence.blacklist import Entry, read
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError, CrustError, EndpointError, NotConnected, SendQueueFull
 from crust.identity import PeerId
-from crust.workers import start_thread
+from crust.threads import clock
+from crust.threads.clock import Deadline
+from crust.threads.workers import start_thread
 
 ANSWER_TIMEOUT: Final = 30.0
 """Seconds for which a script waits for the outcome of a ``connect``: the dial's own deadline comes first."""

@@ -2,8 +2,8 @@
 
 from typing import Final, NamedTuple
 
-from crust.bootstrap_status import BootstrapStatus, ContactStatus
 from crust.cli.console import count_of, human_time
+from crust.discovery.bootstrap_status import BootstrapStatus, ContactStatus
 
 MAX_ROWS: Final = 30
 """Contacts shown: about a screen. There may be 1,500 in the cache."""

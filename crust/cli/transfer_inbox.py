@@ -21,11 +21,11 @@ from crust.cli.transfer_receiver import (
 )
 from crust.cli.transfer_view import Bar, View
 from crust.cli.transfer_wire import Code
-from crust.clock import Deadline
 from crust.endpoint import Endpoint
 from crust.errors import Malformed, NotConnected, SendQueueFull
 from crust.event import AnyEvent, Event
 from crust.identity import PeerId
+from crust.threads.clock import Deadline
 
 LAST_WORD: Final = 5.0
 """Seconds that ``--once`` waits, after the connection broke with the last file saved, for a sender who missed that."""

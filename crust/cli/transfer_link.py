@@ -5,11 +5,11 @@ import queue
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-from crust.clock import Deadline
 from crust.endpoint import Endpoint
 from crust.errors import ConnectionLost, DialFailed, HandshakeFailed, NotConnected, SendQueueFull
 from crust.event import AnyEvent, Event
 from crust.identity import PeerId
+from crust.threads.clock import Deadline
 
 log = logging.getLogger("crust.cli.transfer")
 

@@ -19,8 +19,8 @@ from crust.cli.transfer_sender import CHUNK, Result, SenderSession, State
 from crust.cli.transfer_source import DiskSource
 from crust.cli.transfer_view import Bar, View
 from crust.cli.transfer_wire import Code, TransferError
-from crust.clock import Deadline, now
 from crust.errors import ConnectionLost, DialFailed, EndpointError
+from crust.threads.clock import Deadline, now
 
 if TYPE_CHECKING:
     from crust.endpoint import Endpoint

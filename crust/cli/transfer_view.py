@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from crust.cli import console
 from crust.cli.console import human_bytes, human_time
-from crust.clock import now
+from crust.threads.clock import now
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,8 +12,8 @@ from crust.discovery.beacon_loop import BeaconLoop, Wishes
 from crust.discovery.beacon_packet import Announcement, Seal
 from crust.discovery.contact import Contact, Source, dialable
 from crust.endpoint import Endpoint
+from crust.threads.workers import start_thread
 from crust.transport.masking import network_keys
-from crust.workers import start_thread
 
 log = logging.getLogger("crust.beacon")
 

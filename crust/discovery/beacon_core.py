@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Final, NamedTuple
 
-from crust.discovery.allowance import Allowance, Allowances
+from crust.defence.allowance import Allowance, Allowances
 from crust.discovery.beacon_census import QUESTION_LIFE, Address, Census
 from crust.discovery.beacon_packet import TOKEN_SIZE, Announcement, Kind, Message
 

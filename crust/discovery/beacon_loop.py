@@ -12,14 +12,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
-from crust import clock
-from crust.discovery.allowance import Allowance
+from crust.defence.allowance import Allowance
 from crust.discovery.beacon_core import BeaconCore, Found
 from crust.discovery.beacon_links import Link
 from crust.discovery.beacon_packet import GUID_SIZE, NONCE_SIZE, Announcement, Seal
 from crust.discovery.beacon_sockets import BeaconSockets
 from crust.discovery.link_watch import LinkWatch
 from crust.errors import Malformed
+from crust.threads import clock
 
 log = logging.getLogger("crust.beacon")
 

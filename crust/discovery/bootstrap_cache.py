@@ -9,7 +9,6 @@ from typing import Final
 
 import platformdirs
 
-from crust.clock import Deadline
 from crust.discovery.cache_file import OPEN_PATIENCE, CacheFile, CacheUnusable, LockBusy
 from crust.discovery.cache_record import MAX_CAPACITY, NO_TAG, TAG_SIZE, Record, milliseconds
 from crust.discovery.cache_table import CacheTable, by_usefulness, storable
@@ -18,7 +17,8 @@ from crust.endpoint import Endpoint
 from crust.errors import ConfigError
 from crust.files import app_file
 from crust.identity import PeerId
-from crust.workers import start_thread
+from crust.threads.clock import Deadline
+from crust.threads.workers import start_thread
 
 log = logging.getLogger("crust.bootstrap_cache")
 

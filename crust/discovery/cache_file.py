@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from crust.clock import Deadline
 from crust.discovery import cache_record, cache_slots
 from crust.discovery.cache_record import SIZE, Header, NewerLayout, Record
 from crust.discovery.cache_table import CacheTable
 from crust.discovery.file_lock import FileLock
 from crust.errors import Malformed
+from crust.threads.clock import Deadline
 
 log = logging.getLogger("crust.bootstrap_cache")
 

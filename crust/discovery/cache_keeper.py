@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from crust.clock import wall_time
 from crust.config import Config
 from crust.discovery.bootstrap_cache import BootstrapCache, usual_path
 from crust.discovery.cache_record import network_tag
@@ -17,8 +16,9 @@ from crust.discovery.reach import isolated, on_this_machine_only
 from crust.endpoint import Endpoint
 from crust.errors import CrustError
 from crust.identity import PeerId
+from crust.threads.clock import wall_time
+from crust.threads.workers import start_thread
 from crust.transport.masking import NetworkKeys
-from crust.workers import start_thread
 
 log = logging.getLogger("crust.bootstrap_cache")
 

@@ -5,7 +5,7 @@ import os
 import threading
 from typing import Any, Final, Protocol, Self
 
-from crust.clock import Deadline
+from crust.threads.clock import Deadline
 
 _LOCK_AT: Final = 2**40  # a byte that no file of ours has: on Windows nobody can read a locked byte
 _FIRST_PAUSE: Final = 0.001  # seconds

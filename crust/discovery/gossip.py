@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from crust.discovery.allowance import Allowance
+from crust.defence.allowance import Allowance
 from crust.discovery.conduct import Conduct, Offence
 from crust.discovery.contact import Contact, Source, dialable
 from crust.discovery.contact_record import (

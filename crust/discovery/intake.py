@@ -3,7 +3,7 @@
 import enum
 from typing import Final, NamedTuple
 
-from crust.discovery.allowance import Allowance
+from crust.defence.allowance import Allowance
 from crust.discovery.conduct import Offence
 from crust.discovery.contact_record import Claim, ContactRecord, parse
 from crust.discovery.gossip_messages import decode_record

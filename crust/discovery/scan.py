@@ -3,7 +3,6 @@
 import queue
 from typing import Final
 
-from crust.clock import Deadline
 from crust.config import Config
 from crust.discovery.beacon import Beacon
 from crust.discovery.beacon_packet import Announcement
@@ -11,6 +10,7 @@ from crust.discovery.contact import Contact, Source
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError
 from crust.identity import Identity, PeerId
+from crust.threads.clock import Deadline
 
 ASK_AGAIN: Final = 1.5
 """Seconds between rounds: where there are many nodes, each round brings others to light."""

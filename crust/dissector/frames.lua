@@ -19,7 +19,7 @@
 --     CONTACTS 0x15   control: gossip, see crust.discovery.gossip_messages
 --     ADDRESS  0x16   control: where the other is seen, and whether it can be reached there, see docs/nat.md
 --     PUNCH    0x17   control: two peers agree on a meeting, see crust.reach.letters
---     RELAY    0x18   control: a relayed connection begins, or is over, see crust.reach.relay.notes
+--     RELAY    0x18   control: a relayed connection begins, or is over, see crust.transport.relay.notes
 
 local f, e = crust.f, crust.e
 

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from crust import clock
 from crust.nat.errand_thread import ErrandThread
 from crust.nat.outgoing import Machine, Outgoing
+from crust.threads import clock
 from crust.transport.utp.burst import Address
 from crust.transport.utp.handlers import Handler
 

@@ -5,8 +5,8 @@ import threading
 from abc import ABC, abstractmethod
 from typing import Any
 
-from crust.waker import Waker
-from crust.workers import start_thread
+from crust.threads.waker import Waker
+from crust.threads.workers import start_thread
 
 
 class ErrandThread(ABC):

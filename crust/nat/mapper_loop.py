@@ -12,8 +12,6 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Final, NamedTuple
 
-from crust import clock
-from crust.clock import Deadline
 from crust.discovery.link_watch import LinkWatch
 from crust.endpoint import Port
 from crust.nat.gateway_session import GatewaySession
@@ -22,7 +20,9 @@ from crust.nat.mapping_report import MappingReport, Method
 from crust.nat.paths import MAX_PATHS, Path
 from crust.nat.upnp import UpnpCall, unavailable
 from crust.nat.upnp_messages import Answer, NoAnswer
-from crust.workers import WorkerPool
+from crust.threads import clock
+from crust.threads.clock import Deadline
+from crust.threads.workers import WorkerPool
 
 log = logging.getLogger("crust.nat")
 

@@ -5,12 +5,12 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
-from crust.clock import Deadline
 from crust.endpoint import Port
 from crust.nat.mapper_loop import MapperLoop, Wishes
 from crust.nat.mapping_report import MappingReport, Method
 from crust.nat.paths import Path, find_paths
-from crust.workers import start_thread
+from crust.threads.clock import Deadline
+from crust.threads.workers import start_thread
 
 log = logging.getLogger("crust.nat")
 

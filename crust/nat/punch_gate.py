@@ -3,10 +3,10 @@
 from collections.abc import Hashable, Iterable
 from typing import Final
 
-from crust.discovery.allowance import Allowance, Allowances
+from crust.defence.allowance import Allowance, Allowances
+from crust.defence.networks import subscriber
 from crust.nat.punch_plan import BIRTHDAY_SECONDS, Method
 from crust.nat.ranges import is_local
-from crust.networks import subscriber
 
 REQUESTER_BURST: Final = 3
 REQUESTER_INTERVAL: Final = 20.0

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Final
 
-from crust import clock
 from crust.nat import stun
 from crust.nat.stun_server import StunServer
+from crust.threads import clock
 from crust.transport.utp.burst import Address
 
 _REQUEST: Final = stun.Kind.REQUEST.to_bytes(2)

@@ -9,7 +9,7 @@ import ipaddress
 from collections import Counter
 from typing import Final, NamedTuple
 
-from crust.discovery.allowance import Allowance, Allowances
+from crust.defence.allowance import Allowance, Allowances
 from crust.endpoint import Address
 from crust.errors import Malformed
 from crust.nat import stun

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from crust import clock
 from crust.endpoint import Address
 from crust.nat.errand_thread import ErrandThread
 from crust.nat.tcp_dials import Dialling, Ending
 from crust.nat.tcp_punch import Outcome, TcpPunch
+from crust.threads import clock
 
 log = logging.getLogger("crust.nat")
 

@@ -7,10 +7,10 @@ import sys
 import threading
 from typing import Final
 
-from crust.clock import Deadline
 from crust.errors import Malformed
 from crust.nat import upnp_child
 from crust.nat.upnp_messages import Answer, Call, NoAnswer, encode, parse
+from crust.threads.clock import Deadline
 
 log = logging.getLogger("crust.nat")
 

@@ -12,11 +12,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from crust import notices
-from crust.attempts import Job, MeetingAttempt, Race
-from crust.blacklist import Blacklist
-from crust.clock import Deadline, now
-from crust.dialing import Dialer
+from crust.connecting import notices
+from crust.connecting.attempts import Job, MeetingAttempt, Race
+from crust.connecting.dialing import Dialer
+from crust.connecting.negotiate import (
+    Ask,
+    Established,
+    Node,
+    negotiate_crossing,
+    negotiate_incoming,
+    negotiate_outgoing,
+)
+from crust.connecting.utp_ports import UtpPorts
+from crust.defence.blacklist import Blacklist
 from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import DialFailed
 from crust.identity import PeerId
@@ -28,14 +36,13 @@ from crust.nat.punch_packet import PunchSeal, punch_key
 from crust.nat.punch_plan import PUNCH_SECONDS, make_plan
 from crust.nat.tcp_errand import TcpErrand
 from crust.nat.tcp_punch import TcpPunch, tcp_targets
-from crust.negotiate import Ask, Established, Node, negotiate_crossing, negotiate_incoming, negotiate_outgoing
 from crust.reach.errands import Errands
-from crust.timers import Timer, Timers
+from crust.threads.clock import Deadline, now
+from crust.threads.timers import Timer, Timers
 from crust.transport.base import Stream
 from crust.transport.grip import Abortable
 from crust.transport.tcp import TcpStream
 from crust.transport.utp import UtpStream
-from crust.utp_ports import UtpPorts
 
 log = logging.getLogger("crust.reach")
 
@@ -71,7 +78,7 @@ class Encounter:
         means: of the manager.
         peer_id: who is met.
         ours, theirs: what was exchanged.
-        start: when both begin, as `crust.clock.now` counts.
+        start: when both begin, as `crust.threads.clock.now` counts.
         vouched: where others see the peer; ``None``: the user answers for what it says.
         ended: called once when it is over: with reasons by method, or with none where a connection was made.
         seconds: for how long plain probes and dials go on.

@@ -11,20 +11,20 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from crust.blacklist import Blacklist
-from crust.clock import now
-from crust.connection import Connection
-from crust.connections import Connections
-from crust.discovery.allowance import Allowances
+from crust.connecting.connections import Connections
+from crust.defence.allowance import Allowances
+from crust.defence.blacklist import Blacklist
 from crust.errors import Malformed
 from crust.identity import PeerId
+from crust.links.connection import Connection
 from crust.nat.connection_info import ConnectionInfo
 from crust.nat.meeting import ID_LIMIT, MEETING_TIMEOUT, Meeting, Note, Step
 from crust.nat.punch_gate import PunchGate
 from crust.nat.punch_plan import method_for
 from crust.reach.letters import Letter, parse_letter
 from crust.reach.outside import Outside
-from crust.timers import Timer, Timers
+from crust.threads.clock import now
+from crust.threads.timers import Timer, Timers
 from crust.transport.framing import PUNCH, control_frame
 
 log = logging.getLogger("crust.reach")
@@ -56,7 +56,7 @@ class Arranged(NamedTuple):
     ours: ConnectionInfo
     theirs: ConnectionInfo
     start: float
-    """When, as `crust.clock.now` counts."""
+    """When, as `crust.threads.clock.now` counts."""
     vouched: Collection[str]
     """At which hosts who arranged it sees the peer."""
     carrier: PeerId

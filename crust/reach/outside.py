@@ -7,15 +7,15 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from crust import notices
-from crust.clock import now
 from crust.config import Config
-from crust.connection import Connection
+from crust.connecting import notices
+from crust.connecting.utp_ports import UtpPorts
 from crust.discovery.reach import isolated, on_this_machine_only
 from crust.endpoint import Address, Endpoint, Port, Protocol
 from crust.errors import EndpointError
 from crust.event import AnyEvent, ExternalEndpoints
 from crust.identity import PeerId
+from crust.links.connection import Connection
 from crust.nat.behaviour import Allocation, Behaviour
 from crust.nat.connection_info import Candidate, CandidateKind, ConnectionInfo, sendable
 from crust.nat.interfaces import interface_addresses, own_endpoints
@@ -30,8 +30,8 @@ from crust.nat.stun_server import StunServer
 from crust.reach.errands import Errands
 from crust.reach.sounder import Sounder, latest
 from crust.reach.surveyor import Surveyor
+from crust.threads.clock import now
 from crust.transport.framing import ADDRESS, control_frame
-from crust.utp_ports import UtpPorts
 
 log = logging.getLogger("crust.reach")
 

@@ -9,17 +9,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from crust import notices
-from crust.clock import now
-from crust.connection import Connection
-from crust.connection_news import Told
+from crust.connecting import notices
+from crust.connecting.ground import Ground
+from crust.connecting.utp_ports import UtpPorts
 from crust.endpoint import Address, Endpoint, Protocol
 from crust.event import ConnectionFailed, ConnectionInfoPrepared
-from crust.finder import Finder
-from crust.ground import Ground
+from crust.finding.finder import Finder
 from crust.identity import PeerId
+from crust.links.connection import Connection
+from crust.links.connection_news import Told
 from crust.nat.connection_info import ConnectionInfo
 from crust.nat.interfaces import interface_addresses, own_endpoints
+from crust.nat.nat_status import NatStatus
 from crust.nat.punch_gate import PunchGate
 from crust.nat.punch_plan import PUNCH_SECONDS, Method, method_for
 from crust.nat.ranges import is_local
@@ -27,15 +28,14 @@ from crust.reach.dial_back.dial_back import DialBack
 from crust.reach.encounter import RENDEZVOUS_SECONDS, UDP_NAME, Encounter, Means
 from crust.reach.errands import Errands
 from crust.reach.meetings import Arranged, Meetings
-from crust.reach.nat_status import NatStatus
 from crust.reach.outside import Outside
 from crust.reach.relay.relays import Relays
 from crust.reach.sounder import Sounder
 from crust.reach.surveyor import GLANCE_LIFETIME
 from crust.reach.wishes import MEETING_NAME, Wishes
-from crust.timers import Timer
+from crust.threads.clock import now
+from crust.threads.timers import Timer
 from crust.transport.framing import ADDRESS, PUNCH
-from crust.utp_ports import UtpPorts
 
 log = logging.getLogger("crust.reach")
 

@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from crust import notices
-from crust.clock import Deadline
+from crust.connecting import notices
+from crust.connecting.negotiate import Node, who_is_there
 from crust.discovery.contact import dialable
 from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import CrustError, HandshakeFailed
 from crust.identity import PeerId
 from crust.nat.ranges import is_local
-from crust.negotiate import Node, who_is_there
+from crust.threads.clock import Deadline
+from crust.threads.workers import WorkerPool
 from crust.transport.grip import Grip
 from crust.transport.tcp import dial
-from crust.workers import WorkerPool
 
 log = logging.getLogger("crust.reach")
 

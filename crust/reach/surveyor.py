@@ -10,8 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from crust import notices
-from crust.clock import now
+from crust.connecting import notices
 from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import CrustError
 from crust.nat.behaviour import UNKNOWN, Allocation, Behaviour
@@ -24,9 +23,10 @@ from crust.nat.outgoing import Machine
 from crust.nat.ranges import is_in, is_local
 from crust.nat.survey import SURVEY_SERVERS, Survey
 from crust.reach.errands import Errands
+from crust.threads.clock import now
+from crust.threads.workers import WorkerPool
 from crust.transport.tcp import resolve
 from crust.transport.utp import UtpSocket
-from crust.workers import WorkerPool
 
 log = logging.getLogger("crust.reach")
 

@@ -12,20 +12,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from crust.attempts import Job, Race
-from crust.clock import now
-from crust.connection import Connection
-from crust.connections import Connections
-from crust.dialing import Dialer
+from crust.connecting.attempts import Job, Race
+from crust.connecting.connections import Connections
+from crust.connecting.dialing import Dialer
 from crust.endpoint import Endpoint
 from crust.event import AnyEvent, ConnectionFailed
-from crust.finder import Finder
+from crust.finding.finder import Finder
 from crust.identity import PeerId
+from crust.links.connection import Connection
 from crust.nat.interfaces import interface_networks
 from crust.nat.ranges import is_in, is_local
 from crust.reach.meetings import Meetings
 from crust.reach.relay.relays import Relays
-from crust.timers import Timer, Timers
+from crust.threads.clock import now
+from crust.threads.timers import Timer, Timers
 
 log = logging.getLogger("crust.reach")
 

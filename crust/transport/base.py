@@ -2,8 +2,8 @@
 
 from typing import Protocol as TypingProtocol
 
-from crust.clock import Deadline
 from crust.endpoint import Endpoint
+from crust.threads.clock import Deadline
 
 
 class Stream(TypingProtocol):

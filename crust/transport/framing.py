@@ -21,7 +21,7 @@ Every frame is a 4-byte header and a body; a record holds one or more whole fram
     CONTACTS 0x15   control: gossip, see crust.discovery.gossip_messages
     ADDRESS  0x16   control: where the other is seen, and whether it can be reached there, see docs/nat.md
     PUNCH    0x17   control: two peers agree on a meeting, see crust.reach.letters
-    RELAY    0x18   control: a relayed connection begins, or is over, see crust.reach.relay.notes
+    RELAY    0x18   control: a relayed connection begins, or is over, see crust.transport.relay.notes
 
 Control frames carry one JSON object of at most 4 KiB in UTF-8, with no key twice, at most 8 levels deep, and integers
 of at most 20 characters; 0x10 to 0x7f are control frames, and those that a version does not know are ignored. Between

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from crust.clock import Deadline
 from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import ConnectionLost, DialFailed, ListenFailed, TimedOut
 from crust.limits import LISTEN_BACKLOG
+from crust.threads.clock import Deadline
 from crust.transport.shared_port import TAKEN, let_it_dial_too, share_port
 
 log = logging.getLogger("crust.tcp")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, Protocol
 
 from crust import Config, Endpoint
-from crust.workers import start_thread
+from crust.threads.workers import start_thread
 
 STEP: Final = 0.005  # seconds between portions of a pace
 _PKTINFO: Final = struct.Struct("=I4s4s")

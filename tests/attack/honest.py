@@ -18,7 +18,7 @@ from typing import Any
 import crust
 from benches.child import obey
 from crust import Config, ConnectionManager, CrustError, Endpoint, Event
-from crust.workers import start_thread
+from crust.threads.workers import start_thread
 
 PING, BULK, ANSWER = b"P", b"B", b"A"
 HEAD = 9  # bytes of letter and number

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from crust.metering import CONTROLS, FAILURES, HANDSHAKES, MESSAGES
+from crust.defence.metering import CONTROLS, FAILURES, HANDSHAKES, MESSAGES
 from tests.attack.assault import Aim, Assault
 from tests.attack.datagrams import BeaconStorm, Reflection, ResetFlood, SilentCallers, SynFlood
 from tests.attack.members import BitFlips, ControlFlood, GossipLiar, LyingLengths, MessageFlood

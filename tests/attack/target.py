@@ -16,7 +16,7 @@ from benches.process_state import allow_descriptors
 from crust import Config, ConnectionManager, CrustError, Endpoint, Event, Protocol
 from crust.nat.stun_responder import StunResponder
 from crust.nat.stun_server import StunServer
-from crust.workers import start_thread
+from crust.threads.workers import start_thread
 from tests.attack.honest import ANSWER, BULK, HEAD, PING, number_of
 
 DESCRIPTORS = 8192

@@ -7,7 +7,8 @@ from typing import TypeAlias
 import platformdirs
 import pytest
 
-from crust import cli, config_search
+from crust import cli
+from crust.settings import search
 
 NAME = "crust.crust.yaml"
 Run: TypeAlias = Callable[..., tuple[int, str, str]]
@@ -19,7 +20,7 @@ def use(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setattr(platformdirs, "user_config_path", lambda name, appauthor: place / "user")
     monkeypatch.setattr(platformdirs, "site_config_path", lambda name, appauthor: place / "system")
     monkeypatch.setattr("sys.argv", [str(place / "bin" / "crust")])
-    monkeypatch.delenv(config_search.VARIABLE, raising=False)
+    monkeypatch.delenv(search.VARIABLE, raising=False)
     monkeypatch.delenv(cli.KEY_VARIABLE, raising=False)
 
 

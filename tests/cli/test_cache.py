@@ -10,7 +10,6 @@ import pytest
 from crust import cli
 from crust.cli import cache as command
 from crust.cli.console import Exit
-from crust.clock import wall_time
 from crust.discovery import bootstrap_cache
 from crust.discovery.bootstrap_cache import BootstrapCache
 from crust.discovery.cache_record import network_tag
@@ -18,6 +17,7 @@ from crust.discovery.contact import Source
 from crust.discovery.file_lock import FileLock
 from crust.endpoint import Endpoint
 from crust.identity import PeerId
+from crust.threads.clock import wall_time
 from crust.transport.masking import network_keys
 
 PEER = PeerId(b"\xab" * 32)

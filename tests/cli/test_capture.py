@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from crust import cli
-from crust.capture import VARIABLE
 from crust.cli.console import Exit
+from crust.transport.capture import VARIABLE
 
 TELL = f"import os, sys; print(os.environ['{VARIABLE}'], sys.argv[1:]); sys.exit(7)"
 

@@ -11,14 +11,14 @@ import pytest
 
 import crust
 from crust import Config, ConnectionManager, Endpoint, cli
-from crust.bootstrap_status import BootstrapStatus
 from crust.cli import nat as command
 from crust.cli.console import Exit
 from crust.cli.nat import is_known
+from crust.discovery.bootstrap_status import BootstrapStatus
 from crust.nat.behaviour import UNKNOWN
 from crust.nat.mapping_report import MappingReport
 from crust.nat.nat_report import NatReport
-from crust.reach.nat_status import NatStatus
+from crust.nat.nat_status import NatStatus
 from tests.processes import Process
 
 ASKED = NatStatus(nat=NatReport(UNKNOWN, None, 1, 1))

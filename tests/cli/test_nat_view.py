@@ -4,7 +4,7 @@ from crust.cli.nat_view import status_lines
 from crust.endpoint import Endpoint
 from crust.nat.behaviour import UNKNOWN
 from crust.nat.nat_report import NatReport
-from crust.reach.nat_status import NatStatus
+from crust.nat.nat_status import NatStatus
 
 HERE = Endpoint.tcp("192.0.2.7:5483")
 

@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from crust.bootstrap_status import BootstrapStatus, ContactStatus
 from crust.channel import Channel
 from crust.cli.peer_reach import Reacher, choose
 from crust.cli.peer_table import UnknownPeer
 from crust.cli.peer_view import View
+from crust.discovery.bootstrap_status import BootstrapStatus, ContactStatus
 from crust.endpoint import Endpoint
 from crust.event import Event
 from crust.identity import PeerId, UnprovenPeerId

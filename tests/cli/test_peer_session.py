@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from crust.blacklist import Entry
-from crust.bootstrap_status import BootstrapStatus, ContactStatus
 from crust.channel import Channel
 from crust.cli import Terminated, console
 from crust.cli.interrupts import Interrupts
 from crust.cli.peer_session import SEND_SLICE, Session
+from crust.defence.blacklist import Entry
+from crust.discovery.bootstrap_status import BootstrapStatus, ContactStatus
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError, NotConnected, SendQueueFull
 from crust.event import Event
 from crust.identity import Identity, PeerId
 from crust.nat.connection_info import ConnectionInfo
-from crust.reach.nat_status import NatStatus
+from crust.nat.nat_status import NatStatus
 
 HERE = Endpoint.tcp("192.0.2.7:5483")
 THERE = Endpoint.tcp("192.0.2.8:5483")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from crust.bootstrap_status import BootstrapStatus, ContactStatus
 from crust.cli.peer_status import HEADERS, MAX_ROWS, status_view
+from crust.discovery.bootstrap_status import BootstrapStatus, ContactStatus
 from crust.endpoint import Endpoint
 from crust.identity import PeerId
 

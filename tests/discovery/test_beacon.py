@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from crust.clock import Deadline
 from crust.discovery.beacon import Beacon, contact_of
 from crust.discovery.beacon_core import Found
 from crust.discovery.beacon_links import Link
 from crust.discovery.beacon_packet import DATAGRAM_SIZE, Announcement
 from crust.discovery.contact import Contact, Source
 from crust.endpoint import Endpoint
+from crust.threads.clock import Deadline
 from tests.discovery.beacon_loopback import PATIENCE, config, free_port, only_loopback, some_node
 
 Start = Callable[..., "Node"]

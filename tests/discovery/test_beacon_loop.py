@@ -14,8 +14,8 @@ from crust.discovery.beacon_core import Found
 from crust.discovery.beacon_links import Link
 from crust.discovery.beacon_loop import BeaconLoop, Wishes
 from crust.discovery.beacon_packet import Announcement, Seal
+from crust.threads.workers import start_thread
 from crust.transport.masking import network_keys
-from crust.workers import start_thread
 from tests.discovery.beacon_loopback import LOOPBACK, PATIENCE, free_port, only_loopback, some_node
 
 SEAL = Seal(network_keys("beacon test", None))

@@ -12,7 +12,6 @@ from typing import Any
 import platformdirs
 import pytest
 
-from crust.clock import now
 from crust.discovery import bootstrap_cache, file_lock
 from crust.discovery.bootstrap_cache import BootstrapCache, usual_path
 from crust.discovery.cache_file import CacheFile, CacheUnusable
@@ -22,6 +21,7 @@ from crust.discovery.file_lock import FileLock, NoLocks, WindowsLocks
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError
 from crust.identity import PeerId
+from crust.threads.clock import now
 from tests.discovery.test_file_lock import FakeMsvcrt
 from tests.processes import Process
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from crust.clock import now
 from crust.discovery import cache_file, file_lock
 from crust.discovery.cache_file import MAX_SET_ASIDE, CacheFile, CacheUnusable, LockBusy
 from crust.discovery.cache_record import NO_TAG, SIZE, Header, _checksum, encode_header
@@ -19,6 +18,7 @@ from crust.discovery.cache_table import CacheTable
 from crust.discovery.contact import Source
 from crust.discovery.file_lock import FileLock
 from crust.endpoint import Endpoint
+from crust.threads.clock import now
 
 CAPACITY = 50
 WHOLE = Header(CAPACITY).file_size

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from crust.clock import now
 from crust.discovery.file_lock import FileLock, LockSystem, NoLocks, PosixLocks, WindowsLocks, system_locks
+from crust.threads.clock import now
 from tests.processes import Process
 
 HOLDER = """

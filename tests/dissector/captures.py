@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 
 from crust.identity import Identity
-from crust.pcapng import ACK, PUSH, Address, packet_block, section_header, tcp_packet, udp_packet
 from crust.transport.masking import network_keys
+from crust.transport.pcapng import ACK, PUSH, Address, packet_block, section_header, tcp_packet, udp_packet
 from crust.transport.tracer_hello import TracerInitiator, TracerResponder
 
 CLIENT: Final = ("192.0.2.1", 40000)

@@ -4,7 +4,7 @@ import struct
 
 from crust.discovery.beacon_packet import Announcement, Kind, Message, Seal, beacon_key
 from crust.identity import PeerId
-from crust.pcapng import udp_packet
+from crust.transport.pcapng import udp_packet
 from crust.transport.utp import packet as utp
 from tests.dissector.captures import KEYS, Capture, Tshark
 

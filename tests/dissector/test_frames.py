@@ -5,8 +5,6 @@ from collections import defaultdict
 from typing import Any
 
 from crust.identity import PeerId
-from crust.reach.relay.carried import MAX_CARRIED, carried_frame, credit_frame
-from crust.reach.relay.notes import Abort, Acceptance, Opening, Refusal
 from crust.transport.framing import (
     ADDRESS,
     BYE,
@@ -26,6 +24,8 @@ from crust.transport.framing import (
     encode_messages,
     message_frame,
 )
+from crust.transport.relay.carried import MAX_CARRIED, carried_frame, credit_frame
+from crust.transport.relay.notes import Abort, Acceptance, Opening, Refusal
 from crust.transport.tracer_hello import HELLO, READY, tracer_network_tag
 from tests.dissector.captures import ALICE, BOB, KEYS, Capture, Conversation, Tshark, greeted
 

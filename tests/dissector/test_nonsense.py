@@ -2,7 +2,6 @@
 
 import random
 
-from crust.reach.relay.carried import carried_frame, credit_frame
 from crust.transport.framing import (
     ADDRESS,
     BYE,
@@ -16,6 +15,7 @@ from crust.transport.framing import (
     control_frame,
     encode_messages,
 )
+from crust.transport.relay.carried import carried_frame, credit_frame
 from crust.transport.tracer_hello import HELLO, MAGIC, READY
 from tests.dissector.captures import CLIENT, SERVER, Capture, Conversation, Tshark
 from tests.fuzz.mutate import mutate

@@ -1,4 +1,5 @@
-"""The Wireshark dissector on real captures: of two nodes on a network, and what `crust.capture` writes of a process."""
+"""The Wireshark dissector on real captures: of two nodes on a network, and what `crust.transport.capture` writes of a
+process."""
 
 import runpy
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 
 import crust
 from crust import Config, ConnectionManager, Endpoint, Event
-from crust.capture import VARIABLE
+from crust.transport.capture import VARIABLE
 from tests.dissector.captures import Tshark
 from tests.source_tree import ROOT
 

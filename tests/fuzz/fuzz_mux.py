@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
 
-from crust.clock import now as clock_now
 from crust.errors import ConnectionLost, Malformed
+from crust.threads.clock import now as clock_now
 from crust.transport.utp.burst import Address
 from crust.transport.utp.connection import UtpConnection
 from crust.transport.utp.constants import RESETS_REMEMBERED

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from random import Random
 
-from crust.clock import Deadline
+from crust.threads.clock import Deadline
 from tests.fuzz.addresses import ADDRESSES
 from tests.fuzz.handshakes import HANDSHAKES
 from tests.fuzz.mutate import mutate

@@ -12,10 +12,11 @@ import sys
 import threading
 from typing import Any
 
-from crust import Config, Identity, clock
+from crust import Config, Identity
 from crust.discovery.beacon import Beacon
 from crust.discovery.beacon_packet import Announcement
 from crust.discovery.contact import Contact
+from crust.threads import clock
 from tests.lab.namespaces import Node, say
 
 

@@ -17,7 +17,7 @@ import socket
 import sys
 from typing import Any
 
-from crust.clock import Deadline
+from crust.threads.clock import Deadline
 from crust.transport.utp.datagrams import Datagrams
 from tests.lab.namespaces import Node, say
 from tests.transport.utp.udp import burst, split

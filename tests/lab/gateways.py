@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from crust.clock import Deadline
+from crust.threads.clock import Deadline
 from tests.lab.namespaces import Node, Running
 
 DAEMON: Final = "miniupnpd"

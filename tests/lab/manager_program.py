@@ -15,7 +15,8 @@ import sys
 import threading
 from typing import Any
 
-from crust import Config, ConnectionManager, Event, clock
+from crust import Config, ConnectionManager, Event
+from crust.threads import clock
 from tests.lab.namespaces import Node, say
 
 

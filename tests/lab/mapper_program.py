@@ -17,10 +17,11 @@ import sys
 import threading
 from typing import Any
 
-from crust import Port, clock
+from crust import Port
 from crust.nat import lease_keeper, upnp_keeper
 from crust.nat.mapping_report import MappingReport, Method
 from crust.nat.port_mapper import PortMapper
+from crust.threads import clock
 from tests.lab.namespaces import Node, Running, say
 
 PATIENCE = 40.0  # seconds for what takes one at most, on a busy machine

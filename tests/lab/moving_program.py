@@ -12,7 +12,8 @@ import sys
 import threading
 from typing import Any
 
-from crust import Config, ConnectionManager, Endpoint, Event, clock
+from crust import Config, ConnectionManager, Endpoint, Event
+from crust.threads import clock
 from tests.lab.namespaces import Node, say
 
 

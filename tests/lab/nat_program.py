@@ -36,9 +36,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from crust import Config, ConnectionManager, Endpoint, Event, PeerId, clock
+from crust import Config, ConnectionManager, Endpoint, Event, PeerId
 from crust.errors import NotConnected, SendQueueFull
 from crust.nat.connection_info import ConnectionInfo
+from crust.threads import clock
 from tests.lab.namespaces import Node, say
 
 PATIENCE = 10.0  # seconds for what takes next to none

@@ -13,7 +13,6 @@ import threading
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-from crust import clock
 from crust.endpoint import Address, Endpoint
 from crust.errors import CrustError
 from crust.identity import Identity
@@ -24,6 +23,7 @@ from crust.nat.punch_packet import PunchSeal, punch_key
 from crust.nat.punch_plan import candidates_for, make_plan
 from crust.nat.stun_server import Corners, StunServer
 from crust.nat.survey import Survey
+from crust.threads import clock
 from crust.transport.masking import network_keys
 from crust.transport.utp import UtpSocket
 from tests.lab.namespaces import Node, Running, say

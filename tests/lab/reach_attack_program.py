@@ -15,13 +15,14 @@ import threading
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from crust import Config, ConnectionManager, Endpoint, Event, Identity, PeerId, clock
-from crust.connection import Connection
+from crust import Config, ConnectionManager, Endpoint, Event, Identity, PeerId
 from crust.errors import Malformed
+from crust.links.connection import Connection
 from crust.nat.behaviour import Allocation, Behaviour, Filtering, Mapping
 from crust.nat.connection_info import Candidate, CandidateKind, ConnectionInfo
 from crust.nat.meeting import ID_LIMIT, Note, Step
 from crust.reach.letters import Letter, parse_letter
+from crust.threads import clock
 from crust.transport.framing import PUNCH, control_frame
 from tests.lab.namespaces import Node, say
 

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from crust import Config, ConnectionManager
-from crust.connection import Connection
+from crust.links.connection import Connection
 from crust.reach.dial_back.notes import Answer, Request, Result
 from crust.reach.dial_back.service import DialBackService
 from crust.transport.framing import ADDRESS, control_frame

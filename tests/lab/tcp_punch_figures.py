@@ -6,8 +6,8 @@ import statistics
 import sys
 from typing import NamedTuple
 
-from crust import clock
 from crust.nat.tcp_punch import TCP_PUNCH_SECONDS
+from crust.threads import clock
 from tests.lab.namespaces import Lab, Node, say
 from tests.lab.routers import INSIDE, OUTSIDE, Nat, make_router
 from tests.lab.tcp_punch_program import Order, Peer, Result

@@ -11,11 +11,11 @@ import threading
 from contextlib import suppress
 from typing import NamedTuple
 
-from crust import clock
 from crust.endpoint import Address
 from crust.nat.punch_plan import Target
 from crust.nat.tcp_errand import TcpErrand
 from crust.nat.tcp_punch import TCP_ATTEMPTS, TCP_PUNCH_SECONDS, TcpPunch
+from crust.threads import clock
 from crust.transport.tcp import listen
 from tests.lab.namespaces import Node, say
 

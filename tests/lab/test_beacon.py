@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from crust.clock import Deadline
+from crust.threads.clock import Deadline
 from tests.lab.attempts import attempts
 from tests.lab.beacon_program import Remote
 from tests.lab.namespaces import Lab, Node

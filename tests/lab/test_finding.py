@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from crust.clock import Deadline
 from crust.discovery.reach import ISOLATED
+from crust.threads.clock import Deadline
 from tests.lab.attempts import attempts
 from tests.lab.manager_program import Remote
 from tests.lab.namespaces import Lab

@@ -4,8 +4,8 @@ from typing import Final
 
 import pytest
 
-from crust import clock
-from crust.moves import ADDRESS_GRACE
+from crust.finding.moves import ADDRESS_GRACE
+from crust.threads import clock
 from tests.lab.moving_program import Remote
 from tests.lab.namespaces import Lab, Node
 from tests.lab.wiring import forwards, plug, route, switch

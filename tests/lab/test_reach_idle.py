@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from crust.clock import Deadline
 from crust.discovery.reach import ISOLATED
+from crust.threads.clock import Deadline
 from tests.lab import gateways
 from tests.lab.gateways import Gateway
 from tests.lab.namespaces import Lab, Node

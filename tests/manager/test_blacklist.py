@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from crust import Config, ConfigError, ConnectionManager, Endpoint, Event, PeerId, gatekeeper
-from crust.blacklist import Blacklist
-from crust.gatekeeper import REASON
-from crust.timers import Timers
+from crust import Config, ConfigError, ConnectionManager, Endpoint, Event, PeerId
+from crust.defence.blacklist import Blacklist
+from crust.manager import gatekeeper
+from crust.manager.gatekeeper import REASON
+from crust.threads.timers import Timers
 from tests.manager.conftest import both_transports
 from tests.manager.helpers import LOOPBACK, SCALE, Node, Nodes, in_parallel, join, two_identities, wait_until
 from tests.manager.wire import raw_socket, read_to_end

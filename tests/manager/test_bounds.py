@@ -123,7 +123,7 @@ def test_no_more_dials_at_a_time_than_allowed(nodes: Nodes) -> None:
 
 
 def test_no_more_connects_in_progress_than_allowed(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crust.manager_core.MAX_WAITING_CONNECTS", 5)
+    monkeypatch.setattr("crust.manager.core.MAX_WAITING_CONNECTS", 5)
     with black_hole() as nowhere:
         node = nodes.make()
         for _ in range(6):
@@ -134,7 +134,7 @@ def test_no_more_connects_in_progress_than_allowed(nodes: Nodes, monkeypatch: py
 
 def test_threads_do_not_pile_up(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two for each connection, one manager, one listener, and pools whose threads end when they are idle."""
-    monkeypatch.setattr("crust.workers.IDLE_WORKER_SECONDS", 0.05)
+    monkeypatch.setattr("crust.threads.workers.IDLE_WORKER_SECONDS", 0.05)
     hub = nodes.make()
     guests = [nodes.make(listen=False) for _ in range(20)]
     for guest in guests:

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from crust import Event, NotConnected
-from crust.outbox import Outbox
+from crust.links.outbox import Outbox
 from tests.manager.conftest import CAPACITIES, both_transports
 from tests.manager.helpers import Nodes, in_parallel, join, two_identities, wait_until
 from tests.manager.test_stop import crust_threads

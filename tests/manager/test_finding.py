@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from crust import Endpoint, Event, Identity, own_addresses
-from crust.bootstrap_status import BootstrapStatus, ContactStatus
+from crust import Endpoint, Event, Identity
 from crust.discovery.bootstrap_cache import BootstrapCache
+from crust.discovery.bootstrap_status import BootstrapStatus, ContactStatus
 from crust.discovery.cache_record import network_tag
 from crust.discovery.contact import Source
+from crust.finding import own_addresses
 from crust.transport.framing import CONTACTS, control_frame
 from crust.transport.masking import network_keys
 from tests.discovery.beacon_loopback import free_port

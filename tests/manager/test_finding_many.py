@@ -4,7 +4,7 @@ from pathlib import Path
 
 from benches import first_connection
 from crust import Event
-from crust.clock import now
+from crust.threads.clock import now
 from tests.manager.helpers import Nodes, in_parallel
 from tests.manager.test_finding import cached, fill
 

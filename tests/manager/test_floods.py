@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from crust import Event, manager_core, metering
-from crust.metering import CONTROLS, FAILURES, HANDSHAKES, MESSAGES
+from crust import Event
+from crust.defence import metering
+from crust.defence.metering import CONTROLS, FAILURES, HANDSHAKES, MESSAGES
+from crust.manager import core as manager_core
 from crust.transport.framing import CHOOSE, CONTACTS, control_frame
 from tests.manager.conftest import both_transports
 from tests.manager.helpers import Node, Nodes, join, wait_until

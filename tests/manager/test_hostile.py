@@ -307,7 +307,7 @@ def test_a_bit_flipped_during_the_handshake_prevents_the_connection(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever in the first message of each direction."""
-    monkeypatch.setattr("crust.dialing.CUT_EARLY", 0.0)  # no second tries
+    monkeypatch.setattr("crust.connecting.dialing.CUT_EARLY", 0.0)  # no second tries
     hub = nodes.make(handshake_timeout=SOON)
     dice = random.Random(8)
     for position in range(0, 130, 9):
@@ -344,7 +344,7 @@ def test_a_handshake_that_is_cut_short_is_tried_again(nodes: Nodes) -> None:
 def test_a_connection_cut_at_any_byte_of_the_handshake_is_a_failure_or_a_loss(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crust.dialing.CUT_SHORT_PAUSE", 0.001)
+    monkeypatch.setattr("crust.connecting.dialing.CUT_SHORT_PAUSE", 0.001)
     hub = nodes.make(handshake_timeout=SOON)
     for cut_at in range(0, 1200, 60):
 

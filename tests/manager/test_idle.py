@@ -53,7 +53,7 @@ def assert_idle() -> None:
 def _short_lived_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     if not TASKS.is_dir():
         pytest.skip("this system does not tell how often threads wake up")
-    monkeypatch.setattr("crust.workers.IDLE_WORKER_SECONDS", 0.05)
+    monkeypatch.setattr("crust.threads.workers.IDLE_WORKER_SECONDS", 0.05)
 
 
 @pytest.fixture(autouse=True)

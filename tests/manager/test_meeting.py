@@ -13,7 +13,7 @@ from crust import ConfigError, ConnectionManager, Endpoint, Event, Identity, Man
 from crust.discovery.contact import Contact, Source
 from crust.discovery.contact_book import Promise
 from crust.errors import Malformed
-from crust.finder import Finder
+from crust.finding.finder import Finder
 from crust.identity import PeerId
 from crust.nat.connection_info import PREFIX, ConnectionInfo
 from crust.reach import reach, wishes

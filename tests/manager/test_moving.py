@@ -5,7 +5,8 @@ import socket
 
 import pytest
 
-from crust import Event, lan, moves, own_addresses
+from crust import Event
+from crust.finding import lan, moves, own_addresses
 from tests.manager.conftest import both_transports
 from tests.manager.helpers import LOOPBACK, Node, Nodes, loopback_config, wait_until
 

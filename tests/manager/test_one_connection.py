@@ -210,7 +210,7 @@ def test_a_dead_address_among_good_ones_is_no_failure(nodes: Nodes) -> None:
 
 
 def test_why_each_address_failed_is_told(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crust.dialing.CUT_EARLY", 0.0)  # no second tries
+    monkeypatch.setattr("crust.connecting.dialing.CUT_EARLY", 0.0)  # no second tries
     node, other_network = nodes.make(dial_timeout=20.0), nodes.make(network="another", handshake_timeout=0.6)
     closed = nodes.make()
     nobody = closed.endpoint
@@ -232,7 +232,7 @@ def test_nodes_of_other_networks_cannot_talk(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]
 ) -> None:
     """Both ways; and neither sees the other in its events (T-36)."""
-    monkeypatch.setattr("crust.dialing.CUT_EARLY", 0.0)  # no second tries
+    monkeypatch.setattr("crust.connecting.dialing.CUT_EARLY", 0.0)  # no second tries
     ours = nodes.make(handshake_timeout=0.6, dial_timeout=2.0)
     theirs = nodes.make(handshake_timeout=0.6, dial_timeout=2.0, **settings)
     ours.connect(theirs)

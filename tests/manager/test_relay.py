@@ -5,11 +5,11 @@ import random
 import pytest
 
 from crust import Endpoint, Event
-from crust.attempts import Job, Race
-from crust.manager_core import ManagerCore
-from crust.notices import Do
-from crust.reach.relay import carried as carried_frames
-from crust.reach.relay.carried import RELAY_WINDOW, carried_frame, cost_of
+from crust.connecting.attempts import Job, Race
+from crust.connecting.notices import Do
+from crust.manager.core import ManagerCore
+from crust.transport.relay import carried as carried_frames
+from crust.transport.relay.carried import RELAY_WINDOW, carried_frame, cost_of
 from tests.manager.helpers import PATIENCE, Node, Nodes, in_parallel, join, two_identities, wait_until
 from tests.together import until
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crust import Endpoint, Event
-from crust.workers import start_thread
+from crust.threads.workers import start_thread
 from tests.manager.helpers import LOOPBACK, Nodes, join, wait_until
 from tests.manager.wire import raw_socket, read_to_end
 from tests.processes import Process
@@ -51,8 +51,8 @@ def no_threads_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
                 raise RuntimeError("can't start new thread")
             return start_thread(name, target, *args)
 
-        monkeypatch.setattr("crust.connection.start_thread", start)
-        monkeypatch.setattr("crust.workers.start_thread", start)
+        monkeypatch.setattr("crust.links.connection.start_thread", start)
+        monkeypatch.setattr("crust.threads.workers.start_thread", start)
 
     return forbid
 

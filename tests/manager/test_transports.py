@@ -68,7 +68,7 @@ def test_one_transport_that_cannot_be_listened_on_is_reported(nodes: Nodes, monk
     def listen(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
         raise ListenFailed("made up")
 
-    monkeypatch.setattr("crust.listening.listen_everywhere", listen)
+    monkeypatch.setattr("crust.connecting.listening.listen_everywhere", listen)
     node = over_both(nodes)
     (utp,) = node.manager.start_listening()
     assert utp.protocol is Protocol.UTP

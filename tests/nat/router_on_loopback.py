@@ -4,7 +4,7 @@ import socket
 import threading
 from typing import Self
 
-from crust import clock
+from crust.threads import clock
 from tests.nat.gateway_fakes import FakeRouter
 
 

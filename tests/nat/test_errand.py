@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from crust import clock
 from crust.nat import errand, errand_thread, punch_plan
 from crust.nat.behaviour import Mapping
 from crust.nat.errand import Errand
@@ -17,6 +16,7 @@ from crust.nat.punch_plan import Method, Plan, Target
 from crust.nat.stun_responder import StunResponder
 from crust.nat.stun_server import StunServer
 from crust.nat.survey import Survey
+from crust.threads import clock
 from crust.transport.utp import UtpSocket
 
 PATIENCE = 20.0  # seconds

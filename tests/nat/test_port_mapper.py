@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from crust import clock
 from crust.endpoint import Endpoint, Port
 from crust.nat import gateway_answer, mapper_loop, ssdp
 from crust.nat.mapper_sockets import hear_announcements
 from crust.nat.mapping_report import MappingReport, Method
 from crust.nat.paths import Path
 from crust.nat.port_mapper import PortMapper
+from crust.threads import clock
 from tests.nat.gateway_fakes import TCP, UDP
 from tests.nat.igd_server import IgdServer
 from tests.nat.router_on_loopback import LoopbackRouter

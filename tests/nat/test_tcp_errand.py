@@ -8,13 +8,13 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from crust import clock
 from crust.endpoint import Address
 from crust.nat import errand_thread, tcp_errand
 from crust.nat.punch_plan import Target
 from crust.nat.tcp_dials import Dialling
 from crust.nat.tcp_errand import MAX_OPENED, TcpErrand
 from crust.nat.tcp_punch import TcpPunch
+from crust.threads import clock
 from crust.transport.shared_port import can_share
 from crust.transport.tcp import listen
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from crust import clock
 from crust.endpoint import Port
 from crust.nat import upnp_child
 from crust.nat.upnp import UpnpCall, unavailable
 from crust.nat.upnp_messages import NO_HOLE, Answer, Call, Given, NoAnswer, Wish, encode
+from crust.threads import clock
 from tests.nat.firewall_server import FirewallServer
 from tests.nat.igd_server import IgdServer
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crust.blacklist import Blacklist
+from crust.defence.blacklist import Blacklist
 from crust.endpoint import Endpoint
 from crust.identity import Identity, PeerId
 from crust.nat.behaviour import UNKNOWN, Behaviour
@@ -15,7 +15,7 @@ from crust.nat.meeting import Step
 from crust.nat.punch_gate import PunchGate
 from crust.reach import meetings
 from crust.reach.meetings import Arranged, Meetings
-from crust.timers import Timers
+from crust.threads.timers import Timers
 from crust.transport.framing import PUNCH, Decoder
 from tests.hand_clock import HandClock
 

@@ -7,20 +7,21 @@ from typing import Any
 
 import pytest
 
-from crust import Endpoint, Identity, notices
-from crust.attempts import Job, MeetingAttempt, Race
-from crust.blacklist import Blacklist
-from crust.clock import Deadline
+from crust import Endpoint, Identity
+from crust.connecting import notices
+from crust.connecting.attempts import Job, MeetingAttempt, Race
+from crust.connecting.negotiate import negotiate_crossing, negotiate_incoming, negotiate_outgoing
+from crust.defence.blacklist import Blacklist
 from crust.endpoint import Address
 from crust.errors import DialFailed
 from crust.nat.connection_info import Candidate, CandidateKind, ConnectionInfo
 from crust.nat.errand import ERRAND_LINGER
 from crust.nat.punch import Opened
-from crust.negotiate import negotiate_crossing, negotiate_incoming, negotiate_outgoing
 from crust.reach import encounter
 from crust.reach.encounter import TCP_HEAD_START, TCP_NAME, UDP_NAME, Encounter, Means
 from crust.reach.errands import Errands
-from crust.timers import Timers
+from crust.threads.clock import Deadline
+from crust.threads.timers import Timers
 from crust.transport.utp import UtpStream
 from tests.hand_clock import HandClock
 from tests.streams import node

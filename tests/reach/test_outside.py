@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from crust import Config, Endpoint, Event, Port, Protocol, notices
+from crust import Config, Endpoint, Event, Port, Protocol
+from crust.connecting import notices
 from crust.event import AnyEvent
 from crust.identity import Identity, PeerId, UnprovenPeerId
 from crust.nat.behaviour import Allocation, Behaviour, Filtering, Mapping

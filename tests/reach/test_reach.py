@@ -10,12 +10,13 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from crust import Config, Endpoint, Event, Identity, notices
-from crust.blacklist import Blacklist
-from crust.connection_news import Told
+from crust import Config, Endpoint, Event, Identity
+from crust.connecting import notices
+from crust.connecting.ground import Ground
+from crust.defence.blacklist import Blacklist
 from crust.event import AnyEvent
-from crust.ground import Ground
 from crust.identity import PeerId
+from crust.links.connection_news import Told
 from crust.nat.behaviour import Allocation, Behaviour, Filtering, Mapping
 from crust.nat.connection_info import ConnectionInfo
 from crust.nat.punch_gate import MAX_MEETINGS
@@ -24,7 +25,7 @@ from crust.reach.encounter import RENDEZVOUS_SECONDS, UDP_NAME
 from crust.reach.meetings import Arranged
 from crust.reach.reach import INFO_KEPT, KEEP_INTERVAL, PREPARED_INFOS, Reach
 from crust.reach.wishes import MEETING_NAME
-from crust.timers import Timers
+from crust.threads.timers import Timers
 from crust.transport.framing import ADDRESS, PUNCH
 from tests.hand_clock import HandClock
 from tests.streams import node

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from crust import Config, Endpoint, Identity, PeerId, negotiate
-from crust.acceptor import Acceptor
+from crust import Config, Endpoint, Identity, PeerId
+from crust.connecting import negotiate
+from crust.connecting.acceptor import Acceptor
+from crust.connecting.notices import Do, Inbox
+from crust.defence.ledger import Ledger
 from crust.endpoint import Address
 from crust.errors import HandshakeFailed
-from crust.ledger import Ledger
-from crust.notices import Do, Inbox
 from crust.reach import sounder
 from crust.reach.sounder import MAX_DEAF, Sounder, Sounding, latest
 from crust.transport.handshake import Responder

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from crust import CrustError, Endpoint, Protocol, clock, notices
+from crust import CrustError, Endpoint, Protocol
+from crust.connecting import notices
 from crust.endpoint import Address
 from crust.nat.behaviour import UNKNOWN, Allocation, Behaviour, Mapping, Sighting
 from crust.nat.glance import GLANCE_SERVERS, Glance
@@ -19,6 +20,7 @@ from crust.nat.survey import SURVEY_SERVERS, Findings, Survey
 from crust.reach import surveyor
 from crust.reach.errands import Errands
 from crust.reach.surveyor import GLANCE_LIFETIME, SURVEY_PAUSE, Surveyor
+from crust.threads import clock
 from crust.transport.utp import UtpSocket
 from tests.hand_clock import HandClock
 

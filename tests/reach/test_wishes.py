@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crust import Endpoint, Event
-from crust.attempts import Job, Race
+from crust.connecting.attempts import Job, Race
 from crust.event import AnyEvent
 from crust.identity import PeerId
 from crust.reach import wishes
@@ -24,7 +24,7 @@ from crust.reach.wishes import (
     WISH_SECONDS,
     Wishes,
 )
-from crust.timers import Timers
+from crust.threads.timers import Timers
 from tests.hand_clock import HandClock
 
 PEER, OTHER = PeerId(bytes([7]) * 32), PeerId(bytes([8]) * 32)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crust.clock import Deadline
 from crust.endpoint import Endpoint
 from crust.errors import Malformed
+from crust.threads.clock import Deadline
 from crust.transport import link
 from crust.transport.aead import AEGIS256, CHACHA20
 from crust.transport.base import Stream

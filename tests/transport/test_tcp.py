@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from crust.clock import Deadline, now
 from crust.endpoint import Endpoint
 from crust.errors import ConnectionLost, DialFailed, ListenFailed, TimedOut
+from crust.threads.clock import Deadline, now
 from crust.transport import tcp
 from crust.transport.tcp import PendingDial, TcpStream, dial, explain, listen, listen_everywhere, resolve
 from tests.together import PATIENCE, Running, until
@@ -680,7 +680,7 @@ def test_other_errors_are_told_as_they_are() -> None:
 
 NO_FILES = """
 import resource, socket
-from crust.clock import Deadline
+from crust.threads.clock import Deadline
 from crust.endpoint import Endpoint
 from crust.errors import CrustError
 from crust.transport.tcp import dial, listen, resolve

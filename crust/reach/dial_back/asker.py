@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from crust.clock import now
-from crust.connection import Connection
-from crust.discovery.allowance import Allowance
+from crust.defence.allowance import Allowance
+from crust.defence.networks import address_of, neighbourhood
 from crust.endpoint import Endpoint, Protocol
+from crust.links.connection import Connection
 from crust.nat.ranges import is_local
-from crust.networks import address_of, neighbourhood
 from crust.reach.dial_back.notes import MAX_ASKED_ABOUT, MAX_BILL, Answer, Bill, Request, Result, payments
 from crust.reach.dial_back.voices import REFRESH_INTERVAL, Voices
-from crust.timers import Timer, Timers
+from crust.threads.clock import now
+from crust.threads.timers import Timer, Timers
 from crust.transport.framing import ADDRESS, control_frame
 
 log = logging.getLogger("crust.dial_back")

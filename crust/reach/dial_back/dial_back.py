@@ -9,18 +9,18 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from crust.blacklist import Blacklist
-from crust.connection import Connection
+from crust.connecting.negotiate import Node
+from crust.connecting.notices import Inbox
+from crust.defence.blacklist import Blacklist
 from crust.endpoint import Endpoint, Protocol
 from crust.errors import Malformed
+from crust.links.connection import Connection
 from crust.nat.ranges import is_local
-from crust.negotiate import Node
-from crust.notices import Inbox
 from crust.reach.dial_back.asker import DialBackAsker
 from crust.reach.dial_back.errand import DialledBack
 from crust.reach.dial_back.notes import Answer, Bill, Payment, Request, parse_dial_back
 from crust.reach.dial_back.service import DialBackService
-from crust.timers import Timers
+from crust.threads.timers import Timers
 
 log = logging.getLogger("crust.dial_back")
 

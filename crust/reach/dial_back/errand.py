@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from crust.clock import Deadline
-from crust.connection import Connection
+from crust.connecting.negotiate import Node, negotiate_outgoing
+from crust.connecting.notices import Inbox
 from crust.endpoint import Endpoint, Protocol
 from crust.errors import CrustError, HandshakeFailed, ListenFailed
-from crust.negotiate import Node, negotiate_outgoing
-from crust.notices import Inbox
-from crust.peers import Candidate, Verdict
+from crust.links.connection import Connection
+from crust.links.peers import Candidate, Verdict
 from crust.reach.dial_back.notes import Request, Result
+from crust.threads.clock import Deadline
 from crust.transport.base import Stream
 from crust.transport.grip import Abortable, Grip
 from crust.transport.tcp import OUT_OF_RESOURCES, dial

@@ -9,12 +9,12 @@ import ipaddress
 from collections.abc import Iterable
 from typing import Final
 
-from crust.discovery.allowance import Allowance, Allowances
+from crust.defence.allowance import Allowance, Allowances
+from crust.defence.networks import address_of, neighbourhood, subscriber
 from crust.discovery.contact import dialable
 from crust.endpoint import Endpoint, Protocol
 from crust.identity import PeerId
 from crust.nat.ranges import is_local
-from crust.networks import address_of, neighbourhood, subscriber
 
 DIAL_BACK_BYTES: Final = 4_096
 """What one dial sends at most, with all headers and repetitions, whatever is there: a first message of 350 bytes, sent
@@ -26,7 +26,7 @@ DIAL_BACK_PAYMENT: Final = 32_768
 gets at most. AutoNAT v2 takes 30,000 to 100,000."""
 MAX_PAID_DIALS: Final = 2
 """Of such endpoints in one request, TCP and uTP: the payment for more would come in more frames than are kept until the
-manager thread takes them (`crust.connection.MAX_WAITING_TOLD`)."""
+manager thread takes them (`crust.links.connection.MAX_WAITING_TOLD`)."""
 
 ASKER_BURST: Final = 3
 ASKER_INTERVAL: Final = 300.0

@@ -5,18 +5,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from crust.clock import now
-from crust.connection import Connection
+from crust.connecting.negotiate import Node
+from crust.connecting.notices import Inbox
 from crust.endpoint import Endpoint
+from crust.links.connection import Connection
 from crust.nat.interfaces import interface_networks
-from crust.negotiate import Node
-from crust.notices import Inbox
 from crust.reach.dial_back.errand import DialBackErrand, DialledBack
 from crust.reach.dial_back.gate import DIAL_BACK_PAYMENT, MAX_PAID_DIALS, DialBackGate, Price, price_of
 from crust.reach.dial_back.notes import Answer, Bill, Payment, Request, Result
-from crust.timers import Timer, Timers
+from crust.threads.clock import now
+from crust.threads.timers import Timer, Timers
+from crust.threads.workers import WorkerPool
 from crust.transport.framing import ADDRESS, control_frame
-from crust.workers import WorkerPool
 
 log = logging.getLogger("crust.dial_back")
 

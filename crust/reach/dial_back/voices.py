@@ -1,7 +1,7 @@
 """`Voices`: who could reach which of our endpoints, and what follows from it. Pure.
 
 Whoever says so may lie, to us, about us: it is our own picture that is wrong then, until others say otherwise. Peers of
-one network (see `crust.networks.neighbourhood`) have one voice together, that of the last word.
+one network (see `crust.defence.networks.neighbourhood`) have one voice together, that of the last word.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,5 +1,5 @@
 """`RelayDesk`: this node is in the middle of relayed connections, if its configuration says so. Belongs to the manager
-thread; what is carried goes another way (`crust.reach.relay.forwarding`).
+thread; what is carried goes another way (`crust.transport.relay.forwarding`).
 """
 
 import logging
@@ -8,18 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from crust import notices
-from crust.clock import now
 from crust.config import Config
-from crust.connection import Connection
-from crust.connections import Connections
-from crust.discovery.allowance import Allowances
+from crust.connecting import notices
+from crust.connecting.connections import Connections
+from crust.defence.allowance import Allowances
 from crust.identity import PeerId
-from crust.reach.relay.channels import Channels
-from crust.reach.relay.forwarding import Asked, End, Forward
-from crust.reach.relay.notes import Abort, Acceptance, Note, Opening, Refusal
-from crust.timers import Timer, Timers
+from crust.links.connection import Connection
+from crust.threads.clock import now
+from crust.threads.timers import Timer, Timers
 from crust.transport.framing import RELAY, control_frame
+from crust.transport.relay.channels import Channels
+from crust.transport.relay.forwarding import Asked, End, Forward
+from crust.transport.relay.notes import Abort, Acceptance, Note, Opening, Refusal
 
 log = logging.getLogger("crust.reach")
 

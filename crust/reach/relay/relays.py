@@ -10,22 +10,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from crust.attempts import Job, MeetingAttempt, Race
-from crust.clock import now
-from crust.connection import Connection
-from crust.connection_news import RelaySaid
-from crust.discovery.allowance import Allowances
+from crust.connecting.attempts import Job, MeetingAttempt, Race
+from crust.connecting.ground import Ground
+from crust.connecting.negotiate import negotiate_incoming, negotiate_outgoing
+from crust.defence.allowance import Allowances
 from crust.endpoint import Endpoint, Protocol
-from crust.ground import Ground
 from crust.identity import PeerId
-from crust.negotiate import negotiate_incoming, negotiate_outgoing
-from crust.reach.relay.carried import RELAY_WINDOW
-from crust.reach.relay.channels import Channels
+from crust.links.connection import Connection
+from crust.links.connection_news import RelaySaid
 from crust.reach.relay.desk import RelayDesk
-from crust.reach.relay.notes import Acceptance, Note, Opening, Refusal
-from crust.reach.relay.stream import RelayStream
-from crust.timers import Timer
+from crust.threads.clock import now
+from crust.threads.timers import Timer
 from crust.transport.framing import RELAY, control_frame
+from crust.transport.relay.carried import RELAY_WINDOW
+from crust.transport.relay.channels import Channels
+from crust.transport.relay.notes import Acceptance, Note, Opening, Refusal
+from crust.transport.relay.stream import RelayStream
 
 log = logging.getLogger("crust.reach")
 

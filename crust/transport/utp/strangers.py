@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from hashlib import blake2b
 from typing import Final, Protocol
 
-from crust.discovery.allowance import Allowance
+from crust.defence.allowance import Allowance
 from crust.transport.utp import constants as c
 from crust.transport.utp.burst import Address
 from crust.transport.utp.half_open import Asked, HalfOpen

@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from crust import clock
-from crust.clock import Deadline
 from crust.endpoint import Endpoint
 from crust.errors import ConnectionLost, CrustError, TimedOut
+from crust.threads import clock
+from crust.threads.clock import Deadline
 from crust.transport.utp.connection import UtpConnection
 from crust.transport.utp.stats import UtpStats
 
-if TYPE_CHECKING:
-    from crust.transport.utp.utp_socket import UtpSocket
-
 _ENDED_HERE = "the connection was ended here"
+
+
+class Owner(Protocol):
+    """What a stream needs of its `UtpSocket`. Call with `lock`, where nothing else is said."""
+
+    lock: threading.Lock
+
+    def pump(self, connection: UtpConnection) -> None:
+        """Something was written, read or ended: send what follows from it now."""
+        ...
+
+    def stage(self, stream: UtpStream, data: bytes) -> bool:
+        """Take a write without the lock; whether it did."""
+        ...
+
+    def take_staged(self) -> None:
+        """Give connections what `stage` took for them."""
+        ...
+
+    def abort(self, connection: UtpConnection, error: CrustError) -> None:
+        """End a connection at once. Takes the lock itself."""
+        ...
+
+    def forget(self, connection: UtpConnection) -> None:
+        """Its stream is no longer interested."""
+        ...
 
 
 class UtpStream:
@@ -26,7 +49,7 @@ class UtpStream:
     ``socket.socket`` do what those do.
     """
 
-    def __init__(self, owner: UtpSocket, connection: UtpConnection, local: Endpoint, remote: Endpoint) -> None:
+    def __init__(self, owner: Owner, connection: UtpConnection, local: Endpoint, remote: Endpoint) -> None:
         self.local = local
         self.remote = remote
         self._owner = owner

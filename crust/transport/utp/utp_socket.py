@@ -9,10 +9,12 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
-from crust import clock
-from crust.clock import Deadline
 from crust.endpoint import Endpoint
 from crust.errors import ConnectionLost, CrustError, DialFailed, TimedOut
+from crust.threads import clock
+from crust.threads.clock import Deadline
+from crust.threads.waker import Waker
+from crust.threads.workers import start_thread
 from crust.transport.utp.burst import Address, Burst
 from crust.transport.utp.connection import UtpConnection
 from crust.transport.utp.datagrams import Datagrams
@@ -20,8 +22,6 @@ from crust.transport.utp.handlers import Handler
 from crust.transport.utp.multiplexer import Multiplexer
 from crust.transport.utp.settings import UtpSettings
 from crust.transport.utp.stream import UtpStream
-from crust.waker import Waker
-from crust.workers import start_thread
 
 log = logging.getLogger("crust.utp")
 

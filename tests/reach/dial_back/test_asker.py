@@ -17,7 +17,7 @@ from crust.reach.dial_back.asker import (
 )
 from crust.reach.dial_back.notes import MAX_ASKED_ABOUT, MAX_BILL, Answer, Bill, Payment, Request, Result
 from crust.reach.dial_back.voices import REFRESH_INTERVAL, VOICE_LIFETIME
-from crust.timers import Timers
+from crust.threads.timers import Timers
 from tests.hand_clock import HandClock
 from tests.reach.dial_back.peers import Line
 

@@ -9,18 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crust import Config, Endpoint, Identity
-from crust.acceptor import Acceptor
-from crust.blacklist import Blacklist
-from crust.clock import now
+from crust.connecting.acceptor import Acceptor
+from crust.connecting.notices import Inbox
+from crust.defence.blacklist import Blacklist
+from crust.defence.ledger import Ledger
 from crust.identity import UnprovenPeerId
-from crust.ledger import Ledger
-from crust.notices import Inbox
 from crust.reach.dial_back import asker as dial_back_asker
 from crust.reach.dial_back import gate as dial_back_gate
 from crust.reach.dial_back.dial_back import DialBack
 from crust.reach.dial_back.errand import DIAL_BACK_SECONDS
 from crust.reach.dial_back.notes import Request
-from crust.timers import Timers
+from crust.threads.clock import now
+from crust.threads.timers import Timers
 from crust.transport.framing import HEADER, MAX_CONTROL, parse_control
 from crust.transport.tcp import listen
 from crust.transport.utp import UtpSocket

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from crust import Config, Endpoint, Identity
-from crust.acceptor import Acceptor
-from crust.clock import now
-from crust.ledger import Ledger
-from crust.notices import Inbox
+from crust.connecting.acceptor import Acceptor
+from crust.connecting.notices import Inbox
+from crust.defence.ledger import Ledger
 from crust.reach.dial_back import errand as dial_back_errand
 from crust.reach.dial_back.errand import DialBackErrand, DialledBack
 from crust.reach.dial_back.gate import DIAL_BACK_BYTES, DIAL_BACK_PACKETS
 from crust.reach.dial_back.notes import Request, Result
+from crust.threads.clock import now
 from crust.transport.handshake import Initiator
 from crust.transport.tcp import listen
 from crust.transport.utp import UtpSocket

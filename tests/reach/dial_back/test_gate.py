@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crust import Endpoint, PeerId
-from crust.networks import neighbourhood, subscriber
+from crust.defence.networks import neighbourhood, subscriber
 from crust.reach.dial_back import gate as gate_module
 from crust.reach.dial_back.gate import DialBackGate, Price, price_of
 

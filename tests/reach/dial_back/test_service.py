@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from crust import Endpoint, PeerId
-from crust.notices import Inbox
+from crust.connecting.notices import Inbox
 from crust.reach.dial_back import service as dial_back_service
 from crust.reach.dial_back.errand import DialBackErrand, DialledBack
 from crust.reach.dial_back.gate import ASKER_BURST, DIAL_BACK_PAYMENT, OWN_HOST_BURST, VICTIM_BURST
 from crust.reach.dial_back.notes import Answer, Bill, Payment, Request, Result, payments
 from crust.reach.dial_back.service import MAX_DIAL_BACKS, PAYMENT_SECONDS, DialBackService
-from crust.timers import Timers
+from crust.threads.timers import Timers
 from tests.hand_clock import HandClock
 from tests.reach.dial_back.peers import Line
 from tests.streams import node

@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from crust.clock import Deadline
 from crust.endpoint import Endpoint
 from crust.errors import ConnectionLost, TimedOut
+from crust.threads.clock import Deadline
 from crust.transport.utp import UtpStats, UtpStream
 from tests.together import PATIENCE, Running, until
 from tests.transport.test_tcp import everywhere

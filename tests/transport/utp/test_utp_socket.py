@@ -9,8 +9,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from crust import clock
 from crust.errors import ConnectionLost, DialFailed, ListenFailed, TimedOut
+from crust.threads import clock
 from crust.transport.utp import UtpSocket, UtpStream, utp_socket
 from crust.transport.utp.burst import Address
 from crust.transport.utp.packet import Packet, PacketType, decode, encode

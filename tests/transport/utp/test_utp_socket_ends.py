@@ -2,8 +2,8 @@
 
 import pytest
 
-from crust import clock
 from crust.errors import ConnectionLost, CrustError, DialFailed
+from crust.threads import clock
 from crust.transport.utp import UtpSettings, UtpSocket
 from tests.together import PATIENCE, Running, until
 from tests.transport.test_tcp import has_ipv6

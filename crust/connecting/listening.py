@@ -1,0 +1,72 @@
+"""Opening the listening sockets of a manager, as its configuration wants them."""
+
+import socket
+from dataclasses import dataclass, field
+
+from crust.config import Config
+from crust.connecting.utp_ports import UtpPorts
+from crust.endpoint import Endpoint, Port
+from crust.errors import ListenFailed
+from crust.transport.tcp import listen_everywhere
+from crust.transport.utp import UtpSocket
+
+
+@dataclass(slots=True)
+class Listeners:
+    """Sockets that are bound, and those that could not be."""
+
+    tcp: list[socket.socket] = field(default_factory=list)
+    utp: list[UtpSocket] = field(default_factory=list)
+    tracer: list[socket.socket] = field(default_factory=list)
+    failures: dict[Port, str] = field(default_factory=dict)
+    """Why, for each port of the configuration that none of its kind was opened for."""
+
+    @property
+    def bound(self) -> list[Endpoint]:
+        """Where they are."""
+        return [
+            *(Endpoint.tcp(sock.getsockname()) for sock in self.tcp),
+            *(Endpoint.utp(sock.local_address) for sock in self.utp),
+            *(Endpoint.tracer(sock.getsockname()) for sock in self.tracer),
+        ]
+
+    @property
+    def tcp_port(self) -> int:
+        """The number of the first TCP port; 0 for none."""
+        return int(self.tcp[0].getsockname()[1]) if self.tcp else 0
+
+    @property
+    def utp_port(self) -> int:
+        """The number of the first uTP port; 0 for none."""
+        return self.utp[0].local_address[1] if self.utp else 0
+
+
+def open_listeners(config: Config, utp_ports: UtpPorts) -> Listeners:
+    """Bind everything that the configuration wants; nobody is accepted yet.
+
+    Where any uTP port will do, the number of the TCP port is tried first.
+
+    Raises:
+        ListenFailed: something was wanted, and nothing could be opened.
+    """
+    made = Listeners()
+    if config.tcp_port is not None:
+        made.tcp = _listen(config, Port.tcp(config.tcp_port), made.failures)
+    if config.utp_port is not None:
+        try:
+            made.utp = utp_ports.listen(config.utp_port, favourite=made.tcp_port)
+        except ListenFailed as error:
+            made.failures[Port.utp(config.utp_port)] = str(error)
+    if config.tracer_port is not None:
+        made.tracer = _listen(config, Port.tracer(config.tracer_port), made.failures)
+    if made.failures and not (made.tcp or made.utp or made.tracer):
+        raise ListenFailed("; ".join(made.failures.values()))
+    return made
+
+
+def _listen(config: Config, port: Port, failures: dict[Port, str]) -> list[socket.socket]:
+    try:
+        return listen_everywhere(config.listen_addresses, port.port)
+    except ListenFailed as error:
+        failures[port] = str(error)
+        return []

@@ -1,0 +1,1 @@
+"""Whom to connect to: bootstrapping, gossip and the LAN, put together."""

@@ -1,0 +1,1 @@
+"""The thread that decides, what it is made of, and the parts of the public class."""

@@ -1,0 +1,1 @@
+"""Relayed connections: their frames, their channels, and streams through a node in the middle."""
