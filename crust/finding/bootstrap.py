@@ -67,6 +67,8 @@ class Surroundings:
     """Called before each round: the time to gather contacts."""
     refuses: Callable[[Entry], bool] = lambda entry: False
     """Whether a contact is unwelcome."""
+    counts: Callable[[Entry], bool] = lambda entry: True
+    """Whether a contact that is connected already counts as reached."""
     falls_short: Callable[[], bool] = lambda: False
     """Whether there are fewer connections than wanted while somebody who was given is not among them."""
 
@@ -334,8 +336,9 @@ class Bootstrapper:
     def _try(self, entry: Entry, look: int, race: Race) -> None:
         if self._around.is_connected(entry):
             self._book.connected(entry, "connected already")
-            race.won += entry not in self._counted
-            self._counted.add(entry)
+            if entry not in self._counted and self._around.counts(entry):
+                race.won += 1
+                self._counted.add(entry)
             return
         if self._around.refuses(entry):
             self._book.failed(entry, "it is on the blacklist", now())

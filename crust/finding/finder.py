@@ -82,6 +82,7 @@ class Finder:
             hopeful=lambda: self._cache.opening or (self.lan.possible and not config.override_default_bootstrap),
             round_begins=self._gather,
             refuses=self._is_refused,
+            counts=self._counts,
             falls_short=self._falls_short,
         )
         self._bootstrapper = Bootstrapper(config, self._book, ground.dialer, ground.timers, around)
@@ -262,6 +263,14 @@ class Finder:
 
     def _is_refused(self, entry: Entry) -> bool:
         return entry.peer_id is not None and self._blacklist.has_peer(entry.peer_id)
+
+    def _counts(self, entry: Entry) -> bool:
+        """Whether somebody who is connected already counts for ``bootstrap()``.
+
+        Whether gossip has told of a peer that came to us is chance, and says nothing about the contacts that we have.
+        For ``target_connections`` every connection counts.
+        """
+        return entry.promise is not Promise.TOLD or self._config.target_connections > 0
 
     def _falls_short(self) -> bool:
         """Whether somebody who was given is still to be tried for the sake of ``target_connections``.

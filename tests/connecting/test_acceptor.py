@@ -1,5 +1,6 @@
 """`crust.connecting.acceptor`: strangers, floods, failing listeners and the end; over loopback, without a manager."""
 
+import contextlib
 import errno
 import selectors
 import socket
@@ -340,7 +341,8 @@ def test_who_goes_on_all_the_same_is_not_let_in(serving: Make, limits: None, ove
     if over == "tcp":
         assert read_to_end(here.connect()) == b""
     else:
-        assert read_to_end(here.dial_utp()) == b""
+        with contextlib.suppress(DialFailed):  # the reset may come with the answer, before the caller sees that one
+            assert read_to_end(here.dial_utp()) == b""
     assert here.acceptor.half_open == 0
     here.crowd(["127.0.0.2"])
 

@@ -88,12 +88,14 @@ class World:
         self.alone = True
         self.hopeful = False
         self.falls_short = False
+        self.counting = True
         self.rounds_begun = 0
         around = Surroundings(
             is_connected=lambda entry: not self.connected.isdisjoint(entry.endpoints),
             alone=lambda: self.alone,
             hopeful=lambda: self.hopeful,
             round_begins=self.round_begins,
+            counts=lambda entry: self.counting,
             falls_short=lambda: self.falls_short,
         )
         self.bootstrapper = Bootstrapper(CONFIG, self.book, cast(Dialer, self.dialer), self.timers, around)
@@ -527,6 +529,18 @@ def test_who_is_connected_already_is_not_dialled_but_counts(world: World) -> Non
     world.start(contacts(3), 2)
     assert contacts(3)[1] not in world.dialer.tried
     world.dialer.end(world.dialer.running[0], connected=True)
+    assert world.over
+
+
+def test_one_who_is_connected_already_but_does_not_count(world: World) -> None:
+    world.connected.add(contacts(3)[1])
+    world.counting = False
+    world.start(contacts(3), 2)
+    assert contacts(3)[1] not in world.dialer.tried
+    world.dialer.end(world.dialer.running[0], connected=True)
+    assert world.bootstrapper.running
+    world.dialer.end(world.dialer.running[0], connected=True)
+    assert world.bootstrapper.made == 2
     assert world.over
 
 

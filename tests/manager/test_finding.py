@@ -339,6 +339,16 @@ def test_with_another_connection_left_it_does_not(nodes: Nodes) -> None:
     assert node.count["NewBootstrapConnection"] == 1
 
 
+def test_a_guest_of_whom_gossip_has_told_is_not_what_bootstrap_was_asked_for(nodes: Nodes) -> None:
+    peer, guest = nodes.make(), nodes.make()
+    node = nodes.make(fallback=[peer.endpoint])
+    guest.connect(node)
+    node.link(guest)
+    wait_until(lambda: node.manager.bootstrap_status().known_by_gossip)
+    node.manager.bootstrap()
+    assert node.expect(Event.NewBootstrapConnection).peer_id == peer.id
+
+
 def test_as_many_as_wanted_are_made_and_kept(nodes: Nodes) -> None:
     """No call of bootstrap() is needed; contacts come from the beacon, and from peers."""
     port = free_port()
