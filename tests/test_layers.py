@@ -116,6 +116,7 @@ LEVELS: list[tuple[str, str]] = [
     ("meeting: the thread of that", "nat.tcp_errand"),
     ("frames in clear, and written down", "transport.tracer transport.capture"),
     ("datagrams in bulk", "transport.utp.icmp transport.utp.udp_options"),
+    ("datagrams that go out where others came in", "transport.utp.source_pins"),
     ("the socket of uTP", "transport.utp.datagrams"),
     ("the blocking face of a uTP connection", "transport.utp.stream"),
     ("the thread of uTP", "transport.utp.utp_socket"),

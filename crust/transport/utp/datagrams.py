@@ -15,6 +15,7 @@ from crust.transport.utp import icmp
 from crust.transport.utp.burst import Address, Burst
 from crust.transport.utp.constants import BYTES_PER_CALL, SEGMENTS_PER_CALL
 from crust.transport.utp.icmp import IcmpError
+from crust.transport.utp.source_pins import SourcePins
 from crust.transport.utp.udp_options import (
     GRO_ANCILLARY_BYTES,
     Ancillary,
@@ -37,6 +38,8 @@ _QUOTED_BYTES: Final = 128
 _NO_ROOM: Final = frozenset({errno.EWOULDBLOCK, errno.EAGAIN})
 # Sent again they would be too many again, and to wait until the socket is writable would not wait: it is.
 _DROPPED: Final = frozenset({errno.ENOBUFS, errno.ENOMEM})
+# The address that is to be sent from is gone. EINVAL may have other reasons, which show when it is tried without it.
+_NOT_FROM_THERE: Final = frozenset({errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH})
 _NEVER_SEGMENTED: Final = frozenset({errno.EIO, errno.EOPNOTSUPP})
 _NOT_SEGMENTED: Final = _NEVER_SEGMENTED | {errno.EINVAL, errno.EMSGSIZE}
 
@@ -94,6 +97,8 @@ class Datagrams:
         """Whether a burst is sent in one system call."""
         self.errors_waiting = False
         """Whether `errors` has something to tell. Besides, a selector reports the socket as readable for errors."""
+        self._pins = SourcePins(self._sock)
+        self._ancillary_bytes = self._pins.ancillary_bytes + (GRO_ANCILLARY_BYTES if self._receives_batches else 0)
         self._has_error_queue = icmp.enable(self._sock)
         self._fragmentation = Fragmentation(self._sock)
         self._errors: deque[IcmpError] = deque(maxlen=_ERRORS_KEPT)
@@ -198,13 +203,16 @@ class Datagrams:
     def _attempt(self, data: bytes, ancillary: Ancillary | None, address: Address) -> int:
         """Send one datagram, or a whole burst with ``ancillary``; 0 or the errno."""
         code = 0
+        pin = self._pins.toward(address)
         for _ in range(2):
             self.counters.send_calls += 1
             try:
-                if ancillary is None:
-                    self._sock.sendto(data, address)
-                else:
+                if pin is not None:
+                    self._sock.sendmsg([data], [*(ancillary or ()), pin], 0, address)
+                elif ancillary is not None:
                     self._sock.sendmsg([data], ancillary, 0, address)
+                else:
+                    self._sock.sendto(data, address)
                 return 0
             except OSError as error:
                 code = error.errno or errno.EIO
@@ -212,6 +220,9 @@ class Datagrams:
                     return code
                 # It may be about something sent earlier; once that has been taken note of, it does not come again.
                 self._collect()
+            if pin is not None and code in _NOT_FROM_THERE:
+                self._pins.unpin(address)
+                return self._attempt(data, ancillary, address)
         return code
 
     def _lose(self, burst: Burst, number: int, code: int) -> None:
@@ -227,10 +238,11 @@ class Datagrams:
             self.counters.receive_calls += 1
             segment = 0
             try:
-                if self._receives_batches:
-                    data, ancillary, _flags, address = self._sock.recvmsg(_LARGEST, GRO_ANCILLARY_BYTES)
+                if self._ancillary_bytes:
+                    data, ancillary, _flags, address = self._sock.recvmsg(_LARGEST, self._ancillary_bytes)
                     if ancillary:
                         segment = gro_segment(ancillary)
+                        self._pins.took(address, ancillary)
                 else:
                     data, address = self._sock.recvfrom(_LARGEST)
             except BlockingIOError:
