@@ -20,6 +20,7 @@ from crust.discovery.beacon_sockets import BeaconSockets
 from crust.discovery.link_watch import LinkWatch
 from crust.errors import Malformed
 from crust.threads import clock
+from crust.threads.waker import Waker
 
 log = logging.getLogger("crust.beacon")
 
@@ -74,7 +75,7 @@ class BeaconLoop:
         self._wishes = wishes
         self._find_links = find_links
         self.core = BeaconCore(os.urandom(GUID_SIZE), own, random.SystemRandom(), clock.now(), hidden=port == 0)
-        self._wake_read, self._wake_write = socket.socketpair()
+        self._waker = Waker()
         self._selector = selectors.DefaultSelector()
         self._wake_only = selectors.DefaultSelector()
         self.sockets = BeaconSockets(port, towards, self._selector)
@@ -83,17 +84,12 @@ class BeaconLoop:
         self._deaf_until = 0.0
         self._rescan_at = 0.0
         self._came_up: set[int] = set()
-        for end in (self._wake_read, self._wake_write):
-            end.setblocking(False)
         for selector in (self._selector, self._wake_only):
-            selector.register(self._wake_read, selectors.EVENT_READ)
+            selector.register(self._waker, selectors.EVENT_READ)
 
     def wake(self) -> None:
         """Let the thread look at the wishes."""
-        try:
-            self._wake_write.send(b"w")
-        except BlockingIOError:
-            pass  # it is woken already
+        self._waker.wake()
 
     def open(self) -> None:
         """Open what can be opened, and begin to ask."""
@@ -111,8 +107,7 @@ class BeaconLoop:
             self._watch.close()
         self._selector.close()
         self._wake_only.close()
-        self._wake_read.close()
-        self._wake_write.close()
+        self._waker.close()
 
     def run(self) -> None:
         """Until it is wished to stop."""
@@ -153,8 +148,8 @@ class BeaconLoop:
 
     def _wait(self, selector: selectors.BaseSelector, seconds: float) -> None:
         for key, _ in selector.select(None if seconds == float("inf") else max(seconds, 0.0)):
-            if key.fileobj is self._wake_read:
-                self._wake_read.recv(64)
+            if key.fileobj is self._waker:
+                self._waker.clear()
             elif key.fileobj is self._watch:
                 self._came_up |= self._watch.came_up()
                 self._rescan_at = min(self._rescan_at, clock.now() + SETTLE)

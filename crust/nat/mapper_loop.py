@@ -22,6 +22,7 @@ from crust.nat.upnp import UpnpCall, unavailable
 from crust.nat.upnp_messages import Answer, NoAnswer
 from crust.threads import clock
 from crust.threads.clock import Deadline
+from crust.threads.waker import Waker
 from crust.threads.workers import WorkerPool
 
 log = logging.getLogger("crust.nat")
@@ -70,7 +71,7 @@ class MapperLoop:
         self._wishes = wishes
         self._find_paths = find_paths
         self._methods = methods
-        self._wake_read, self._wake_write = socket.socketpair()
+        self._waker = Waker()
         self._selector = selectors.DefaultSelector()
         self._sites: dict[Path, PathSockets] = {}
         self._calls: dict[Path, UpnpCall] = {}
@@ -83,16 +84,11 @@ class MapperLoop:
         self._told = MappingReport()
         self._begun = False
         self._stopping: Deadline | None = None
-        for end in (self._wake_read, self._wake_write):
-            end.setblocking(False)
-        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._selector.register(self._waker, selectors.EVENT_READ)
 
     def wake(self) -> None:
         """Let the thread look at the wishes."""
-        try:
-            self._wake_write.send(b"w")
-        except BlockingIOError:
-            pass  # it is woken already
+        self._waker.wake()
 
     def close(self) -> None:
         """Free everything. After `run` has ended, or instead of it."""
@@ -102,7 +98,7 @@ class MapperLoop:
         self._pool.join(None)
         for site in self._sites.values():
             site.close()
-        for each in (self._watch, self._announcements, self._selector, self._wake_read, self._wake_write):
+        for each in (self._watch, self._announcements, self._selector, self._waker):
             if each is not None:
                 each.close()
 
@@ -208,8 +204,8 @@ class MapperLoop:
             self._deaf_until = None
             self._selector.register(self._announcements, selectors.EVENT_READ)
         for key, _ in ready:
-            if key.fileobj is self._wake_read:
-                self._wake_read.recv(64)
+            if key.fileobj is self._waker:
+                self._waker.clear()
             elif key.fileobj is self._watch:
                 self._changed(now)
             elif key.fileobj is self._announcements:
