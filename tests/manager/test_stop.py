@@ -39,13 +39,18 @@ def crust_threads() -> list[str]:
     return [name for name in names if name.startswith("crust-") and not name.startswith("crust-test-")]
 
 
-def soon(act: Callable[[], object], tries: int = 3, within: float = A_SECOND) -> None:
-    """``act`` gives how long something took; a machine that is busy for a moment does not count."""
+def seconds_of(call: Callable[[], object]) -> float:
+    """How long it takes."""
+    started = time.monotonic()
+    call()
+    return time.monotonic() - started
+
+
+def soon(act: Callable[[], float], tries: int = 3, within: float = A_SECOND) -> None:
+    """``act`` gives how many seconds something took; a machine that is busy for a moment does not count."""
     durations = []
     for _ in range(tries):
-        started = time.monotonic()
-        act()
-        durations.append(time.monotonic() - started)
+        durations.append(act())
         if durations[-1] <= within:
             return
     raise AssertionError(f"took {durations} s, and {within:g} s are promised")
@@ -204,12 +209,13 @@ def test_stop_right_after_each_call(nodes: Nodes) -> None:
 def test_stop_while_dialling_an_address_that_does_not_answer(nodes: Nodes) -> None:
     with black_hole() as nowhere:
 
-        def stop_while_dialling() -> None:
+        def stop_while_dialling() -> float:
             node = nodes.make(linger=0.0, listen=False)
             node.manager.connect([nowhere, Endpoint.tcp((nowhere.host, nowhere.port))])
             wait_until(lambda: dials_in_progress())
-            node.stop()
+            took = seconds_of(node.stop)
             assert node.log == [Event.Stopped()]
+            return took
 
         soon(stop_while_dialling)
 
@@ -220,12 +226,13 @@ def test_stop_during_bootstrap(nodes: Nodes) -> None:
         unused.bind((LOOPBACK, 0))
         for contact in (nowhere, Endpoint.tcp(unused.getsockname())):
 
-            def stop_while_looking(contact: Endpoint = contact) -> None:
+            def stop_while_looking(contact: Endpoint = contact) -> float:
                 node = nodes.make(linger=0.0, listen=False, fallback=[contact])
                 node.manager.bootstrap()
                 wait_until(lambda: dials_in_progress())
-                node.stop()
+                took = seconds_of(node.stop)
                 assert node.log == [Event.Stopped()]
+                return took
 
             soon(stop_while_looking)
 
@@ -234,14 +241,15 @@ def test_stop_during_bootstrap(nodes: Nodes) -> None:
 def test_stop_with_half_open_handshakes(nodes: Nodes) -> None:
     """Silent strangers, and one who stopped in the middle: they are thrown out, with nothing said."""
 
-    def stop_amid_strangers() -> None:
+    def stop_amid_strangers() -> float:
         node = nodes.make(linger=0.0)
         with ExitStack() as stack:
             strangers = [stack.enter_context(raw_socket(node.endpoint)) for _ in range(20)]
             strangers[0].sendall(bytes(7))
             wait_until(lambda: node.manager._core.half_open == 20)
-            node.stop()
+            took = seconds_of(node.stop)
             assert {read_to_end(stranger) for stranger in strangers} == {b""}
+            return took
 
     soon(stop_amid_strangers)
 
@@ -252,7 +260,7 @@ def test_stop_while_a_peer_owes_us_its_choice(nodes: Nodes, dials: bool) -> None
     """It proved who it is and then said nothing; several attempts of one connect() wait for that."""
     lesser, greater = two_identities()  # who has the greater id owes the choice
 
-    def stop_while_waiting() -> None:
+    def stop_while_waiting() -> float:
         node = nodes.make(identity=lesser, linger=0.0)
         with ExitStack() as stack:
             if dials:
@@ -272,7 +280,7 @@ def test_stop_while_a_peer_owes_us_its_choice(nodes: Nodes, dials: bool) -> None
                         peer.sock.sendall(peer._handshake.receive(peer._receive()))
                 # One was told to wait for the peer, the other one to wait for that.
                 wait_until(lambda: any(job.race.waiting for job in node.manager._core._dialer._jobs))
-            node.stop()
+            return seconds_of(node.stop)
 
     soon(stop_while_waiting)
 
@@ -351,7 +359,7 @@ def test_a_less_patient_stop_shortens_a_patient_one(nodes: Nodes) -> None:
         patient.start()
         assert peer.await_control(BYE)["reason"] == "bye"  # so the first stop() is at work
         assert patient.is_alive()
-        soon(lambda: node.manager.stop(0.0), tries=1, within=PATIENCE)
+        soon(lambda: seconds_of(lambda: node.manager.stop(0.0)), tries=1, within=PATIENCE)
         patient.join(PATIENCE)
         assert not patient.is_alive()
 
