@@ -20,7 +20,8 @@ from crust.nat.punch_plan import UNVOUCHED_PROBES, Method, Target, allowed_addre
 from crust.nat.ranges import is_local
 
 TCP_PUNCH_SECONDS: Final = 8.0
-"""For which it is tried, by those who begin at the same time; the kernel's SYNs leave after 0, 1, 3 and 7 s."""
+"""For which it is tried, by those who begin at the same time; the kernel's SYNs leave after 0, 1, 3 and 7 s (those of
+Linux since 6.5 after 0, 1, 2, 3, 4, 5 and 7 s)."""
 TCP_RETRY_SHARE: Final = 0.15
 """Of the time that an attempt took, after which the next one follows. Two SYNs pass both routers if each leaves before
 the other one can have arrived: two sides that always have one on its way cannot miss each other, however far apart

@@ -25,7 +25,9 @@ SERVER, VICTIM, OPEN_VICTIM = "11.1.1.250", "11.1.1.2", "11.1.1.3"
 HOSTS: Final = [f"11.1.1.{number}" for number in range(90, 100)]
 """Of somebody who never asked for anything."""
 SILENT, REFUSING, SEARCHED, COUNTED, FLOODED, TOLD = HOSTS[4:]
-SYNS: Final = 4  # of a dial that is not answered, while it lasts
+SYNS: Final = 7
+"""Of a dial that is not answered, in the 8 s that it lasts: Linux sends them after 0, 1, 2, 3, 4, 5 and 7 s since 6.5
+(tcp_syn_linear_timeouts), and after 0, 1, 3 and 7 s before."""
 MEMBERS: Final = 10
 TIMES: Final = 30  # that each of them asks, in two seconds
 SEVERAL: Final = range(2000, 2008)  # ports
