@@ -53,7 +53,8 @@ bench: $(VENV)/.for-cli $(VENV)/.for-bench $(VENV)/.for-comparison ## measure ag
 lab: $(VENV)/.for-dev ## tests in network namespaces with routers and NATs (needs root)
 	@echo "Runs the tests marked 'lab' (pytest -m lab): they build networks in their own namespaces and remove them again."
 	@echo "They need root, iproute2 and nftables, and touch nothing outside these namespaces."
-	$(BIN)/python -m pytest -m lab -n 4 --dist loadgroup tests/lab
+	$(BIN)/python -m pytest -m "lab and not measured" -n 6 --maxschedchunk 1 tests/lab
+	$(BIN)/python -m pytest -m "lab and measured" tests/lab
 
 docs: $(VENV)/.for-cli ## draw the pictures in img/ again
 	$(BIN)/python img/make_pictures.py

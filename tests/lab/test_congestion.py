@@ -2,7 +2,8 @@
 
 20 Mbit/s with 200 ms of queue. These are experiments in real time, so each asserts what it must show and no
 more, and is repeated, twice at most, where a busy machine keeps it from that (`tests.lab.attempts`). None runs beside
-another that measures. ``python -m benches.congestion`` prints all figures, of libutp too.
+another test, whose namespaces and real-time processes would cost it packets. ``python -m benches.congestion`` prints
+all figures, of libutp too.
 """
 
 import pytest
@@ -11,7 +12,7 @@ from tests.lab import congestion
 from tests.lab.attempts import attempts
 from tests.lab.flows import Transport, unavailable
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("measured"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.measured, pytest.mark.timeout(600)]
 
 CRUST, CUBIC = Transport.CRUST, Transport.CUBIC
 

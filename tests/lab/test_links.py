@@ -76,7 +76,7 @@ def test_a_link_reorders(lab: Lab) -> None:
     assert came != sorted(came)
 
 
-@pytest.mark.xdist_group("measured")
+@pytest.mark.measured
 def test_a_link_of_ours_carries_much_with_little() -> None:
     for attempt in attempts():
         with Lab() as lab:
@@ -90,7 +90,7 @@ def test_a_link_of_ours_carries_much_with_little() -> None:
             assert report["cpu"] / sum(report["read"]) < 60e-6
 
 
-@pytest.mark.xdist_group("measured")
+@pytest.mark.measured
 def test_a_bottleneck_has_its_rate_and_queue() -> None:
     """The queue shows when it is full, which is not always; the pings that came late for other reasons are few."""
     for attempt in attempts():
