@@ -20,7 +20,7 @@ from crust.connecting.negotiate import Node
 from crust.defence.blacklist import Entry
 from crust.defence.replays import ReplayFilter
 from crust.endpoint import Endpoint, Port, Protocol
-from crust.errors import ConfigError, ManagerStopped, MessageTooLarge, NotConnected, TransportUnavailable
+from crust.errors import ConfigError, LocalError, ManagerStopped, MessageTooLarge, NotConnected, TransportUnavailable
 from crust.event import Stopped
 from crust.identity import Identity, PeerId
 from crust.links.connection_news import ConnectionInfo
@@ -36,6 +36,7 @@ from crust.transport import capture
 from crust.transport.aead import supported_ciphers
 from crust.transport.hello import SESSION_SIZE
 from crust.transport.masking import network_keys
+from crust.transport.tcp import explain
 
 log = logging.getLogger("crust")
 
@@ -50,7 +51,8 @@ class ConnectionManager(Admission, Reachability):
     Every method may be called from any thread; none blocks, except `send` with a ``timeout``, `start_listening` (which
     opens sockets) and `stop`. Making a manager does no I/O and starts no thread. Use it in a ``with`` statement, or
     call `stop`; a manager that is simply forgotten is stopped when it is collected or when the program ends, with a
-    warning.
+    warning. The first call that needs the manager thread starts it, and raises `LocalError` if this process has no
+    threads or no descriptors left for that; it may be made again.
 
     Args:
         events: where events go: anything with ``put(item)``. ``crust.channel()`` is the fast choice; a
@@ -120,9 +122,15 @@ class ConnectionManager(Admission, Reachability):
                 is_replay=ReplayFilter(),
                 capture=capture.from_environment(),
             )
-            self._core = ManagerCore(
-                Orders(node, self._config, self._events, self._blacklist, self._fallback, self._blacklist_file)
-            )
+            orders = Orders(node, self._config, self._events, self._blacklist, self._fallback, self._blacklist_file)
+            try:
+                self._core = ManagerCore(orders)
+            except OSError as error:
+                raise LocalError(f"this node cannot be started: {explain(error)}") from error
+            except RuntimeError as error:
+                raise LocalError(
+                    f"this node cannot be started: {error}; raise the limit of threads (ulimit -u)"
+                ) from error
             _running.add(self._core)
             weakref.finalize(self, _abandon, self._core).atexit = False  # at exit, _stop_all waits for delivery
         return self._core

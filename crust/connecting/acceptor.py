@@ -25,7 +25,7 @@ from crust.endpoint import Endpoint, Port, Protocol
 from crust.errors import CrustError, HandshakeFailed, PeerMisbehaved, RemoteError, TimedOut
 from crust.links.peers import Candidate
 from crust.threads.clock import Deadline
-from crust.threads.waker import Waker
+from crust.threads.waker import selector_with_waker
 from crust.threads.workers import WorkerPool, start_thread
 from crust.transport.base import Stream
 from crust.transport.tcp import OUT_OF_RESOURCES, TcpStream, explain
@@ -144,6 +144,9 @@ class Acceptor:
         inbox: the manager's, for what comes of it.
         refuses: whether whoever is there is not welcome; asked before anything is spent on them.
         ledger: how much comes from each address.
+
+    Raises:
+        OSError: this process has no descriptors left.
     """
 
     def __init__(
@@ -156,9 +159,7 @@ class Acceptor:
         self._ledger = ledger
         self._pool = WorkerPool("handshake", config.max_half_open)
         self._places: Places[HalfOpen] = Places(config.max_half_open, config.max_half_open_per_address)
-        self._selector = selectors.DefaultSelector()
-        self._waker = Waker()  # for who waits on a uTP socket, and for the end
-        self._selector.register(self._waker, selectors.EVENT_READ)
+        self._selector, self._waker = selector_with_waker()  # for who waits on a uTP socket, and for the end
         self._listeners: list[socket.socket] = []
         self._tracer: Sequence[socket.socket] = ()
         self._utp: Sequence[UtpSocket] = ()

@@ -20,7 +20,7 @@ from crust.discovery.beacon_sockets import BeaconSockets
 from crust.discovery.link_watch import LinkWatch
 from crust.errors import Malformed
 from crust.threads import clock
-from crust.threads.waker import Waker
+from crust.threads.waker import selector_with_waker
 
 log = logging.getLogger("crust.beacon")
 
@@ -75,17 +75,20 @@ class BeaconLoop:
         self._wishes = wishes
         self._find_links = find_links
         self.core = BeaconCore(os.urandom(GUID_SIZE), own, random.SystemRandom(), clock.now(), hidden=port == 0)
-        self._waker = Waker()
-        self._selector = selectors.DefaultSelector()
-        self._wake_only = selectors.DefaultSelector()
+        self._selector, self._waker = selector_with_waker()
+        try:
+            self._wake_only = selectors.DefaultSelector()
+            self._wake_only.register(self._waker, selectors.EVENT_READ)
+        except OSError:
+            self._selector.close()
+            self._waker.close()
+            raise
         self.sockets = BeaconSockets(port, towards, self._selector)
         self._watch: LinkWatch | None = None
         self._flood = Allowance(FLOOD_BURST, FLOOD_PER_SECOND)
         self._deaf_until = 0.0
         self._rescan_at = 0.0
         self._came_up: set[int] = set()
-        for selector in (self._selector, self._wake_only):
-            selector.register(self._waker, selectors.EVENT_READ)
 
     def wake(self) -> None:
         """Let the thread look at the wishes."""
@@ -122,6 +125,9 @@ class BeaconLoop:
     def _turn_guarded(self, step: Callable[[], None]) -> None:
         try:
             step()
+        except OSError as error:  # the system is short of something: no descriptors are left, say
+            log.warning("the beacon goes on after an error: %s", error)
+            self._wait(self._wake_only, _PAUSE_AFTER_ERROR)
         except Exception:
             log.exception("the beacon goes on after an error; please report this")
             self._wait(self._wake_only, _PAUSE_AFTER_ERROR)

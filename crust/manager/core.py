@@ -39,6 +39,9 @@ class ManagerCore:
 
     Args:
         orders: what the manager was made with.
+
+    Raises:
+        OSError, RuntimeError: this process has no descriptors or no threads left.
     """
 
     def __init__(self, orders: Orders) -> None:
@@ -66,7 +69,11 @@ class ManagerCore:
         self._unread = 0  # messages that came during stop() and found no reader
         self._cut_off: set[Connection] = set()  # of these some were not delivered
         self._handlers = self._table_of_handlers()
-        self.thread = start_thread("manager", self._run)
+        try:
+            self.thread = start_thread("manager", self._run)
+        except RuntimeError:
+            self._acceptor.stop()
+            raise
 
     def _table_of_handlers(self) -> dict[type, Callable[[Any], None]]:
         """What is done with each kind of notice."""

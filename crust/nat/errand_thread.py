@@ -1,11 +1,10 @@
 """`ErrandThread`: a thread that waits in a selector until its work is done, and earlier if it is told to end."""
 
-import selectors
 import threading
 from abc import ABC, abstractmethod
 from typing import Any
 
-from crust.threads.waker import Waker
+from crust.threads.waker import selector_with_waker
 from crust.threads.workers import start_thread
 
 
@@ -19,9 +18,7 @@ class ErrandThread(ABC):
 
     def __init__(self) -> None:
         self._stopping = False
-        self._selector = selectors.DefaultSelector()
-        self._waker = Waker()
-        self._selector.register(self._waker, selectors.EVENT_READ)
+        self._selector, self._waker = selector_with_waker()
 
     @property
     def running(self) -> bool:

@@ -1,17 +1,36 @@
 """The addresses of this machine, as others on its networks can use them."""
 
 import ipaddress
+import logging
 from collections.abc import Iterable
 
 import ifaddr
 
 from crust.endpoint import Endpoint
 
+log = logging.getLogger("crust.nat")
+
+_latest: list[ifaddr.Adapter] = []
+"""What the system last told: of all that is asked here, it is the same for everybody in the process."""
+
+
+def _adapters() -> list[ifaddr.Adapter]:
+    """All interfaces; those of the last time if the system does not tell now.
+
+    To be told takes a descriptor, and there may be none left. That is no sign of an address that has gone.
+    """
+    global _latest
+    try:
+        _latest = list(ifaddr.get_adapters())
+    except OSError as error:
+        log.warning("this machine's addresses are thought to be as before, as the system does not tell: %s", error)
+    return _latest
+
 
 def interface_addresses() -> list[str]:
     """Every address of every interface, in the system's order; IPv6 ones without a scope."""
     found: list[str] = []
-    for adapter in ifaddr.get_adapters():
+    for adapter in _adapters():
         found += [ip.ip if isinstance(ip.ip, str) else ip.ip[0] for ip in adapter.ips]
     return list(dict.fromkeys(found))
 
@@ -19,7 +38,7 @@ def interface_addresses() -> list[str]:
 def interface_networks() -> list[str]:
     """The networks that this machine is in, as ``192.168.1.2/24``; without link-local ones."""
     found: list[str] = []
-    for adapter in ifaddr.get_adapters():
+    for adapter in _adapters():
         for ip in adapter.ips:
             host = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
             if not ipaddress.ip_address(host.partition("%")[0]).is_link_local:

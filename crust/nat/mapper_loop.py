@@ -22,7 +22,7 @@ from crust.nat.upnp import UpnpCall, unavailable
 from crust.nat.upnp_messages import Answer, NoAnswer
 from crust.threads import clock
 from crust.threads.clock import Deadline
-from crust.threads.waker import Waker
+from crust.threads.waker import selector_with_waker
 from crust.threads.workers import WorkerPool
 
 log = logging.getLogger("crust.nat")
@@ -71,8 +71,7 @@ class MapperLoop:
         self._wishes = wishes
         self._find_paths = find_paths
         self._methods = methods
-        self._waker = Waker()
-        self._selector = selectors.DefaultSelector()
+        self._selector, self._waker = selector_with_waker()
         self._sites: dict[Path, PathSockets] = {}
         self._calls: dict[Path, UpnpCall] = {}
         self._results: queue.SimpleQueue[tuple[Path, Answer | str]] = queue.SimpleQueue()
@@ -84,7 +83,6 @@ class MapperLoop:
         self._told = MappingReport()
         self._begun = False
         self._stopping: Deadline | None = None
-        self._selector.register(self._waker, selectors.EVENT_READ)
 
     def wake(self) -> None:
         """Let the thread look at the wishes."""

@@ -1,6 +1,8 @@
 """`Waker`: wakes a thread that waits in a selector, without dialling anybody and without polling."""
 
+import selectors
 import socket
+from contextlib import ExitStack
 
 
 class Waker:
@@ -39,3 +41,18 @@ class Waker:
         """Free what it holds. Idempotent."""
         self._read.close()
         self._write.close()
+
+
+def selector_with_waker() -> tuple[selectors.BaseSelector, Waker]:
+    """A selector, and what wakes whoever waits in it; both are to be closed.
+
+    Raises:
+        OSError: no descriptors are left. Nothing stays open.
+    """
+    with ExitStack() as undo:
+        waker = Waker()
+        undo.callback(waker.close)
+        selector = undo.enter_context(selectors.DefaultSelector())
+        selector.register(waker, selectors.EVENT_READ)
+        undo.pop_all()
+    return selector, waker

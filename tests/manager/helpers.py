@@ -25,7 +25,11 @@ _POLL = 0.002  # seconds between two looks at something that cannot wake us
 
 
 def loopback_config(**settings: Any) -> Config:
-    """Settings for a node that only this machine can reach; over TCP alone where they do not say."""
+    """Settings for a node that only this machine can reach; over TCP alone where they do not say.
+
+    Handshakes get more time than users give them: here many nodes share one interpreter, maybe on a busy machine.
+    """
+    settings.setdefault("handshake_timeout", PATIENCE / 2)
     settings.setdefault("listen_addresses", (LOOPBACK,))
     settings.setdefault("utp_port", None)
     settings.setdefault("beacon_port", None)
@@ -157,9 +161,10 @@ class Node:
                     f"{self!r} not within {patience:g} s: {_source(predicate)}; its log: {self.tail()}"
                 )
 
-    def tail(self, most: int = 12) -> str:
+    def tail(self, most: int = 12, without: type[Any] | None = None) -> str:
         """The latest events, for messages."""
-        return "\n  ".join(["", *map(repr, self.log[-most:])])
+        log = [event for event in self.log if without is None or not isinstance(event, without)]
+        return "\n  ".join(["", *map(repr, log[-most:])])
 
     def expect(self, kind: type[Any], count: int = 1) -> Any:
         """Wait for the ``count``-th event of a kind (from 1) and give it back."""
@@ -206,7 +211,11 @@ class Node:
     def send(self, peer: "Node | Endpoint", data: bytes) -> None:
         """Queue a message, waiting for room."""
         endpoint = peer if isinstance(peer, Endpoint) else self.link(peer)
-        self.manager.send(endpoint, data, timeout=PATIENCE)
+        try:
+            self.manager.send(endpoint, data, timeout=PATIENCE)
+        except NotConnected as error:
+            error.add_note(f"{self!r}; its log, without messages: {self.tail(without=Event.NewMessage)}")
+            raise
 
     def try_send(self, endpoint: Endpoint, data: bytes) -> bool:
         """Send to somebody who may have gone meanwhile; whether they had not."""

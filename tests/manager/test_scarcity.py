@@ -8,24 +8,25 @@ from typing import Any
 
 import pytest
 
-from crust import Endpoint, Event
+import crust
+from crust import Endpoint, Event, LocalError
 from crust.threads.workers import start_thread
-from tests.manager.helpers import LOOPBACK, Nodes, join, wait_until
+from tests.manager.helpers import LOOPBACK, Nodes, join, loopback_config, wait_until
 from tests.manager.wire import raw_socket, read_to_end
 from tests.processes import Process
 
 SCRIPTS = str(Path(__file__).with_name("scripts.py"))
+NOBODY = Endpoint.tcp((LOOPBACK, 1))  # refuses
 
 
 def test_too_low_a_limit_of_descriptors(nodes: Nodes) -> None:
     """``ulimit -n``: what cannot be dialled fails with the reason, what cannot be accepted is logged and waits."""
     pytest.importorskip("resource")
     other = nodes.make()
-    with Process(SCRIPTS, "run_out_of_files", str(other.endpoint), env={"PYTHONWARNINGS": "default"}) as process:
+    with Process(SCRIPTS, "run_out_of_files", str(NOBODY), env={"PYTHONWARNINGS": "default"}) as process:
         port = int(process.expect(r"listening on (\d+)").group(1))
         door = Endpoint.tcp((LOOPBACK, port))
         process.type("fill")
-        process.expect("full")
         process.expect(r"ConnectionFailed.*too many files open; raise its limit \(ulimit -n\)")
         with ExitStack() as stack:
             for _ in range(3):
@@ -39,6 +40,31 @@ def test_too_low_a_limit_of_descriptors(nodes: Nodes) -> None:
             process.expect("there is room again")
         code, lines = process.end()
     assert code == 0, lines
+
+
+def test_no_descriptors_to_start_with(nodes: Nodes) -> None:
+    """Whoever tries again later succeeds, and nothing of the tries before is left open."""
+    pytest.importorskip("resource")
+    other = nodes.make()
+    with Process(SCRIPTS, "start_without_files", str(other.endpoint)) as process:
+        process.expect(r"^LocalError: this node cannot be started: Too many open files: .*\(ulimit -n\)")
+        process.expect(r"^ListenFailed: .*\(ulimit -n\)")
+        process.expect("NewConnection")
+        code, lines = process.end()
+    assert code == 0, lines
+
+
+def test_no_thread_for_the_manager(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(name: str, target: Callable[..., None]) -> threading.Thread:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("crust.manager.core.start_thread", none_left)
+    events = crust.channel()
+    with crust.ConnectionManager(events, loopback_config()) as manager:
+        with pytest.raises(LocalError, match=r"cannot be started: can't start new thread; .* \(ulimit -u\)"):
+            manager.start_listening()
+        monkeypatch.undo()
+        manager.start_listening()
 
 
 @pytest.fixture

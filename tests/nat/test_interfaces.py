@@ -1,6 +1,8 @@
 """`crust.nat.interfaces`: which addresses are worth telling others."""
 
+import errno
 import ipaddress
+import os
 import socket
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +11,13 @@ import ifaddr
 import pytest
 
 from crust import Endpoint
-from crust.nat.interfaces import all_own_endpoints, interface_addresses, own_endpoints, reachable_addresses
+from crust.nat.interfaces import (
+    all_own_endpoints,
+    interface_addresses,
+    interface_networks,
+    own_endpoints,
+    reachable_addresses,
+)
 
 OWN = ["127.0.0.1", "192.0.2.5", "169.254.7.7", "::1", "2001:db8::5", "fe80::5", "10.1.2.3"]
 
@@ -37,6 +45,21 @@ def test_every_interface_counts_and_no_address_twice(monkeypatch: pytest.MonkeyP
     ]
     monkeypatch.setattr(ifaddr, "get_adapters", lambda: adapters)
     assert interface_addresses() == ["::1", "127.0.0.1", "192.0.2.7", "fe80::7", "192.0.2.8"]
+
+
+def test_what_the_system_does_not_tell_is_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It takes a descriptor to ask. Who has none left must not think that all addresses are gone."""
+
+    def none_left() -> list[Any]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    before = interface_addresses(), interface_networks()
+    monkeypatch.setattr(ifaddr, "get_adapters", none_left)
+    assert (interface_addresses(), interface_networks()) == before
+    assert "as before" in caplog.text
+    assert "Too many open files" in caplog.text
 
 
 def test_listening_everywhere_means_every_address_of_that_family() -> None:

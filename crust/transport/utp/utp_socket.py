@@ -13,7 +13,7 @@ from crust.endpoint import Endpoint
 from crust.errors import ConnectionLost, CrustError, DialFailed, TimedOut
 from crust.threads import clock
 from crust.threads.clock import Deadline
-from crust.threads.waker import Waker
+from crust.threads.waker import selector_with_waker
 from crust.threads.workers import start_thread
 from crust.transport.utp.burst import Address, Burst
 from crust.transport.utp.connection import UtpConnection
@@ -27,12 +27,9 @@ log = logging.getLogger("crust.utp")
 
 _BATCHES: Final = 4
 """What is received before it is acknowledged, in system calls: a fraction of a window, so that the sender goes on."""
-
 _NOT_TAKEN: Final = ConnectionLost("nobody accepts connections any more")
-
 _MAX_STAGED: Final = 64
 """Writes that wait for the thread without the lock: they are there for a moment, but each is an object."""
-
 LINGER: Final = 5.0
 """Seconds for which `UtpSocket.close` waits until what was sent has arrived."""
 
@@ -78,9 +75,11 @@ class UtpSocket:
         self._asleep_until: float | None = None
         self._closing = False
         self._stopped = False
-        self._selector = selectors.DefaultSelector()
-        self._waker = Waker()
-        self._selector.register(self._waker, selectors.EVENT_READ)
+        try:
+            self._selector, self._waker = selector_with_waker()
+        except OSError:
+            self._datagrams.close()
+            raise
         self._events = selectors.EVENT_READ  # for which the thread waits; only it changes them
         self._selector.register(self._datagrams.fileno(), self._events)
         try:
