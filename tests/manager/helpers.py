@@ -27,8 +27,10 @@ _POLL = 0.002  # seconds between two looks at something that cannot wake us
 def loopback_config(**settings: Any) -> Config:
     """Settings for a node that only this machine can reach; over TCP alone where they do not say.
 
-    Handshakes get more time than users give them: here many nodes share one interpreter, maybe on a busy machine.
+    Dials and handshakes get more time than users give them: here many nodes share one interpreter, maybe on a busy
+    machine.
     """
+    settings.setdefault("dial_timeout", PATIENCE / 2)
     settings.setdefault("handshake_timeout", PATIENCE / 2)
     settings.setdefault("listen_addresses", (LOOPBACK,))
     settings.setdefault("utp_port", None)
