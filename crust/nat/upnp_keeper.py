@@ -66,6 +66,7 @@ class UpnpKeeper:
         self._ends: dict[Port, float] = {}
         self._due: dict[Port, float] = {}
         self._refused: dict[Port, str] = {}
+        self._once_given: set[Port] = set()
         self._unwanted: dict[Port, int] = {}
         self._problem: str | None = None
         self._left: tuple[str, ...] = ()
@@ -83,6 +84,7 @@ class UpnpKeeper:
                 self._unwanted[port] = given.external if given is not None else self._liked(port)
             self._due.pop(port, None)
             self._refused.pop(port, None)
+            self._once_given.discard(port)
         for port in wanted - self._wanted:
             self._due[port] = now
             self._unwanted.pop(port, None)
@@ -176,9 +178,11 @@ class UpnpKeeper:
         self._unwanted = {port: external for port, external in self._unwanted.items() if external != NO_HOLE}
         for port, why in answer.refused.items():
             if port in self._wanted:
+                # What it gave before and refuses for the first time: it may have begun to restart, amid a call.
+                first = port in self._once_given and port not in self._refused
                 self._refused[port] = why
                 self._drop(port)
-                self._due[port] = now + ERROR_PAUSE
+                self._due[port] = now + (MIN_RENEWAL if first else ERROR_PAUSE)
 
     def failed(self, reason: str, now: float) -> None:
         """The call that was taken came to nothing."""
@@ -251,6 +255,7 @@ class UpnpKeeper:
 
     def _take(self, port: Port, given: Given, now: float) -> None:
         self._refused.pop(port, None)
+        self._once_given.add(port)
         self._given[port] = given
         believed = min(float(given.lease), MAX_LEASE) if given.lease else 0.0
         if given.lease:

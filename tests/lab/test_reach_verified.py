@@ -89,8 +89,11 @@ def test_who_can_be_reached_is_known_because_others_have_tried(lab: Lab) -> None
     for subject, count in ((public, 2), (masked, 1), (mapped, 2), (walled, 2)):
         reached = subject in (public, mapped)
         verdicts = subject.ask("verified", str(reached).lower(), count, PATIENCE)
-        wanted = [f"tcp://{outer[subject]}:{TCP}", f"utp://{outer[subject]}:{UTP}"][:count]
-        assert verdicts == dict.fromkeys(wanted, reached), subject.node
+        assert set(verdicts) <= {f"tcp://{outer[subject]}:{TCP}", f"utp://{outer[subject]}:{UTP}"}, subject.node
+        # The one behind a NAT may learn from all four, or too few, where it is seen over uTP: that is tried too, later.
+        tried = [verdict for verdict in verdicts.values() if verdict is not None]
+        assert len(tried) >= count, (subject.node, verdicts)
+        assert set(tried) == {reached}, (subject.node, verdicts)
         status = subject.ask("status")
         assert ("Everybody can connect to this node: a peer elsewhere has tried." in status) is reached
         assert ("peers have tried it and did not get through" in status) is not reached

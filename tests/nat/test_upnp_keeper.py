@@ -6,7 +6,7 @@ import pytest
 
 from crust.endpoint import Endpoint, Port
 from crust.nat import ssdp
-from crust.nat.keeping import ERROR_PAUSE, LEASE, NEVER, Status
+from crust.nat.keeping import ERROR_PAUSE, LEASE, MIN_RENEWAL, NEVER, Status
 from crust.nat.upnp_keeper import ROUTER_GRACE, SEARCH_TIME, UpnpKeeper
 from crust.nat.upnp_messages import NO_HOLE, Answer, Call, Given, Wish
 from tests.nat.test_ssdp import answer as ssdp_answer
@@ -174,6 +174,27 @@ def test_another_port_is_kept() -> None:
     call = working.take_call(LEASE / 2 + 0.2)
     assert call is not None
     assert call.wanted == (Wish(TCP, 7000),)
+
+
+def test_what_was_given_and_is_refused_is_asked_for_again_soon_and_then_seldom() -> None:
+    """A router that begins to restart in the midst of a call renews one port, and is not there for the next."""
+    working = found()
+    call = working.take_call(0.1)
+    assert call is not None
+    working.called(granted(call), 0.2)
+    now = LEASE / 2 + 0.3
+    for pause in (MIN_RENEWAL, ERROR_PAUSE, ERROR_PAUSE):
+        call = working.take_call(now)
+        assert call is not None
+        assert UTP in [wish.port for wish in call.wanted]
+        working.called(Answer("11.1.1.2", {TCP: Given(5483, LEASE)}, {UTP: "cannot be spoken with"}, None), now)
+        assert working.warnings == ["cannot be spoken with (utp:5484)"]
+        assert working.take_call(now + pause - 0.1) is None
+        now += pause
+    call = working.take_call(now)
+    assert call is not None
+    working.called(granted(call), now)
+    assert working.warnings == []
 
 
 def test_a_refused_port_is_told_of_and_tried_again() -> None:
