@@ -111,13 +111,13 @@ def run_out_of_files(endpoint: Endpoint) -> None:
 
 
 def start_without_files(endpoint: Endpoint) -> None:
-    """Begins with no descriptors left, and with a few more at each try, until it can serve and connect."""
+    """Begins with no descriptors left, and with a few more at each try, until it can serve a UDP port."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     _kept.extend(fill_descriptors())
     events = crust.channel()
-    with ConnectionManager(events, CONFIG) as manager:
+    with ConnectionManager(events, CONFIG.replace(tcp_port=None, utp_port=0)) as manager:
         while True:
             try:
                 manager.start_listening()

@@ -52,6 +52,7 @@ def test_no_descriptors_to_start_with(nodes: Nodes) -> None:
         process.expect("NewConnection")
         code, lines = process.end()
     assert code == 0, lines
+    assert not [line for line in lines if "ResourceWarning" in line], lines
 
 
 def test_no_thread_for_the_manager(monkeypatch: pytest.MonkeyPatch) -> None:
