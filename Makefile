@@ -11,7 +11,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench lab docs clean
+.NOTPARALLEL:
+.PHONY: help demo test check bench lab lab-networks lab-rates docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -50,10 +51,15 @@ $(VENV)/.for-comparison: $(VENV)/.for-bench
 bench: $(VENV)/.for-cli $(VENV)/.for-bench $(VENV)/.for-comparison ## measure against raw sockets and others (minutes)
 	$(BIN)/python -m benches.compare
 
-lab: $(VENV)/.for-dev ## tests in network namespaces with routers and NATs (needs root)
+lab: lab-networks lab-rates ## tests in network namespaces with routers and NATs (needs root)
+
+lab-networks: $(VENV)/.for-dev
 	@echo "Runs the tests marked 'lab' (pytest -m lab): they build networks in their own namespaces and remove them again."
 	@echo "They need root, iproute2 and nftables, and touch nothing outside these namespaces."
 	$(BIN)/python -m pytest -m "lab and not measured" -n 6 --maxschedchunk 1 tests/lab
+
+# Rates and queues are measured with nothing beside them.
+lab-rates: $(VENV)/.for-dev
 	$(BIN)/python -m pytest -m "lab and measured" tests/lab
 
 docs: $(VENV)/.for-cli ## draw the pictures in img/ again

@@ -123,7 +123,7 @@ def test_leases_are_renewed_and_end_after_a_crash(lab: Lab) -> None:
     mappers = one_of_each(world, LEASE)
     assert all(0 < lease <= LEASE for mapper in mappers for lease in mapper.mapped()["leases"])
     gateway.let_pass(2 * LEASE)
-    assert gateway.becomes_mapped(2 * len(mappers), 2 * LEASE)
+    assert gateway.becomes_mapped(2 * len(mappers), PATIENCE)
     for mapper in mappers:
         mapper.running.kill()
     assert gateway.becomes_mapped(0, PATIENCE)
@@ -227,7 +227,8 @@ def test_holes_over_upnp_are_renewed_and_end_after_a_crash(lab: Lab) -> None:
     for mapper in mappers:
         mapper.mapped(4)
     gateway.let_pass(1.5 * LEASE)
-    assert gateway.holes(HOST_IPV6) == 4
+    # One whose renewal came too late, on a busy machine, is there again with the next; without renewals none is.
+    assert gateway.becomes_open(HOST_IPV6, 4, PATIENCE)
     gateway.stop()
     gateway.clear()
     assert gateway.holes(HOST_IPV6) == 0
