@@ -23,7 +23,7 @@ from crust.endpoint import Endpoint, Port, Protocol
 from crust.errors import ConfigError, LocalError, ManagerStopped, MessageTooLarge, NotConnected, TransportUnavailable
 from crust.event import Stopped
 from crust.identity import Identity, PeerId
-from crust.links.connection_news import ConnectionInfo
+from crust.links.connection_info import ConnectionInfo
 from crust.links.outbox import Outbox
 from crust.manager.admission import Admission
 from crust.manager.core import ABORT_GRACE, ManagerCore

@@ -5,7 +5,7 @@ from itertools import pairwise
 from svg import Drawing
 
 from crust import limits
-from crust.links.connection import READ_AHEAD
+from crust.links.pace import READ_AHEAD
 from crust.transport.records import RECEIVE_CAPACITY
 
 

@@ -20,6 +20,8 @@ from crust.links.claims import PeerTables
 from crust.links.connection import Connection
 from crust.links.connection_news import PeerSaid, ReaderEnded, WriterEnded
 from crust.links.peers import Candidate, Verdict
+from crust.links.reading import Reading
+from crust.links.writing import Writing
 from crust.threads.clock import now, wall_time
 from crust.threads.timers import Timers
 from crust.transport.framing import CHOOSE, CHOSEN
@@ -180,12 +182,9 @@ class Connections:
             stream.abort()
             stream.close()
             return None
-        link, since = established.link, wall_time()
         if candidate.peer_id.proven:
             self._ledger.proved(candidate.address)
-        connection = Connection(
-            candidate, link, endpoint, self._inbox, self._config, since, established.rtt, self._ledger
-        )
+        connection = Connection(candidate, established.link, endpoint, self._config, wall_time(), established.rtt)
         candidate.live = True
         self._all.add(connection)
         self._live[candidate] = connection
@@ -223,8 +222,9 @@ class Connections:
             self._announce(heir)
 
     def _start(self, connection: Connection) -> None:
+        reading = Reading(connection, self._inbox, self._config, self._ledger)
         try:
-            connection.start()
+            connection.start(reading.run, Writing(connection, self._inbox).run)
         except RuntimeError as error:
             self._lose(connection, f"no thread could be made for it ({error}): raise the limit of threads (ulimit -u)")
             self._thread_ended(connection, 0)

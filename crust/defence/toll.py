@@ -21,8 +21,6 @@ class Toll:
     """
 
     def __init__(self, config: Config, host: str, ledger: Ledger | None, *, claimed: bool = False) -> None:
-        self.records = 0
-        """Records so far; who opens them counts them here."""
         self._meter = Meter(connection_limits(config))
         self._host = host
         self._ledger = ledger
@@ -30,18 +28,19 @@ class Toll:
         self._always = bool(self._meter.kinds & _ALWAYS)
         self._counted = 0, 0, 0, 0
 
-    def charge(self, read: int, messages: int, controls: int) -> Judgement:
+    def charge(self, read: int, messages: int, records: int, controls: int) -> Judgement:
         """What follows from what came since the last call.
 
         Args:
             read: bytes from the network since the beginning.
             messages: messages since then.
+            records: records since then.
             controls: control frames since then.
         """
         before = self._counted
         if not self._always and controls == before[3]:
             return FINE  # without limits on what comes with every batch, this is all that a batch costs
-        counted = self._counted = read, messages, self.records, controls
+        counted = self._counted = read, messages, records, controls
         amounts = {
             kind: here - then
             for kind, here, then in zip((BYTES, MESSAGES, RECORDS, CONTROLS), counted, before, strict=True)

@@ -23,7 +23,7 @@ def test_by_default_a_batch_of_messages_costs_one_comparison() -> None:
     book = Counted(Config())
     toll = Toll(Config(), HOST, book)
     for number in range(1, 1000):
-        assert toll.charge(10**9 * number, 10**6 * number, 0) is FINE
+        assert toll.charge(10**9 * number, 10**6 * number, 0, 0) is FINE
     assert book.asked == 0
 
 
@@ -31,15 +31,15 @@ def test_the_same_is_not_counted_twice() -> None:
     config = Config(max_messages_per_second=10)
     toll = Toll(config, HOST, Ledger(config))
     allowed = int(10 * BURST_SECONDS[MESSAGES])
-    assert toll.charge(1, allowed, 0) == FINE
-    assert toll.charge(2, allowed, 0) == FINE
-    (alert,) = toll.charge(3, 2 * allowed, 0).alerts
+    assert toll.charge(1, allowed, 0, 0) == FINE
+    assert toll.charge(2, allowed, 0, 0) == FINE
+    (alert,) = toll.charge(3, 2 * allowed, 0, 0).alerts
     assert alert.kind == MESSAGES
 
 
 def test_without_a_ledger_the_connection_alone_counts() -> None:
     toll = Toll(Config(max_controls_per_second=1), HOST, None)
-    (alert,) = toll.charge(0, 0, 100).alerts
+    (alert,) = toll.charge(0, 0, 0, 100).alerts
     assert alert.kind == CONTROLS
 
 
@@ -47,7 +47,7 @@ def test_all_connections_of_an_address_pay_together() -> None:
     config = Config(max_controls_per_second=1)
     book = Ledger(config)
     tolls = [Toll(config, HOST, book) for _ in range(20)]
-    alerts = [alert for toll in tolls for alert in toll.charge(0, 0, 10).alerts]
+    alerts = [alert for toll in tolls for alert in toll.charge(0, 0, 0, 10).alerts]
     assert [alert.limit for alert in alerts] == [16]
 
 
@@ -55,5 +55,5 @@ def test_who_only_claims_to_be_somebody_pays_apart() -> None:
     config = Config(max_controls_per_second=1)
     book = Ledger(config)
     claims = [Toll(config, HOST, book, claimed=True) for _ in range(20)]
-    assert any(alert.limit == 16 for toll in claims for alert in toll.charge(0, 0, 10).alerts)
-    assert Toll(config, HOST, book).charge(0, 0, 10) == FINE
+    assert any(alert.limit == 16 for toll in claims for alert in toll.charge(0, 0, 0, 10).alerts)
+    assert Toll(config, HOST, book).charge(0, 0, 0, 10) == FINE

@@ -9,6 +9,8 @@ from typing import Any
 from crust import Config, Endpoint, Event, Identity
 from crust.links.connection import Connection
 from crust.links.peers import Candidate
+from crust.links.reading import Reading
+from crust.links.writing import Writing
 from crust.transport.aead import supported_ciphers
 from crust.transport.framing import PING
 from crust.transport.link import Link, RecordReader, RecordWriter
@@ -47,8 +49,14 @@ class Bench:
         reader = RecordReader(self.stream, Opener(TO_US, CIPHER))
         self.link = Link(self.stream, reader, RecordWriter(self.stream, Sealer(TO_THEM, CIPHER)))
         candidate = Candidate(Identity().peer_id, "192.0.2.1", b"session1")
-        self.connection = Connection(candidate, self.link, NAME, self.inbox, Config(**settings), 1e9, 0.5)
+        self.config = Config(**settings)
+        self.connection = Connection(candidate, self.link, NAME, self.config, 1e9, 0.5)
         self.outbox = self.connection.outbox
+
+    def start(self) -> None:
+        """Start its threads."""
+        reading = Reading(self.connection, self.inbox, self.config, None)
+        self.connection.start(reading.run, Writing(self.connection, self.inbox).run)
 
     def next(self) -> Any:
         """The next thing that it reports."""
@@ -104,7 +112,7 @@ def live_connection(idle: Make) -> Make:
 
     def make(**settings: Any) -> Bench:
         bench = idle(**settings)
-        bench.connection.start()
+        bench.start()
         return bench
 
     return make

@@ -1,190 +1,24 @@
-"""`crust.links.connection`: what its two threads receive and how they end, with the test in place of the manager and of
-the peer. More in `test_connection_traffic.py`."""
+"""`crust.links.connection`: how it ends, what it tells of itself, and how it is kept alive, with the test in place
+of the manager and of the peer."""
 
-import socket
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from crust import Event, NotConnected
-from crust.defence import metering
-from crust.defence.metering import CONTROLS
+from crust import NotConnected
 from crust.limits import MESSAGE_OVERHEAD
 from crust.links import connection
-from crust.links.connection import MAX_WAITING_CONTACTS, MAX_WAITING_TOLD
-from crust.links.connection_news import Flooded, Gossiped, PeerSaid, ReaderEnded, Told, WriterEnded
+from crust.links.connection_news import ReaderEnded, WriterEnded
+from crust.links.pings import MAX_OPEN_PINGS
 from crust.threads.clock import now
-from crust.transport.framing import (
-    ADDRESS,
-    BYE,
-    CHOOSE,
-    CHOSEN,
-    CONTACTS,
-    HEADER,
-    MESSAGE,
-    PUNCH,
-    control_frame,
-    message_frame,
-)
-from tests.links.connection_bench import NAME, Make, idle_connection, live_connection
-from tests.together import until
+from crust.transport.framing import BYE, PING, PONG, control_frame
+from tests.links.connection_bench import NAME, Bench, Make, idle_connection, live_connection
+from tests.together import PATIENCE, until
 
-NEWS = 0x5A  # a kind of control frame that the connection has no answer for
 idle = pytest.fixture(idle_connection)
 live = pytest.fixture(live_connection)
-
-
-# --- receiving ------------------------------------------------------------------------------------------
-
-
-def test_messages_come_as_batches_with_their_weight(live: Make) -> None:
-    bench = live()
-    bench.peer.send_messages(b"one", b"", b"three")
-    which, events, weight = bench.next()
-    assert which is bench.connection
-    assert events == [Event.NewMessage(NAME, data) for data in (b"one", b"", b"three")]
-    assert weight == 8 + 3 * MESSAGE_OVERHEAD
-
-
-def test_batches_and_notices_come_in_the_order_sent(live: Make) -> None:
-    bench = live()
-    bench.peer.send_messages(b"first")
-    assert bench.batch() == [b"first"]
-    bench.peer.send_frame(control_frame(CHOSEN, {"serial": 1}))
-    said = bench.next()
-    assert isinstance(said, PeerSaid)
-    assert (said.connection, said.kind, said.serial) == (bench.connection, CHOSEN, 1)
-    bench.peer.send_messages(b"second")
-    assert bench.batch() == [b"second"]
-
-
-def test_a_kind_that_this_version_does_not_know_goes_no_further(live: Make) -> None:
-    bench = live()
-    for number in range(100):
-        bench.peer.send_frame(control_frame(NEWS, {"n": number}))
-    bench.peer.send_messages(b"after")
-    assert bench.batch() == [b"after"]
-
-
-def test_gossip_goes_to_the_manager_and_no_more_than_it_takes(live: Make) -> None:
-    """A peer that sends more than the manager gets through does not fill its inbox."""
-    bench = live()
-    for number in range(MAX_WAITING_CONTACTS + 5):
-        bench.peer.send_frame(control_frame(CONTACTS, {"x": number}))
-    notices = [bench.next() for _ in range(MAX_WAITING_CONTACTS)]
-    assert all(isinstance(notice, Gossiped) and notice.connection is bench.connection for notice in notices)
-    assert [notice.content["x"] for notice in notices] == list(range(MAX_WAITING_CONTACTS))
-    for _ in range(2):  # when the second comes, all that was read with the first has been dealt with
-        bench.peer.send_messages(b"end")
-        assert bench.batch() == [b"end"]
-    bench.connection.contacts_taken += 1
-    for number in (1, 2):
-        bench.peer.send_frame(control_frame(CONTACTS, {"x": -number}))
-    assert bench.next().content == {"x": -1}
-    bench.peer.send_messages(b"end")
-    assert bench.batch() == [b"end"]
-
-
-def test_what_is_told_of_addresses_and_meetings_goes_to_the_manager_and_no_more_than_it_takes(live: Make) -> None:
-    bench = live()
-    for number in range(MAX_WAITING_TOLD + 5):
-        bench.peer.send_frame(control_frame((ADDRESS, PUNCH)[number % 2], {"n": number}))
-    notices = [bench.next() for _ in range(MAX_WAITING_TOLD)]
-    assert all(isinstance(notice, Told) and notice.connection is bench.connection for notice in notices)
-    assert [(notice.kind, notice.content["n"]) for notice in notices[:2]] == [(ADDRESS, 0), (PUNCH, 1)]
-    for _ in range(2):  # when the second comes, all that was read with the first has been dealt with
-        bench.peer.send_messages(b"end")
-        assert bench.batch() == [b"end"]
-    bench.connection.told_taken += 1
-    for number in (1, 2):
-        bench.peer.send_frame(control_frame(PUNCH, {"n": -number}))
-    assert bench.next().content == {"n": -1}
-    bench.peer.send_messages(b"end")
-    assert bench.batch() == [b"end"]
-
-
-def test_what_comes_at_once_is_one_batch_before_the_end(live: Make) -> None:
-    bench = live()
-    frames = (message_frame(b"1"), message_frame(b"2"), control_frame(BYE, {"text": "so long"}), message_frame(b"3"))
-    bench.peer.send_frame(*frames)
-    assert bench.batch()[:2] == [b"1", b"2"]
-    ended = bench.next()
-    assert isinstance(ended, ReaderEnded)
-    assert (ended.connection, ended.reason, ended.goodbye) == (bench.connection, "so long", True)
-    assert bench.inbox.empty()
-
-
-def test_what_the_handshake_read_already_is_not_forgotten(idle: Make) -> None:
-    bench = idle()
-    reader: Any = bench.link.reader
-    reader._opener.feed(bench.peer.seal(message_frame(b"early")))
-    bench.connection.start()
-    assert bench.batch() == [b"early"]
-
-
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        ({"text": "a\x1b[31m red\nline\x00"}, "a?[31m red?line?"),
-        ({"text": "\u202eltr"}, "?ltr"),
-        ({"text": "x" * 3000}, "x" * 200),
-        ({"text": ["not", "text"]}, "the peer closed the connection"),
-        ({}, "the peer closed the connection"),
-    ],
-)
-def test_what_a_goodbye_says_is_fit_for_a_log(live: Make, content: dict[str, Any], text: str) -> None:
-    bench = live()
-    bench.peer.send_frame(control_frame(BYE, content))
-    ended = bench.next()
-    assert (ended.reason, ended.goodbye) == (text, True)
-
-
-def test_an_end_without_goodbye(live: Make) -> None:
-    bench = live()
-    bench.peer.send_messages(b"last words")
-    bench.peer.sock.shutdown(socket.SHUT_WR)
-    assert bench.batch() == [b"last words"]
-    ended = bench.next()
-    assert not ended.goodbye
-    assert "without a goodbye" in ended.reason
-
-
-def test_messages_before_a_forged_record_count(live: Make) -> None:
-    bench = live()
-    genuine, forged = bench.peer.seal(message_frame(b"genuine")), bytearray(bench.peer.seal(message_frame(b"forged")))
-    forged[-1] ^= 1
-    bench.peer.sock.sendall(genuine + forged)
-    assert bench.batch() == [b"genuine"]
-    ended = bench.next()
-    assert isinstance(ended, ReaderEnded)
-    assert not ended.goodbye
-    assert "does not authenticate" in ended.reason
-
-
-def test_an_error_of_ours_ends_the_connection_and_is_logged(
-    idle: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bench = idle()
-    monkeypatch.setattr(bench.link.reader, "next", lambda: 1 / 0)
-    bench.connection.start()
-    ended = bench.next()
-    assert isinstance(ended, ReaderEnded)
-    assert ended.reason.startswith("an internal error: ZeroDivisionError")
-    bench.connection.abort()
-    bench.connection.release()
-    assert "please report this" in caplog.text
-
-
-@pytest.mark.parametrize("kind", [CHOOSE, CHOSEN])
-@pytest.mark.parametrize("content", [{}, *({"serial": bad} for bad in (-1, 2**63, True, "1", 1.5))])
-def test_the_choice_without_its_serial(live: Make, kind: int, content: dict[str, Any]) -> None:
-    bench = live()
-    bench.peer.send_frame(control_frame(kind, content))
-    ended = bench.next()
-    assert isinstance(ended, ReaderEnded)
-    assert "without the number 'serial'" in ended.reason or "is not JSON" in ended.reason
 
 
 # --- the end --------------------------------------------------------------------------------------------
@@ -272,7 +106,7 @@ def test_without_threads_to_be_had_the_caller_is_told(idle: Make, monkeypatch: p
 
     monkeypatch.setattr(connection, "start_thread", start_thread)
     with pytest.raises(RuntimeError):
-        bench.connection.start()
+        bench.start()
     assert started == [f"reader {NAME}"]
     assert (bench.connection.threads_left, bench.connection.started) == (1, True)
 
@@ -302,85 +136,86 @@ def test_what_waits_to_be_sent_is_told(idle: Make) -> None:
     assert bench.connection.info().waiting_bytes == 100 + MESSAGE_OVERHEAD
 
 
-# --- too much of something ------------------------------------------------------------------------------
+# --- keep-alive -----------------------------------------------------------------------------------------
 
 
-def test_what_comes_is_counted(live: Make) -> None:
+def test_a_ping_is_answered(live: Make) -> None:
     bench = live()
-    bench.peer.send_messages(b"one", b"two")
-    bench.peer.send_frame(*[control_frame(NEWS, {"n": number}) for number in range(3)])
-    bench.peer.send_messages(b"end")
-    bench.messages(3)
-    info = bench.connection.info()
-    assert (info.messages_received, info.records_received, info.controls_received) == (3, 3, 3)
+    for number in (0, 7, 2**63 - 1):
+        bench.peer.send_frame(control_frame(PING, {"t": number}))
+        assert bench.peer.await_control(PONG) == {"t": number}
+    assert bench.inbox.empty()
 
 
-def test_too_many_control_frames_are_told_and_slowed(live: Make) -> None:
-    """At once ten seconds' worth are fine; then it is told once, and reading pauses."""
-    bench = live(max_controls_per_second=1000)
-    bench.peer.send_frame(*[control_frame(NEWS, {})] * 10_000)
-    bench.peer.send_messages(b"fine")
-    assert bench.batch() == [b"fine"]
-    bench.peer.send_frame(*[control_frame(NEWS, {})] * 1_500)
-    notice = bench.next()
-    assert isinstance(notice, Flooded)
-    assert (notice.connection, notice.alert.kind, notice.alert.limit) == (bench.connection, CONTROLS, 1000)
-    began = now()
-    bench.peer.send_frame(*[control_frame(NEWS, {})] * 10)
-    bench.peer.send_messages(b"late")
-    assert bench.batch() == [b"late"]
-    assert now() - began > 0.2
-
-
-def test_who_does_not_slow_down_has_to_go(live: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metering, "READ_PAUSE", 0.01)
-    bench = live(max_controls_per_second=10)
-    notices: list[Any] = []
-    for _ in range(4):
-        bench.peer.send_frame(*[control_frame(NEWS, {})] * 450)
-    while not notices or not isinstance(notices[-1], ReaderEnded):
-        bench.peer.send_frame(control_frame(NEWS, {}))
-        while not bench.inbox.empty():
-            notices.append(bench.next())
-    assert [type(notice) for notice in notices] == [Flooded, ReaderEnded]
-    assert "control frames a second, where 10 are allowed, and did not slow down" in notices[-1].reason
-    assert not notices[-1].goodbye
-
-
-@pytest.mark.parametrize("kind", ["bytes", "messages", "records"])
-def test_other_limits_are_off_until_they_are_set(live: Make, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metering, "BURST_SECONDS", dict.fromkeys(metering.BURST_SECONDS, 1.0))
-    bench = live(**{f"max_{kind}_per_second": 20})
-    for _ in range(21):
-        bench.peer.send_messages(b"")
-    notice = next(item for item in iter(bench.next, None) if isinstance(item, Flooded))
-    assert notice.alert.kind == kind
-
-
-def test_the_end_does_not_wait_for_a_pause(live: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metering, "READ_PAUSE", 60.0)
-    bench = live(max_controls_per_second=1)
-    bench.peer.send_frame(*[control_frame(NEWS, {})] * 100)
-    assert isinstance(bench.next(), Flooded)
-    until(lambda: bench.connection._paused)
-    began = now()
-    bench.connection.abort()
-    assert isinstance(bench.next(), ReaderEnded | WriterEnded)
-    assert isinstance(bench.next(), ReaderEnded | WriterEnded)
-    assert now() - began < 30.0
-
-
-def test_who_breaks_the_protocol_is_told_from_who_is_lost(live: Make) -> None:
+@pytest.mark.parametrize("kind", [PING, PONG])
+@pytest.mark.parametrize("content", [{}, *({"t": bad} for bad in (-1, 2**63, True, "1", 1.5))])
+def test_a_ping_without_its_number(live: Make, kind: int, content: dict[str, Any]) -> None:
     bench = live()
-    bench.peer.sock.sendall(bytes(200))
-    notices = [bench.next()]
-    assert isinstance(notices[0], ReaderEnded)
-    assert notices[0].misbehaved
+    bench.peer.send_frame(control_frame(kind, content))
+    ended = bench.next()
+    assert isinstance(ended, ReaderEnded)
+    # What is no number of 64 bits is refused before anybody looks for a meaning in it.
+    assert "without the number 't'" in ended.reason or "is not JSON" in ended.reason
 
 
-def test_empty_messages_are_handed_over_in_time(live: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They count nothing, and must not be gathered for as long as more come."""
-    monkeypatch.setattr(connection, "HAND_OVER_BYTES", 1)
+def test_the_answer_to_our_ping_sets_the_round_trip(live: Make) -> None:
     bench = live()
-    bench.peer.sock.sendall(b"".join(bench.peer.seal(HEADER.pack(MESSAGE)) for _ in range(5000)))
-    assert len(bench.batch()) < 5000
+    bench.connection.ping(now() - 1000.0)
+    asked = bench.peer.await_control(PING)
+    bench.peer.send_frame(control_frame(PONG, asked))
+    until(lambda: bench.connection.rtt != 0.5)
+    assert 1000.0 <= (bench.connection.info().rtt or 0.0) < 1000.0 + PATIENCE
+
+
+def test_answers_to_what_was_not_asked_are_ignored(live: Make) -> None:
+    bench = live()
+    for _ in range(MAX_OPEN_PINGS + 1):
+        bench.connection.ping(now())
+    bench.peer.send_frame(control_frame(PONG, {"t": 1}), control_frame(PONG, {"t": 999}))
+    bench.peer.send_frame(control_frame(PING, {"t": 5}))
+    bench.peer.await_control(PONG)  # so what came before it has been looked at
+    assert bench.connection.rtt == 0.5
+    bench.peer.send_frame(control_frame(PONG, {"t": 2}))
+    until(lambda: bench.connection.rtt != 0.5)
+
+
+@pytest.fixture
+def at_1000(idle: Make, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A connection that was made at 1000 s and has neither sent nor received since."""
+    monkeypatch.setattr(connection, "now", lambda: 1000.0)
+    return idle(keepalive_interval=20.0, dead_after=60.0)
+
+
+def test_a_check_asks_after_silence_of_our_own(at_1000: Bench) -> None:
+    check = at_1000.connection.check
+    assert check(1010.0) == 1020.0
+    assert at_1000.pinged() == 0
+    assert check(1020.0) == 1025.0  # not sent yet: looked at again soon, but not at once
+    assert at_1000.pinged() == 1
+    at_1000.connection.traffic.last_sent = 1020.0
+    assert check(1025.0) == 1040.0
+    assert at_1000.pinged() == 0
+
+
+def test_a_check_finds_the_dead(at_1000: Bench) -> None:
+    check = at_1000.connection.check
+    assert check(1059.9) is not None
+    at_1000.connection.traffic.last_sent = 1059.0
+    assert check(1059.9) == pytest.approx(1064.9)
+    assert check(1060.0) is None
+
+
+def test_a_peer_is_not_dead_while_we_do_not_listen(at_1000: Bench) -> None:
+    at_1000.connection.pace.paused = True
+    assert at_1000.connection.check(5000.0) is not None
+    assert at_1000.connection.silence(5000.0) == 0.0
+    at_1000.connection.pace.paused = False
+    assert at_1000.connection.check(5059.0) is not None
+    assert at_1000.connection.silence(5059.0) == 59.0
+    assert at_1000.connection.check(5060.0) is None
+
+
+def test_nothing_is_asked_at_the_end(at_1000: Bench) -> None:
+    at_1000.connection.finish()
+    assert at_1000.connection.check(1030.0) is not None
+    assert at_1000.pinged() == 0

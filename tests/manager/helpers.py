@@ -14,7 +14,7 @@ import crust
 from crust import Config, ConnectionManager, Endpoint, Event, Identity, NotConnected, PeerId, SendQueueFull
 from crust.defence.blacklist import Entry
 from crust.event import AnyEvent
-from crust.links.connection_news import ConnectionInfo
+from crust.links.connection_info import ConnectionInfo
 from tests.manager.order import OrderJudge
 
 SCALE = float(os.environ.get("CRUST_TEST_SCALE", "1"))

@@ -26,7 +26,7 @@ DIAL_BACK_PAYMENT: Final = 32_768
 gets at most. AutoNAT v2 takes 30,000 to 100,000."""
 MAX_PAID_DIALS: Final = 2
 """Of such endpoints in one request, TCP and uTP: the payment for more would come in more frames than are kept until the
-manager thread takes them (`crust.links.connection.MAX_WAITING_TOLD`)."""
+manager thread takes them (`crust.links.reading.MAX_WAITING_TOLD`)."""
 
 ASKER_BURST: Final = 3
 ASKER_INTERVAL: Final = 300.0
