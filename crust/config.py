@@ -222,7 +222,13 @@ class Config:
             for key in ("identity_file", "cache_file", "blacklist_file")
             if (given := getattr(config, key)) is not None
         }
-        return dataclasses.replace(config, **places)
+        for key, place in places.items():
+            if os.path.realpath(place) == os.path.realpath(name):
+                raise ConfigError(f"{name}: {key}: was {place}; allowed: another file than the configuration itself")
+        try:
+            return dataclasses.replace(config, **places)
+        except ConfigError as error:  # two names of one file
+            raise ConfigError(f"{name}: {error}") from None
 
     @classmethod
     def parse(cls, text: str, name: str = "<string>") -> Self:

@@ -211,6 +211,10 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         "target_connections: was 9; allowed: no more than max_connections, which is 8"
     )
     assert error_of(utp_port=5483).startswith("utp_port: was 5483; allowed: another port than beacon_port")
+    assert error_of(cache_file="a/../key", identity_file="key").startswith(
+        "cache_file: was 'a/../key'; allowed: another file than identity_file"
+    )
+    assert "another file than blacklist_file" in error_of(cache_file="x", blacklist_file="x")
     assert Config(utp_port=0, beacon_port=0).utp_port == 0
     assert Config(utp_port=5483, beacon_port=None).utp_port == 5483
 
@@ -443,6 +447,25 @@ def test_a_name_that_is_no_file_is_a_config_error(tmp_path: Path, name: str, mon
         Config.load(name)
     with pytest.raises(ConfigError):
         Config().write(name, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("cache_file: ./app.yaml", "another file than the configuration itself"),
+        ("identity_file: app.yaml", "another file than the configuration itself"),
+        ("cache_file: ~/key\nidentity_file: key", "another file than identity_file"),
+    ],
+)
+def test_a_file_that_would_be_two_things_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, allowed: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    file = tmp_path / "app.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=f"app.yaml: .*{allowed}"):
+        Config.load(file)
 
 
 def test_written_and_loaded(tmp_path: Path) -> None:

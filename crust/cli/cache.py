@@ -10,7 +10,9 @@ from crust.cli import console
 from crust.cli.console import Exit, count_of
 from crust.config import Config
 from crust.discovery.bootstrap_cache import BootstrapCache, usual_path
+from crust.discovery.cache_file import CacheUnusable, look
 from crust.discovery.cache_record import NO_TAG, Record, network_tag
+from crust.discovery.cache_table import by_usefulness
 from crust.endpoint import Endpoint
 from crust.threads.clock import wall_time
 from crust.transport.masking import network_keys
@@ -59,30 +61,33 @@ def run(args: argparse.Namespace) -> int:
         console.say(f"no contacts: there is no file {path} yet")
         return Exit.OK
     tag = network_tag(network_keys(config.network, config.network_key).psk)
+    if args.action == "show":
+        return show(path, tag)
     cache = BootstrapCache(path, network=tag)
     try:
-        if args.action == "show":
-            return show(cache, path, tag)
+        if cache.set_aside:
+            console.warn(f"{path} was damaged: it is now {cache.set_aside}, and a new one is begun")
         return add(cache, path, args.endpoints) if args.action == "add" else clear(cache, path)
     finally:
         cache.close()
 
 
-def show(cache: BootstrapCache, path: str, tag: bytes) -> int:
-    """Print the contacts as a table.
+def show(path: str, tag: bytes) -> int:
+    """Print the contacts as a table. The file is only read: whatever it is, it stays as it is.
 
     Args:
-        cache: the cache.
-        path: its file.
+        path: the file.
         tag: of the network whose contacts are ours.
     """
-    if cache.why_memory:
-        console.warn(cache.why_memory)
-    records, now = cache.records(), wall_time()
+    try:
+        found, damage = look(path)
+    except CacheUnusable as error:
+        return console.fail(str(error))
+    records, now = by_usefulness(found), wall_time()
     if records:
         headers = ["endpoint", "peer", "last worked", "first worked", "failed since", "learned from", "network"]
         console.table(headers, [_row(record, now, tag) for record in records], right=[4])
-    damaged = f"; {count_of(cache.damaged, 'damaged record')} left out" if cache.damaged else ""
+    damaged = f"; {count_of(damage, 'damaged record')} left out" if damage else ""
     console.say(f"{count_of(len(records), 'contact')} in {path}{damaged}")
     return Exit.OK
 
@@ -103,9 +108,10 @@ def add(cache: BootstrapCache, path: str, endpoints: Sequence[Endpoint]) -> int:
                 "names belong in hard_coded_contacts of the configuration",
                 Exit.USAGE,
             )
-    for endpoint in endpoints:
+    wanted = dict.fromkeys(endpoints)
+    for endpoint in wanted:
         cache.add(endpoint)
-    return _saved(cache, path, f"added {count_of(len(endpoints), 'contact')} to {path}")
+    return _saved(cache, path, f"added {count_of(len(wanted), 'contact')} to {path}")
 
 
 def _saved(cache: BootstrapCache, path: str, done: str) -> int:

@@ -9,7 +9,7 @@ from typing import Final
 
 import platformdirs
 
-from crust.discovery.cache_file import OPEN_PATIENCE, CacheFile, CacheUnusable, LockBusy
+from crust.discovery.cache_file import ENDING, OPEN_PATIENCE, CacheFile, CacheUnusable, LockBusy
 from crust.discovery.cache_record import MAX_CAPACITY, NO_TAG, TAG_SIZE, Record, milliseconds
 from crust.discovery.cache_table import CacheTable, by_usefulness, storable
 from crust.discovery.contact import Contact, Source
@@ -37,7 +37,7 @@ def usual_path(app: str = "crust") -> Path:
     Raises:
         ConfigError: ``app`` is no name for a file.
     """
-    name = app_file(app, "bootstrap.cache")
+    name = app_file(app, ENDING)
     directory = platformdirs.user_cache_path("crust", appauthor=False)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -185,6 +185,12 @@ class BootstrapCache:
         """Why contacts are remembered in memory only although a file was asked for; empty if they are not."""
         with self._changed:
             return self._why_memory
+
+    @property
+    def set_aside(self) -> str:
+        """Where a damaged file is now whose place a new one has taken; empty if there was none."""
+        with self._changed:
+            return self._file.set_aside if self._file is not None else ""
 
     @property
     def damaged(self) -> int:

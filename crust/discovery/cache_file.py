@@ -20,6 +20,8 @@ from crust.threads.clock import Deadline
 log = logging.getLogger("crust.bootstrap_cache")
 
 OPEN_PATIENCE: Final = 0.25  # seconds; how long a start waits for the lock, which is held for milliseconds
+ENDING: Final = "bootstrap.cache"
+"""Of the names that a program gives its cache: a file with such a name is meant for one, whatever is in it."""
 MAX_SET_ASIDE: Final = 5  # damaged files kept for a look at them; the last is replaced by further ones
 _ATTEMPTS: Final = 4  # others may replace or remove the file while we open it
 _COPIES: Final = 4  # of the map, until two are the same
@@ -59,8 +61,9 @@ class _Opened:
 class CacheFile:
     """A cache in a file. `read` may be called from any thread, `update` and `close` from one at a time.
 
-    A damaged file is set aside as ``PATH.corrupt-N`` and a new one is begun. The lock is only waited for with a limit:
-    a process that is stopped while it holds it delays nobody for long. Reading needs no lock at all.
+    A damaged file is set aside as ``PATH.corrupt-N`` and a new one is begun; one that never was a cache stays as it is.
+    The lock is only waited for with a limit: a process that is stopped while it holds it delays nobody for long.
+    Reading needs no lock at all.
 
     Args:
         path: the file; made if it is not there. Its directory must exist.
@@ -78,6 +81,8 @@ class CacheFile:
         self._reader = cache_slots.SlotReader()
         self._latest: list[Record] = []
         self._damaged_before = self._damaged_now = 0
+        self.set_aside = ""
+        """Where a damaged file is now that was in the way; empty if none was."""
         self._opened = self._open(patience)
         self.read()  # decoding takes longer than all else: from now on only what changed is decoded
 
@@ -216,18 +221,57 @@ class CacheFile:
         except Malformed as error:
             if _holds_nothing(descriptor):
                 return _begin(descriptor, Header(self._capacity))
-            _set_aside(self._path, str(error))
+            if not self._was_a_cache(descriptor):
+                raise CacheUnusable(f"{_foreign(self._path, error)}; set cache_file to another place") from None
+            self.set_aside = _set_aside(self._path, str(error))
             return None
         return header
+
+    def _was_a_cache(self, descriptor: int) -> bool:
+        """Whether a file that cannot be read as a cache plausibly was one: nobody shall lose a diary, or a key, to a
+        name that was mistyped."""
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return (
+            cache_record.begins_like_a_cache(os.read(descriptor, SIZE))
+            or os.fstat(descriptor).st_size == Header(self._capacity).file_size
+            or self._path.endswith(f".{ENDING}")
+        )
+
+
+def look(path: str) -> tuple[list[Record], int]:
+    """The records of a file, and how many are damaged, without a lock and without changing anything.
+
+    Raises:
+        CacheUnusable: it cannot be read, or is no cache.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait
+            raise CacheUnusable(f"{path} is no ordinary file, so it is not a bootstrap cache")
+        with open(path, "rb", buffering=0) as file:
+            if _holds_nothing(file.fileno()):
+                return [], 0
+            header = _header(file.fileno())
+            for _ in range(_COPIES):  # of a record that moves while we read both places could be missed
+                file.seek(SIZE)
+                data = file.read(header.file_size - SIZE)
+                file.seek(SIZE)
+                if data == file.read(header.file_size - SIZE):
+                    break
+    except NewerLayout as error:
+        raise CacheUnusable(f"{path} is of a newer version of crust: {error}") from None
+    except Malformed as error:
+        raise CacheUnusable(_foreign(path, error)) from None
+    except OSError as error:
+        raise CacheUnusable(f"{path} cannot be read: {error.strerror or error}") from error
+    scan = cache_slots.SlotReader().scan(bytes(SIZE) + data)
+    return _records(scan), len(scan.damaged)
 
 
 def read_only(path: str) -> list[Record]:
     """The records of a file that may only be read; none where there is nothing to read."""
     try:
-        with open(path, "rb") as file:
-            header = cache_record.decode_header(file.read(SIZE))
-            return _records(cache_slots.SlotReader().scan(bytes(SIZE) + file.read(header.file_size - SIZE)))
-    except (OSError, Malformed):
+        return look(path)[0]
+    except CacheUnusable:
         return []
 
 
@@ -297,11 +341,17 @@ def _write(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def _set_aside(path: str, why: str) -> None:
+def _set_aside(path: str, why: str) -> str:
+    """Where it is now."""
     places = [f"{path}.corrupt-{number}" for number in range(1, MAX_SET_ASIDE + 1)]
     place = next((place for place in places if not os.path.lexists(place)), places[-1])
     os.replace(path, place)
     log.warning("the bootstrap cache %s is damaged (%s): it is now %s, and a new one is begun", path, why, place)
+    return place
+
+
+def _foreign(path: str, why: Malformed) -> str:
+    return f"{path} is not a bootstrap cache ({why})"
 
 
 def _busy(path: str) -> str:

@@ -113,6 +113,11 @@ def milliseconds(wall_time: float) -> int:
     return int(min(max(wall_time, 0.001), MAX_MILLISECONDS / 1000) * 1000)
 
 
+def begins_like_a_cache(data: bytes) -> bool:
+    """Whether the first bytes of a file say that it is, or was, a cache, however damaged the rest may be."""
+    return data.startswith(_MAGIC)
+
+
 def encode_header(header: Header) -> bytes:
     """The first `SIZE` bytes of a file."""
     rest = _HEADER.pack(_MAGIC, LAYOUT_VERSION, SIZE, header.capacity, header.slots, 0, FREE)[:-CHECKSUM_SIZE]

@@ -6,6 +6,7 @@ A check takes what was given and returns it in its one form, or raises `Invalid`
 import ipaddress
 import os
 from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
 from typing import Any, Final
 
 from crust import limits
@@ -255,6 +256,10 @@ def check_together(values: Mapping[str, Any]) -> None:
     target, most = values["target_connections"], values["max_connections"]
     if target > most:
         raise Invalid(target, f"no more than max_connections, which is {most}", "target_connections")
+    places = [(key, values[key]) for key in ("cache_file", "identity_file", "blacklist_file") if values[key]]
+    for (key, place), (other, elsewhere) in combinations(places, 2):
+        if os.path.normpath(place) == os.path.normpath(elsewhere):
+            raise Invalid(place, f"another file than {other}", key)
     utp_port = values["utp_port"]
     if utp_port and utp_port == values["beacon_port"]:
         raise Invalid(utp_port, "another port than beacon_port: both are UDP", "utp_port")

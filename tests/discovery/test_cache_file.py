@@ -152,6 +152,46 @@ def test_a_file_that_is_no_cache_is_set_aside_and_a_new_one_begun(
     assert known(opened()) == {at(1)}
 
 
+FOREIGN = {
+    "a diary": b"Monday. Nothing happened.\n" * 9,
+    "a secret key": b"crust identity 1\n" + bytes(range(64)),
+    "one byte": b"x",
+    "as long as a cache of another capacity": b"n" * Header(CAPACITY + 1).file_size,
+}
+
+
+@pytest.mark.parametrize("content", [pytest.param(content, id=name) for name, content in FOREIGN.items()])
+def test_a_file_that_never_was_a_cache_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    place = tmp_path / "diary.txt"
+    place.write_bytes(content)
+    with pytest.raises(CacheUnusable, match=r"diary.txt is not a bootstrap cache .*; set cache_file to another place"):
+        CacheFile(str(place), CAPACITY)
+    assert [file.name for file in tmp_path.iterdir()] == ["diary.txt"]
+    assert place.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["too long", "cut off", "wrong checksum", "noise"])
+def test_what_is_left_of_a_cache_is_set_aside_whatever_its_name(tmp_path: Path, name: str) -> None:
+    place = tmp_path / "mine"
+    place.write_bytes(CORRUPT[name])
+    file = CacheFile(str(place), CAPACITY)
+    assert file.set_aside == f"{place}.corrupt-1"
+    assert Path(file.set_aside).read_bytes() == CORRUPT[name]
+    file.close()
+
+
+def test_a_look_at_a_cache_takes_no_lock_and_changes_nothing(
+    opened: Callable[..., CacheFile], path: str, stopped_holder: Callable[[], FileLock]
+) -> None:
+    opened().update(worked(1, 2, 3), 5)
+    overwrite(path, 2 * SIZE + 40, b"\xff")
+    before = Path(path).read_bytes()
+    stopped_holder()
+    records, damaged = cache_file.look(path)
+    assert (len(records), damaged) == (2, 1)
+    assert Path(path).read_bytes() == before
+
+
 def test_a_header_that_asks_for_gigabytes_is_not_believed(opened: Callable[..., CacheFile], path: str) -> None:
     body = bytearray(encode_header(Header(CAPACITY))[:24])
     body[12:20] = b"\xff\xff\xff\x00\xff\xff\xff\x20"

@@ -235,14 +235,15 @@ def test_a_way_to_ourselves_that_we_do_not_know_for_ours_is_tried_once(nodes: No
 
 def test_a_broken_cache_does_not_keep_a_node_out(nodes: Nodes, tmp_path: Path, caplog: Any) -> None:
     """T-38, T-39: it is set aside, and contacts are remembered anew."""
-    (tmp_path / "cache").write_bytes(b"no cache at all" * 1000)
+    file = tmp_path / "my.bootstrap.cache"
+    file.write_bytes(b"no cache at all" * 1000)
     peer = nodes.make()
-    node = nodes.make(cache_file=tmp_path / "cache", fallback=[peer.endpoint])
+    node = nodes.make(cache_file=file, fallback=[peer.endpoint])
     node.manager.bootstrap()
     node.expect(Event.NewBootstrapConnection)
     node.stop()
-    assert cached(tmp_path / "cache") == [peer.endpoint]
-    assert (tmp_path / "cache.corrupt-1").exists()
+    assert cached(file) == [peer.endpoint]
+    assert (tmp_path / "my.bootstrap.cache.corrupt-1").exists()
 
 
 def test_a_program_that_does_not_bootstrap_leaves_no_file(nodes: Nodes, tmp_path: Path) -> None:
