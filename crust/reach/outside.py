@@ -31,6 +31,7 @@ from crust.reach.errands import Errands
 from crust.reach.sounder import Sounder, latest
 from crust.reach.surveyor import Surveyor
 from crust.threads.clock import now
+from crust.threads.timers import Timers
 from crust.transport.framing import ADDRESS, control_frame
 
 log = logging.getLogger("crust.reach")
@@ -45,6 +46,7 @@ class Outside:
         own_id: who we are.
         config: for ``upnp`` and ``stun_servers``.
         inbox: the manager's.
+        timers: the manager's.
         utp: the UDP sockets.
         errands: where threads are kept.
         peers: the uTP addresses of peers that can be asked where they see us.
@@ -58,6 +60,7 @@ class Outside:
         own_id: PeerId,
         config: Config,
         inbox: notices.Inbox,
+        timers: Timers,
         utp: UtpPorts,
         errands: Errands,
         peers: Callable[[], list[Address]],
@@ -84,6 +87,7 @@ class Outside:
         self._surveyor = Surveyor(
             config.stun_servers,
             inbox,
+            timers,
             lambda: utp.to_meet_at(4),
             peers,
             self._observations,

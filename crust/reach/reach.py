@@ -73,6 +73,7 @@ class Reach:
             ground.own_id,
             ground.config,
             inbox,
+            timers,
             utp,
             self._errands,
             finder.utp_addresses,

@@ -2,7 +2,8 @@
 
 It asks the servers of the configuration, and connected peers, over STUN (RFC 8489): all of it once, when there is
 somebody to ask, and again when this machine's addresses change; and quickly, where others see us now, before each
-meeting. Between those it sends nothing. Belongs to the manager thread.
+meeting. What was not learned is asked for again, of newcomers soon, of those who were silent after pauses that grow.
+Between those it sends nothing. Belongs to the manager thread.
 """
 
 import ipaddress
@@ -24,6 +25,7 @@ from crust.nat.ranges import is_in, is_local
 from crust.nat.survey import SURVEY_SERVERS, Survey
 from crust.reach.errands import Errands
 from crust.threads.clock import now
+from crust.threads.timers import Timer, Timers
 from crust.threads.workers import WorkerPool
 from crust.transport.tcp import resolve
 from crust.transport.utp import UtpSocket
@@ -33,10 +35,18 @@ log = logging.getLogger("crust.reach")
 GLANCE_LIFETIME: Final = 25.0
 """Seconds for which a look at where others see us is recent, where all see the same: hardly any NAT forgets what is
 idle sooner (RFC 4787 REQ-5 asks for two minutes)."""
+SURVEY_SOON: Final = 2.0
+"""Seconds after a survey that did not learn how the NAT maps, before newcomers are asked: they come together, when a
+node starts. Doubled for each further survey in vain, up to `SURVEY_PAUSE`."""
 SURVEY_PAUSE: Final = 30.0
-"""Seconds after a survey that did not learn how the NAT maps, before another one is worth its four seconds."""
+"""Seconds after such a survey before those are asked once more that did not answer, and before names are looked up
+again that could not be; doubled each time."""
+SURVEY_PAUSE_LATEST: Final = 3600.0
+"""The longest of these pauses: who is not there after a few minutes will not be for hours."""
 GLANCE_LINGER: Final = 0.5
 """Seconds for which answers are still taken that come after a glance."""
+_MOST_DOUBLINGS: Final = 16  # beyond every longest pause
+_IPV6_ONLY: Final = "it has no IPv4 address, and over IPv6 there is no address translation to find out about"
 
 
 class Surveyor:
@@ -45,6 +55,7 @@ class Surveyor:
     Args:
         servers: ``stun_servers`` of the configuration.
         inbox: the manager's.
+        timers: the manager's.
         socket: gives the UDP socket of uTP over IPv4, if there is one.
         peers: the uTP addresses of peers that may be asked.
         observations: where what is seen goes.
@@ -56,6 +67,7 @@ class Surveyor:
         self,
         servers: Iterable[str],
         inbox: notices.Inbox,
+        timers: Timers,
         socket: Callable[[], UtpSocket | None],
         peers: Callable[[], list[Address]],
         observations: Observations,
@@ -67,15 +79,22 @@ class Surveyor:
         self.last_given: Address | None = None
         """Of a NAT that counts ports, the last one that it gave us, whatever for."""
         self._inbox = inbox
+        self._timers = timers
         self._socket = socket
         self._peers = peers
         self._observations = observations
         self._errands = errands
         self._changed = changed
         self._names = [Endpoint.parse(f"utp://{server}") for server in servers]
-        self._servers: list[Address] = [each.address for each in self._names if not each.is_name]
+        self._found: dict[Endpoint, list[Address]] = {each: [each.address] for each in self._names if not each.is_name}
+        self._not_found: dict[Endpoint, str] = {}  # names that could not be looked up the last time, and why
+        self._looks_failed = 0  # how often in a row
+        self._looking_up: Timer | None = None
         self._pool = WorkerPool("names", 1)
         self._surveyed: set[Address] = set()  # those that were asked in the latest survey
+        self._silent: set[Address] = set()  # and those of them that did not answer
+        self._in_vain = 0  # surveys in a row that did not learn how the NAT maps
+        self._looking: Timer | None = None
         self._good: list[Address] = []  # servers that have answered, the quickest first
         self._waiting: list[Callable[[], None]] = []
         self._wanted = False  # who only dials need not know, and opens no UDP port for it
@@ -96,20 +115,42 @@ class Surveyor:
     def begin_again(self) -> None:
         """This machine's addresses have changed: find out anew, if anybody ever wanted to know."""
         self._outdated = True
+        self._in_vain = self._looks_failed = 0
         self._good.clear()
-        if self._wanted and any(name.is_name for name in self._names):
-            self._pool.submit(self._look_up)
+        self._silent.clear()
+        self._begin_look_up()
         self.look()
 
     def look(self) -> None:
-        """Find out what is not known yet, if anybody wants to know and there is somebody to ask."""
-        if self._wanted and not self._busy and not self._stopped and self._may_survey():
-            servers = self._whom_to_ask()
-            if self.answered and not self._outdated and set(servers) <= self._surveyed:
-                return  # they have said what they know
-            sock = self._socket() if servers else None
-            if sock is not None:
-                self._survey(sock, servers)
+        """Find out what is not known yet, if anybody wants to know and there is somebody to ask; later if not now."""
+        if not self._wanted or self._busy or self._stopped:
+            return
+        if not self._outdated:
+            if self.behaviour.mapping is not NatMapping.UNKNOWN:
+                return
+            soon = self._surveyed_at + min(_doubled(SURVEY_SOON, self._in_vain), SURVEY_PAUSE)
+            if now() < soon:
+                self._look_at(soon)
+                return
+        servers = self._whom_to_ask()
+        if not self._outdated and set(servers) <= self._surveyed:
+            if not self._silent:
+                return  # one observer alone cannot tell how the NAT maps, and has said what it knows
+            again = self._surveyed_at + min(_doubled(SURVEY_PAUSE, self._in_vain), SURVEY_PAUSE_LATEST)
+            if now() < again:
+                self._look_at(again)
+                return
+        sock = self._socket() if servers else None
+        if sock is not None:
+            self._survey(sock, servers)
+
+    def _look_at(self, when: float) -> None:
+        """Look at ``when``, or before; what is due then is decided then."""
+        if self._looking is not None:
+            if self._looking.pending and self._looking.when <= when:
+                return
+            self._looking.cancel()
+        self._looking = self._timers.at(when, self.look)
 
     def when_known(self, call: Callable[[], None]) -> None:
         """Call it when as much is known as can be, as of now: at once, or after a question or a survey."""
@@ -130,6 +171,9 @@ class Surveyor:
     def stop(self) -> None:
         """Ask nobody any more."""
         self._stopped = True
+        for timer in (self._looking, self._looking_up):
+            if timer is not None:
+                timer.cancel()
         self._waiting.clear()
         self._pool.close()
 
@@ -139,36 +183,74 @@ class Surveyor:
 
     # --- whom to ask ----------------------------------------------------------------------------------
 
-    def _may_survey(self) -> bool:
-        """One observer alone cannot tell how the NAT maps; the survey is worth another one when there are more."""
-        unknown = self.behaviour.mapping is NatMapping.UNKNOWN
-        return self._outdated or (unknown and now() - self._surveyed_at >= SURVEY_PAUSE)
-
     def _whom_to_ask(self) -> list[Address]:
         networks = interface_networks()
         # What peers tell of others may be private addresses of other networks; here, somebody else would have them.
         peers = [each for each in self._peers() if not is_local(each[0]) or is_in(each[0], networks)]
         known = [*self._servers, *peers]
-        ipv4 = [each for each in dict.fromkeys(known) if ipaddress.ip_address(each[0].partition("%")[0]).version == 4]
+        # There may be more than fit into one survey: nobody waits behind those who have kept silent.
+        known.sort(key=lambda each: each in self._silent)
+        ipv4 = [each for each in dict.fromkeys(known) if _is_ipv4(each)]
         # Neighbours on the same side of the NAT would say that there is none.
         outside = [each for each in ipv4 if not is_local(each[0])]
         return (outside or ipv4)[:SURVEY_SERVERS]
 
-    def _look_up(self) -> None:
-        found: list[Address] = []
-        for name in self._names:
-            try:
-                found += [each.address for each in resolve(name)]
-            except CrustError as error:
-                log.warning("stun_servers: %s: %s", name.host, error)
-        self._inbox.put(notices.Do(lambda: self._looked_up(found)))
+    @property
+    def _servers(self) -> list[Address]:
+        return [address for name in self._names for address in self._found.get(name, ())]
 
-    def _looked_up(self, servers: list[Address]) -> None:
-        news = set(servers) - set(self._servers)
-        self._servers = servers
-        if news:
+    def unasked(self) -> dict[str, str]:
+        """The servers of the configuration that cannot be asked, as they are named there, and why."""
+        found: dict[str, str] = {}
+        for name in self._names:
+            text = str(name).removeprefix("utp://")
+            if name in self._not_found:
+                found[text] = self._not_found[name]
+            elif name in self._found and not any(map(_is_ipv4, self._found[name])):
+                found[text] = _IPV6_ONLY
+        return found
+
+    def _begin_look_up(self) -> None:
+        names = [name for name in self._names if name.is_name]
+        if not self._wanted or self._stopped or not names:
+            return
+        try:
+            self._pool.submit(lambda: self._look_up(names))
+        except RuntimeError as error:
+            log.warning("stun_servers: names cannot be looked up: %s", error)
+            self._look_up_later()
+
+    def _look_up(self, names: list[Endpoint]) -> None:
+        """On a thread of the pool."""
+        found: dict[Endpoint, list[Address]] = {}
+        failed: dict[Endpoint, str] = {}
+        for name in names:
+            try:
+                found[name] = [each.address for each in resolve(name)]
+            except CrustError as error:
+                failed[name] = str(error)
+        self._inbox.put(notices.Do(lambda: self._looked_up(found, failed)))
+
+    def _looked_up(self, found: dict[Endpoint, list[Address]], failed: dict[Endpoint, str]) -> None:
+        before = set(self._servers)
+        self._found.update(found)  # what a name stood for is as good as anything while nobody can say more
+        for name in failed.keys() - self._not_found.keys():
+            log.warning("stun_servers: %s: %s", name.host, failed[name])
+        self._not_found = failed
+        if failed:
+            self._look_up_later()
+        else:
+            self._looks_failed = 0
+        if set(self._servers) - before:
             self._outdated = True
             self.look()
+
+    def _look_up_later(self) -> None:
+        if self._looking_up is not None:
+            self._looking_up.cancel()
+        self._looks_failed += 1
+        pause = min(_doubled(SURVEY_PAUSE, self._looks_failed), SURVEY_PAUSE_LATEST)
+        self._looking_up = self._timers.at(now() + pause, self._begin_look_up)
 
     # --- asking ---------------------------------------------------------------------------------------
 
@@ -177,7 +259,9 @@ class Surveyor:
         self._outdated = False
         self._surveyed = set(servers)
         survey = Survey(servers, set(interface_addresses()), port, now())
-        self._send_out(sock, survey, lambda: self._on_survey(survey, port), linger=None)
+        if not self._send_out(sock, survey, lambda: self._on_survey(survey, port), linger=None):
+            self._outdated = True
+            self._look_at(now() + SURVEY_PAUSE)
 
     def _glance(self, sock: UtpSocket) -> None:
         port = sock.local_address[1]
@@ -186,7 +270,8 @@ class Surveyor:
         glance = Glance(self._good[: 1 if counts else GLANCE_SERVERS], now(), spare=counts)
         self._send_out(sock, glance, lambda: self._glanced(glance, port, counts), linger=GLANCE_LINGER)
 
-    def _send_out(self, sock: UtpSocket, machine: Machine, over: Callable[[], None], linger: float | None) -> None:
+    def _send_out(self, sock: UtpSocket, machine: Machine, over: Callable[[], None], linger: float | None) -> bool:
+        """Whether it has begun; else those who wait were called."""
         ports: Mapping[int, UtpSocket] = {4: sock}
         extra = {} if linger is None else {"linger": linger}
         try:
@@ -194,9 +279,10 @@ class Surveyor:
         except (RuntimeError, OSError) as error:
             log.warning("nobody can be asked where they see this node: %s", error)
             self._call_waiting()
-            return
+            return False
         self._busy = True
         self._errands.add(errand)
+        return True
 
     def _on_survey(self, survey: Survey, port: int) -> None:
         self._busy = False
@@ -206,14 +292,15 @@ class Surveyor:
         self.behaviour = findings.behaviour
         self.answered = len(findings.sightings)
         self.asked = self.answered + len(findings.failures)
+        self._in_vain = self._in_vain + 1 if self.behaviour.mapping is NatMapping.UNKNOWN else 0
         self._good = list(dict.fromkeys(sighting.observer for sighting in findings.sightings))
+        self._silent = self._surveyed - set(self._good)
         for observer, seen in findings.sightings:
             self._observations.saw(Protocol.UTP, port, observer, seen, now())
         log.info("the way out of UDP port %d: %s; %d of %d answered", port, self.behaviour, self.answered, self.asked)
         self._changed()
         self._call_waiting()
-        if self._outdated:
-            self.look()
+        self.look()
 
     def _glanced(self, glance: Glance, port: int, counts: bool) -> None:
         self._busy = False
@@ -223,6 +310,7 @@ class Surveyor:
             self._observations.saw(Protocol.UTP, port, observer, seen, now())
         if not glance.sightings:
             self._outdated = True  # who answered has gone, or we have moved
+            self._look_at(now() + SURVEY_PAUSE)  # not now: others may be about to meet us
         self._changed()
         self._call_waiting()
 
@@ -230,3 +318,12 @@ class Surveyor:
         waiting, self._waiting = self._waiting, []
         for call in waiting:
             call()
+
+
+def _doubled(pause: float, times: int) -> float:
+    """The pause after so many tries in vain: after the first as it is, then twice that, and so on."""
+    return pause * float(2 ** min(max(times - 1, 0), _MOST_DOUBLINGS))
+
+
+def _is_ipv4(address: Address) -> bool:
+    return ipaddress.ip_address(address[0].partition("%")[0]).version == 4

@@ -17,6 +17,7 @@ from crust.nat.observations import OBSERVATION_LIFETIME
 from crust.reach import outside, surveyor
 from crust.reach.errands import Errands
 from crust.reach.outside import Outside
+from crust.threads.timers import Timers
 from crust.transport.framing import ADDRESS, Decoder
 from tests.hand_clock import HandClock
 
@@ -87,11 +88,13 @@ class Bench:
         self.events: list[AnyEvent] = []
         self.moves: list[tuple[Endpoint, ...]] = []
         self.inbox = notices.Inbox()
+        self.timers = Timers()
         utp: Any = SimpleNamespace(listening=self.listening, to_meet_at=lambda version: self.socket)
         self.outside = Outside(
             WE,
             Config(**settings),
             self.inbox,
+            self.timers,
             utp,
             Errands(),
             list,

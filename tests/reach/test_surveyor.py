@@ -2,117 +2,26 @@
 on loopback."""
 
 import queue
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from crust import CrustError, Endpoint, Protocol
+from crust import Protocol
 from crust.connecting import notices
-from crust.endpoint import Address
-from crust.nat.behaviour import UNKNOWN, Allocation, Behaviour, Mapping, Sighting
+from crust.nat.behaviour import Allocation, Behaviour, Mapping, Sighting
 from crust.nat.glance import GLANCE_SERVERS, Glance
 from crust.nat.observations import Observations
 from crust.nat.stun_responder import StunResponder
 from crust.nat.stun_server import StunServer
-from crust.nat.survey import SURVEY_SERVERS, Findings, Survey
+from crust.nat.survey import SURVEY_SERVERS, Survey
 from crust.reach import surveyor
 from crust.reach.errands import Errands
 from crust.reach.surveyor import GLANCE_LIFETIME, SURVEY_PAUSE, Surveyor
 from crust.threads import clock
+from crust.threads.timers import Timers
 from crust.transport.utp import UtpSocket
-from tests.hand_clock import HandClock
-
-PORT = 5484
-SEEN = ("203.0.113.9", 40000)
-SERVERS: list[Address] = [(f"198.51.{number}.1", 3478) for number in range(20)]
-PATIENCE = 20.0  # seconds
-
-
-class Pretence:
-    """Stands for an `Errand`: it ends when, and how, the test says."""
-
-    made: list["Pretence"]
-    error: Exception | None = None
-
-    def __init__(self, ports: Any, machine: Any, done: Callable[[], None], linger: float | None = None) -> None:
-        if self.error is not None:
-            raise self.error
-        self.machine, self.done, self.linger = machine, done, linger
-        self.running = True
-        self.asked: list[Address] = []
-        self.made.append(self)
-
-    def cancel(self) -> None:
-        self.running = False
-
-    def stop(self, timeout: float | None = None) -> None:
-        self.running = False
-
-
-class Bench:
-    """A `Surveyor`, a clock, and what it asks."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *servers: str) -> None:
-        self.clock = HandClock()
-        self.inbox = notices.Inbox()
-        self.socket: Any = SimpleNamespace(local_address=("0.0.0.0", PORT))
-        self.peers: list[Address] = []
-        self.names: dict[str, list[Address]] = {}
-        self.observations = Observations()
-        self.errands = Errands()
-        self.changes = 0
-        self.made: list[Pretence] = []
-        self.called: list[str] = []
-        monkeypatch.setattr(Pretence, "made", self.made, raising=False)
-        monkeypatch.setattr(surveyor, "Errand", Pretence)
-        monkeypatch.setattr(surveyor, "now", self.clock)
-        monkeypatch.setattr(surveyor, "resolve", self._resolve)
-        monkeypatch.setattr(surveyor, "interface_networks", lambda: ["192.168.1.2/24"])
-        self.surveyor = Surveyor(
-            servers, self.inbox, lambda: self.socket, lambda: self.peers, self.observations, self.errands, self._changed
-        )
-
-    def _changed(self) -> None:
-        self.changes += 1
-
-    def _resolve(self, name: Endpoint) -> list[Endpoint]:
-        if name.host not in self.names:
-            raise CrustError(f"nobody knows {name.host}")
-        return [Endpoint.utp(address) for address in self.names[name.host]]
-
-    def ask(self, name: str = "") -> None:
-        """Want to know as much as can be known."""
-        self.surveyor.when_known(lambda: self.called.append(name))
-
-    def asked(self) -> list[Address]:
-        """Who is asked by the latest errand."""
-        errand = self.made[-1]
-        errand.asked += [datagram.to for datagram in errand.machine.outgoing()]
-        return list(dict.fromkeys(errand.asked))
-
-    def end(self, *sightings: Sighting, behaviour: Behaviour = UNKNOWN) -> None:
-        """The latest errand ends; of a survey, those who are not among the sightings said nothing."""
-        errand = self.made[-1]
-        if isinstance(errand.machine, Survey):
-            failures = tuple((server, "no answer") for server in self.asked() if server not in dict(sightings))
-            errand.machine.findings = Findings(behaviour, sightings, failures)
-        else:
-            errand.machine.sightings += sightings
-        errand.running = False
-        errand.done()
-        self.run()
-
-    def seen(self) -> list[Address]:
-        """What is told of us."""
-        found = self.observations.sightings(Protocol.UTP, PORT, self.clock.time)
-        return [sighting.seen for sighting in found]
-
-    def run(self) -> None:
-        """The manager takes what is in its inbox."""
-        while not self.inbox.empty():
-            self.inbox.get().call()
+from tests.reach.survey_bench import CONE, SEEN, SERVERS, Bench, Pretence, known, told
+from tests.together import PATIENCE
 
 
 @pytest.fixture
@@ -121,13 +30,6 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     yield bench
     bench.surveyor.stop()
     assert bench.surveyor.join(PATIENCE)
-
-
-def told(server: Address, seen: Address = SEEN) -> Sighting:
-    return Sighting(server, seen)
-
-
-CONE = Behaviour(Mapping.ENDPOINT_INDEPENDENT)
 
 
 # --- the survey -----------------------------------------------------------------------------------
@@ -271,14 +173,6 @@ def test_no_more_threads(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapt
 # --- the glance -----------------------------------------------------------------------------------
 
 
-def known(bench: Bench, behaviour: Behaviour = CONE) -> Bench:
-    """After a survey."""
-    bench.peers = SERVERS[:5]
-    bench.surveyor.begin()
-    bench.end(*map(told, SERVERS[:5]), behaviour=behaviour)
-    return bench
-
-
 def test_what_is_recent_is_not_asked_for_again(bench: Bench) -> None:
     known(bench)
     bench.clock.time += GLANCE_LIFETIME - 1
@@ -362,30 +256,6 @@ def test_after_stop_nobody_is_asked_or_called(bench: Bench) -> None:
     assert len(bench.made) == 1
 
 
-# --- names ----------------------------------------------------------------------------------------
-
-
-def looked_up(bench: Bench) -> None:
-    """Wait for the thread that looks names up."""
-    bench.inbox.get(timeout=PATIENCE).call()
-
-
-def test_names_are_looked_up_elsewhere(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """And one that nobody knows does no harm to the others."""
-    bench = Bench(monkeypatch, "stun.example:3478", "gone.example:3478", "198.51.2.1:3478")
-    bench.names = {"stun.example": SERVERS[:2], "198.51.2.1": [SERVERS[2]]}
-    bench.surveyor.begin()
-    assert bench.asked() == [SERVERS[2]], "what has no name is asked at once"
-    looked_up(bench)
-    assert "nobody knows gone.example" in caplog.text
-    assert len(bench.made) == 1, "one survey at a time"
-    bench.end(told(SERVERS[2]))
-    assert bench.asked() == SERVERS[:3]
-    assert len(bench.made) == 2
-    bench.surveyor.stop()
-    assert bench.surveyor.join(PATIENCE)
-
-
 # --- for real -------------------------------------------------------------------------------------
 
 
@@ -400,7 +270,7 @@ def test_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         server.add_handler(StunResponder(StunServer(), server.send_datagram))
         address = server.local_address[:2]
         peers = [address]
-        asking = Surveyor([], inbox, lambda: sock, lambda: peers, observations, errands, lambda: None)
+        asking = Surveyor([], inbox, Timers(), lambda: sock, lambda: peers, observations, errands, lambda: None)
         for number, lifetime in enumerate((GLANCE_LIFETIME, -1.0)):
             monkeypatch.setattr(surveyor, "GLANCE_LIFETIME", lifetime)
             asking.when_known(lambda number=number: called.put(str(number)))  # type: ignore[misc]
