@@ -1,18 +1,21 @@
 """`Channel`: a queue that moves batches, the fast choice for events.
 
-It has the methods of ``queue.Queue`` and can be used in its place. What makes it fast: a producer hands over a whole
-batch with one call and at most one wake-up, and a consumer that finds something waiting takes no lock.
+It has the methods of ``queue.Queue``, but for ``task_done`` and ``join``, and can be used in its place. What makes it
+fast: a producer hands over a whole batch with one call and at most one wake-up, and a consumer that finds something
+waiting takes no lock.
 """
 
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from crust.threads.clock import Deadline
 
 T = TypeVar("T")
+
+_NEGATIVE: Final = "'timeout' must be a non-negative number"
 
 
 class Channel(Generic[T]):
@@ -34,7 +37,7 @@ class Channel(Generic[T]):
         self._get_tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._putters = 0
         self._put_tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._room_call: tuple[int, Callable[[], None]] | None = None
+        self._room_calls: dict[Callable[[], None], int] = {}  # of each producer that waits for room: when to call it
         self._watched = False  # whether somebody wants to know that items were taken
         self._producers = 0
         self._had_producer = False
@@ -52,6 +55,8 @@ class Channel(Generic[T]):
             queue.Empty: there was none in time.
             ValueError: a negative ``timeout``.
         """
+        if timeout is not None and timeout < 0 and block:
+            raise ValueError(_NEGATIVE)
         try:
             item = self._items.popleft()
         except IndexError:
@@ -91,8 +96,6 @@ class Channel(Generic[T]):
         return 0 < self.maxsize <= len(self._items)
 
     def _wait_for_item(self, block: bool, timeout: float | None, until_ended: bool = False) -> T:
-        if block and timeout is not None and timeout < 0:
-            raise ValueError("'timeout' must be a non-negative number")
         deadline = Deadline(timeout if block else 0.0)
         while True:
             with self._lock:
@@ -135,17 +138,18 @@ class Channel(Generic[T]):
             pass
 
     def _item_taken(self) -> None:
-        call = None
+        due: list[Callable[[], None]] = []
         with self._lock:
             waiting = len(self._items)
             if self._putters and waiting < self.maxsize:
                 self._putters -= 1
                 self._put_tokens.put(None)
-            if self._room_call is not None and waiting <= self._room_call[0]:
-                call = self._room_call[1]
-                self._room_call = None
-            self._watched = bool(self._putters or self._room_call)
-        if call is not None:
+            if self._room_calls:
+                due = [call for call, low in self._room_calls.items() if waiting <= low]
+                for call in due:
+                    del self._room_calls[call]
+            self._watched = bool(self._putters or self._room_calls)
+        for call in due:
             call()
 
     # --- producers --------------------------------------------------------------------------------
@@ -186,7 +190,7 @@ class Channel(Generic[T]):
 
     def _put_bounded(self, item: T, block: bool, timeout: float | None) -> None:
         if block and timeout is not None and timeout < 0:
-            raise ValueError("'timeout' must be a non-negative number")
+            raise ValueError(_NEGATIVE)
         deadline = Deadline(timeout if block else 0.0)
         while True:
             with self._lock:
@@ -217,9 +221,12 @@ class Channel(Generic[T]):
     # --- for the manager --------------------------------------------------------------------------
 
     def call_when_taken(self, low: int, call: Callable[[], None]) -> None:
-        """Call ``call`` once, from the consumer's thread, as soon as no more than ``low`` items wait."""
+        """Call ``call`` once, from the consumer's thread, as soon as no more than ``low`` items wait.
+
+        Several producers may wait, each with a ``call`` of its own; if one asks again, the new ``low`` counts.
+        """
         with self._lock:
-            self._room_call = (low, call)
+            self._room_calls[call] = low
             self._watched = True
         if len(self._items) <= low:
             self._item_taken()

@@ -67,6 +67,9 @@ def test_nothing_is_there(kind: Callable[..., AnyQueue]) -> None:
             get()
     with pytest.raises(ValueError, match="non-negative"):
         items.get(timeout=-1)
+    items.put(1)
+    with pytest.raises(ValueError, match="non-negative"):
+        items.get(timeout=-1)  # also when something is there
 
 
 @both
@@ -418,15 +421,34 @@ def test_a_call_comes_at_once_when_few_enough_wait_already() -> None:
     assert calls == ["now"]
 
 
-def test_the_latest_call_counts() -> None:
+def test_who_asks_again_is_called_once_where_it_asked_last() -> None:
     items: Channel[int] = Channel()
     items.put_many(range(3))
-    calls: list[str] = []
-    items.call_when_taken(0, lambda: calls.append("first"))
-    items.call_when_taken(1, lambda: calls.append("second"))
+    sizes: list[int] = []
+
+    def call() -> None:
+        sizes.append(items.qsize())
+
+    items.call_when_taken(0, call)
+    items.call_when_taken(1, call)
     for _ in range(3):
         items.get()
-    assert calls == ["second"]
+    assert sizes == [1]
+
+
+def test_each_producer_that_waits_for_room_is_called() -> None:
+    """Two managers may share a channel: none must starve because another one asked after it."""
+    items: Channel[int] = Channel()
+    items.put_many(range(4))
+    calls: list[str] = []
+    for low, name in ((2, "first"), (0, "second"), (2, "third")):
+        items.call_when_taken(low, lambda name=name: calls.append(name))  # type: ignore[misc]
+    seen = []
+    for _ in range(4):
+        items.get()
+        seen.append(list(calls))
+    assert seen == [[], ["first", "third"], ["first", "third"], ["first", "third", "second"]]
+    assert not items._watched
 
 
 def test_a_call_may_use_the_channel() -> None:
