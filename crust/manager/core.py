@@ -298,7 +298,8 @@ class ManagerCore:
             self._connections.abort_all()
         self.inbox.closed = True
         self._reject_leftovers()
-        if not (self._acceptor.join(ABORT_GRACE) and self._dialer.join(ABORT_GRACE)):
+        grace = Deadline(ABORT_GRACE)
+        if not (self._acceptor.join(grace.remaining()) and self._dialer.join(grace.remaining())):
             log.warning("a name look-up hangs in the system's resolver; its thread ends with it")
         self.reach.close()
         self._reject_leftovers()

@@ -11,17 +11,27 @@ wall_time: Final = time.time
 """Seconds since the epoch, for people to read; it may jump."""
 
 
+AGES: Final = 1_000_000.0
+"""Seconds (11 days) from which on a timeout means "never": system calls refuse longer ones, each from another number
+on, and ``float("inf")`` at once."""
+
+
 class Deadline:
     """A moment by which a whole operation, however many steps it has, must be done.
 
     Args:
-        timeout: seconds from now; ``None`` means never; less than 0 counts as 0.
+        timeout: seconds from now; ``None``, or `AGES` and more, means never; less than 0 counts as 0.
+
+    Raises:
+        ValueError: it is not a number (NaN).
     """
 
     __slots__ = ("_at",)
 
     def __init__(self, timeout: float | None) -> None:
-        self._at = None if timeout is None else now() + max(timeout, 0.0)
+        if timeout is not None and timeout != timeout:
+            raise ValueError("a timeout of NaN seconds; give a number, or None to wait for ever")
+        self._at = None if timeout is None or timeout >= AGES else now() + max(timeout, 0.0)
 
     def remaining(self) -> float | None:
         """Seconds left, never negative; ``None`` when there is no limit."""

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from crust.threads.clock import Deadline
+
 log = logging.getLogger("crust.workers")
 
 # Kept small: a thread of ours needs little, and a process may hold two thousand of them.
@@ -128,9 +130,10 @@ class WorkerPool:
         return waiting
 
     def join(self, timeout: float | None) -> bool:
-        """Wait for every thread to end, up to ``timeout`` seconds for each; whether all did. After `close` only."""
+        """Wait for every thread to end, ``timeout`` seconds for all together; whether all did. After `close` only."""
+        deadline = Deadline(timeout)
         with self._lock:
             threads = list(self._threads)
         for thread in threads:
-            thread.join(timeout)
+            thread.join(deadline.remaining())
         return not any(thread.is_alive() for thread in threads)

@@ -50,11 +50,23 @@ def test_no_time_at_all(hands: Hands, timeout: float) -> None:
     assert deadline.remaining() == 0
 
 
-def test_never(hands: Hands) -> None:
-    deadline = Deadline(None)
+@pytest.mark.parametrize("timeout", [None, float("inf"), 1e10, 10**400, clock.AGES])
+def test_never(hands: Hands, timeout: float | None) -> None:
+    deadline = Deadline(timeout)
     hands.at += 1e9
     assert deadline.remaining() is None
     assert not deadline.expired
+
+
+def test_a_long_time_is_not_never(hands: Hands) -> None:
+    deadline = Deadline(clock.AGES - 1)
+    hands.at += clock.AGES
+    assert deadline.expired
+
+
+def test_a_timeout_is_a_number() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        Deadline(float("nan"))
 
 
 @pytest.mark.parametrize(

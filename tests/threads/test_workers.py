@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crust.threads import workers
+from crust.threads import clock, workers
 from crust.threads.workers import WorkerPool, start_thread
 from tests.together import PATIENCE, Running, until
 
@@ -190,6 +190,30 @@ def test_closing_returns_what_nobody_has_begun() -> None:
     assert pool.join(PATIENCE)
     assert not any(job.begun.is_set() for job in waiting)
     assert pool_threads() == []
+
+
+def test_joining_takes_one_timeout_however_many_threads_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = WorkerPool("pool", 3)
+    jobs = [Job() for _ in range(3)]
+    for job in jobs:
+        pool.submit(job)
+        assert has_begun(job)
+    pool.close()
+    hand, given = 1000.0, []
+
+    def hang(_: threading.Thread, timeout: float | None = None) -> None:
+        nonlocal hand
+        given.append(timeout)
+        hand += timeout or 0.0
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "now", lambda: hand)
+        patch.setattr(threading.Thread, "join", hang)
+        assert not pool.join(5.0)
+    assert given == [5.0, 0.0, 0.0]
+    for job in jobs:
+        job.let_go()
+    assert pool.join(PATIENCE)
 
 
 def test_closing_wakes_idle_threads() -> None:
