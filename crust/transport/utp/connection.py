@@ -58,7 +58,7 @@ class UtpConnection:
         self._sender = Sender((seq_nr + 1) & SEQ_MASK, mtu, settings.send_buffer)
         self.has_sent = self._sender.is_ours
         self._receiver = Receiver(settings.receive_window)
-        self._finishing = False
+        self.finishing = False  # our half ends after the last byte
         self._outgoing: Outgoing | None = None
         self._silent = False  # what is sent leaves out what came early
         self._syn_at: float | None = now  # when the next SYN, or answer to one, is due
@@ -142,7 +142,7 @@ class UtpConnection:
         """
         if self.error is not None:
             raise self.error
-        if self._finishing or (self.state not in MAY_SEND and self.established):
+        if self.finishing or (self.state not in MAY_SEND and self.established):
             raise ConnectionLost("this side of the connection was ended before")
         size = len(data) - start if beyond else min(len(data) - start, self.room())
         self._sender.buffer.write(data, start, start + size)
@@ -166,7 +166,7 @@ class UtpConnection:
 
     def finish(self) -> None:
         """End our half: a FIN goes after the last byte. Idempotent."""
-        self._finishing = True
+        self.finishing = True
 
     def close(self) -> None:
         """End our half, and read nothing more."""
@@ -306,7 +306,7 @@ class UtpConnection:
             return None
         if self._syn_at is not None:
             return self._next_syn(now)
-        outgoing = self._sender.next(now, self._finishing)
+        outgoing = self._sender.next(now, self.finishing)
         if outgoing is not None:
             self._outgoing = outgoing
             sack, window = self._sack_beside(outgoing.size), self._receiver.window

@@ -67,6 +67,11 @@ class Multiplexer:
         """All connections that are not over."""
         return list(self._connections.values())
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether somebody may have something to send, and `next_burst` was not asked since."""
+        return bool(self._ready)
+
     # --- making and ending connections ---
     def connect(self, address: Address, now: float, *, rendezvous: bool = False) -> UtpConnection:
         """Dial; the connection becomes `established` or gets an ``error``.

@@ -182,7 +182,9 @@ class UtpStream:
         the thread moves at once.
         """
         connection = self._connection
-        if self._closed or connection.error is not None or connection.room() - self._staged + self._unstaged < size:
+        if self._closed or connection.error is not None or connection.finishing:
+            return False  # where the lock is held it is told why
+        if connection.room() - self._staged + self._unstaged < size:
             return False
         self._staged += size
         if self._owner.stage(self, data):

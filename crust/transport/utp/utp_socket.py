@@ -336,7 +336,8 @@ class UtpSocket:
             deadline = None if self._write_blocked else self._multiplexer.next_deadline()
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._write_blocked else 0)
             self._asleep_until = float("inf") if deadline is None else deadline
-            if self._staged:
+            # Whoever got the lock before us may have taken what was staged, and need not have sent anything.
+            if self._staged or (self._multiplexer.has_ready and not self._write_blocked):
                 deadline = 0.0
         if events != self._events:
             self._events = events

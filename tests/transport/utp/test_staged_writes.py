@@ -1,15 +1,16 @@
 """Writes that are handed to the socket's thread without its lock: nothing waits, and nothing changes its place."""
 
 import random
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from crust.errors import ConnectionLost
-from crust.transport.utp import UtpSocket, UtpStream
+from crust.transport.utp import UtpSettings, UtpSocket, UtpStream
 from crust.transport.utp.utp_socket import _MAX_STAGED
-from tests.together import Running
+from tests.together import PATIENCE, Running, until
 from tests.transport.utp.loopback import SMALL, join, read, sockets
 
 
@@ -115,9 +116,46 @@ def test_what_was_staged_after_the_end_of_this_half_is_dropped() -> None:
     with sockets() as (one, other):
         stream, accepted = join(one, other)
         with busy(one):
+            stream.sendall(b"too late")
             stream.connection.finish()
+        assert read(accepted, 100) == b""
+
+
+def test_who_writes_after_the_end_of_this_half_is_told_though_the_thread_is_awake() -> None:
+    with sockets() as (one, other):
+        stream, accepted = join(one, other)
+        stream.shutdown()
+        with busy(one):
+            assert not stream._stage(b"too late", 8)
+        with pytest.raises(ConnectionLost, match="this side of the connection was ended before"):
             stream.sendall(b"too late")
         assert read(accepted, 100) == b""
+
+
+@pytest.mark.parametrize("write", [UtpStream.sendall, UtpStream.send_waiting])
+def test_what_another_write_took_from_the_thread_is_sent_though_that_one_finds_no_room(
+    write: Callable[[UtpStream, bytes], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = UtpSettings(send_buffer=30_000, keepalive=3600.0)  # nothing else wakes anybody
+    with sockets(settings=settings) as (one, other):
+        stream, accepted = join(one, other)
+        sleep, awake, go_on = one._sleep, threading.Event(), threading.Event()
+
+        def hesitate() -> None:
+            awake.set()
+            go_on.wait(PATIENCE)
+            sleep()
+
+        monkeypatch.setattr(one, "_sleep", hesitate)
+        one._waker.wake()
+        assert awake.wait(PATIENCE)
+        stream.sendall(bytes(settings.send_buffer))
+        assert staged(one)
+        writing = Running(write, stream, b"more")
+        until(lambda: not staged(one))
+        go_on.set()
+        assert read(accepted, settings.send_buffer) == bytes(settings.send_buffer)
+        writing.result()
 
 
 @pytest.mark.parametrize("seed", range(3))
