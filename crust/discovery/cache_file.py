@@ -250,7 +250,7 @@ def look(path: str) -> tuple[list[Record], int]:
         with open(path, "rb", buffering=0) as file:
             if _holds_nothing(file.fileno()):
                 return [], 0
-            header = _header(file.fileno())
+            header, data = _header(file.fileno()), b""
             for _ in range(_COPIES):  # of a record that moves while we read both places could be missed
                 file.seek(SIZE)
                 data = file.read(header.file_size - SIZE)
