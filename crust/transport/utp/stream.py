@@ -46,7 +46,7 @@ class UtpStream:
     """A `crust.transport.base.Stream` over uTP; made by `UtpSocket`, which must outlive it.
 
     One thread may receive while another sends; `abort` and `stats` are for any thread. The methods with the names of
-    ``socket.socket`` do what those do.
+    ``socket.socket`` do what those do. A context manager; leaving closes.
     """
 
     def __init__(self, owner: Owner, connection: UtpConnection, local: Endpoint, remote: Endpoint) -> None:
@@ -117,7 +117,10 @@ class UtpStream:
         Raises:
             ConnectionLost: the connection is broken or was aborted.
             TimedOut: nothing came in time.
+            ValueError: ``limit`` is less than 1.
         """
+        if limit < 1:  # `b""` would look like the end
+            raise ValueError(f"limit: was {limit}; allowed: 1 or more bytes")
         with self._owner.lock:
             self._wait_for_data(self._deadline if timeout is None else Deadline(timeout))
             data = self._connection.read(limit)
@@ -159,12 +162,13 @@ class UtpStream:
         Raises:
             ConnectionLost: the connection is broken, was aborted, or this side has ended its half.
             TimedOut: it did not fit into the send buffer in time; some of it may have been sent.
+            TypeError: ``data`` is not bytes, or what can be seen as bytes.
         """
         self._send(data, self._deadline if timeout is None else Deadline(timeout))
 
     def _send(self, data: bytes | bytearray | memoryview, deadline: Deadline | None) -> None:
         # What may change must be copied: it is kept until the peer has acknowledged it.
-        kept = data if isinstance(data, bytes) else bytes(data)
+        kept = data if isinstance(data, bytes) else bytes(memoryview(data))  # bytes(5) would be five of them
         size, done = len(kept), 0
         if self._stage(kept, size):
             return
@@ -273,6 +277,12 @@ class UtpStream:
                 self._owner.pump(self._connection)
                 self._owner.forget(self._connection)
                 self._changed.notify_all()
+
+    def __enter__(self) -> UtpStream:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
 
     def stats(self) -> UtpStats:
         """What the connection has counted so far. Any thread."""

@@ -61,6 +61,25 @@ def test_nothing_is_something_to_send() -> None:
         assert read(other, 1) == b"x"
 
 
+@pytest.mark.parametrize("send", [UtpStream.sendall, UtpStream.send_all, UtpStream.send_waiting])
+@pytest.mark.parametrize("data", [5, "text", [1, 2], None])
+def test_only_bytes_can_be_sent(send: Callable[[UtpStream, object], object], data: object) -> None:
+    with pair() as (one, other):
+        with pytest.raises(TypeError):
+            send(one, data)
+        one.sendall(memoryview(b"-f-i-n-e")[1::2])
+        assert read(other, 4) == b"fine"
+
+
+@pytest.mark.parametrize("limit", [0, -1, -2])
+def test_a_limit_that_lets_nothing_through_is_refused(limit: int) -> None:
+    with pair() as (one, other):
+        one.sendall(b"data")
+        with pytest.raises(ValueError, match=f"limit: was {limit}; allowed: 1 or more"):
+            other.recv(limit, timeout=PATIENCE)
+        assert read(other, 4) == b"data"
+
+
 def test_what_was_sent_may_change_afterwards() -> None:
     with pair(settings=SMALL) as (one, other):
         data = bytearray(b"a" * 20_000)
@@ -172,6 +191,16 @@ def test_what_was_sent_arrives_though_the_stream_is_closed() -> None:
         one.close()
         assert read(other, len(MUCH)) == MUCH[: 1 << 20]
         other.close()
+
+
+def test_leaving_it_closes_it_and_what_was_sent_arrives() -> None:
+    with pair() as (one, other):
+        with one as entered:
+            assert entered is one
+            one.sendall(b"goodbye")
+        assert read(other, 100) == b"goodbye"
+        with pytest.raises(ConnectionLost, match="the connection was ended here"):
+            one.recv(1, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize(
