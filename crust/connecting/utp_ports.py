@@ -5,7 +5,6 @@ All uTP connections of a manager share them. One dials from the port that one li
 learns about that port then holds for both directions.
 """
 
-import ipaddress
 import logging
 import threading
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Final
 from crust.config import Config
 from crust.endpoint import Endpoint
 from crust.errors import CrustError, DialFailed, ListenFailed
+from crust.nat.source_address import listener_for_strangers, listener_towards
 from crust.threads.clock import Deadline
 from crust.transport.tcp import explain
 from crust.transport.utp import UtpSettings, UtpSocket, UtpStream
@@ -69,13 +69,13 @@ class UtpPorts:
 
     def to_meet_at(self, version: int) -> UtpSocket | None:
         """The socket that peers anywhere meet us at, over IPv4 or IPv6 (4 or 6): one that is listened on, or else the
-        one to dial from; ``None`` where there is none. One for this machine alone will do where there is no other."""
+        one to dial from; ``None`` where there is none. Of several, the one on the way to everybody; one for this
+        machine alone will do where there is no other."""
         try:
             with self._lock:
-                same = [sock for sock in self._listening if _address_of(sock).version == version]
                 if not self._listening:
                     return self._to_dial_from(version)
-                return min(same, key=lambda sock: _address_of(sock).is_loopback, default=None)
+                return self._listening_at(listener_for_strangers(self._hosts(), version))
         except CrustError:
             return None
 
@@ -144,12 +144,15 @@ class UtpPorts:
         return self._socket_towards(target).connect(target.address, remaining, started=started)
 
     def _socket_towards(self, target: Endpoint) -> UtpSocket:
-        address = ipaddress.ip_address(target.host.partition("%")[0])
         with self._lock:
-            for sock in self._listening:
-                if _leads_to(sock.local_address[0], address):
-                    return sock
-            return self._to_dial_from(address.version)
+            sock = self._listening_at(listener_towards(self._hosts(), target))
+            return self._to_dial_from(6 if ":" in target.host else 4) if sock is None else sock
+
+    def _hosts(self) -> list[str]:
+        return [sock.local_address[0] for sock in self._listening]
+
+    def _listening_at(self, host: str | None) -> UtpSocket | None:
+        return next((sock for sock in self._listening if sock.local_address[0] == host), None)
 
     def _to_dial_from(self, version: int) -> UtpSocket:
         sock = self._dialling.get(version)
@@ -181,15 +184,3 @@ class UtpPorts:
             self._closed = True
         for sock in self.sockets:
             sock.close(deadline.remaining() or 0.0)
-
-
-def _address_of(sock: UtpSocket) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    return ipaddress.ip_address(sock.local_address[0].partition("%")[0])
-
-
-def _leads_to(host: str, target: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether packets for ``target`` can leave from a socket that is bound to ``host``."""
-    own = ipaddress.ip_address(host.partition("%")[0])
-    if own.version != target.version:
-        return False
-    return own.is_unspecified or own.is_loopback == target.is_loopback

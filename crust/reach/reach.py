@@ -24,6 +24,7 @@ from crust.nat.nat_status import NatStatus
 from crust.nat.punch_gate import PunchGate
 from crust.nat.punch_plan import PUNCH_SECONDS, Method, method_for
 from crust.nat.ranges import is_local
+from crust.nat.source_address import listener_for_strangers, listener_towards
 from crust.reach.dial_back.dial_back import DialBack
 from crust.reach.encounter import RENDEZVOUS_SECONDS, UDP_NAME, Encounter, Means
 from crust.reach.errands import Errands
@@ -186,19 +187,22 @@ class Reach:
         elif notice.kind == PUNCH:
             self._meetings.letter(connection, notice.content)
 
+    def _tcp_bound(self) -> dict[str, Address]:
+        return {each.host: each.address for each in self._bound if each.protocol is Protocol.TCP}
+
     def _tcp_listening(self) -> dict[int, Address]:
-        found: dict[int, Address] = {}
-        for endpoint in self._bound:
-            if endpoint.protocol is Protocol.TCP:
-                found.setdefault(6 if ":" in endpoint.host else 4, endpoint.address)
-        return found
+        bound = self._tcp_bound()
+        found = {version: listener_for_strangers(bound, version) for version in (4, 6)}
+        return {version: bound[host] for version, host in found.items() if host is not None}
 
     def _tcp_source(self, target: Endpoint) -> Address | None:
         """Behind a NAT one dials whoever is outside from the listening port: the peer then sees, and tells, the address
         at which the NAT has that port; and the NAT keeps it for as long as the connection lives."""
         if target.is_name or is_local(target.host) or not self.outside.translated(target):
             return None
-        return self._tcp_listening().get(6 if ":" in target.host else 4)
+        bound = self._tcp_bound()
+        host = listener_towards(bound, target)
+        return None if host is None else bound[host]
 
     # --- meeting it -----------------------------------------------------------------------------------
 

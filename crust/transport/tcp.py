@@ -52,6 +52,9 @@ _ADVICE: Final[dict[int, str]] = {
 OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
+_NOT_FROM_THERE: Final = TAKEN | {errno.EINVAL}
+"""Why a dial from a port that is given may fail where one from any port would not. Linux says EINVAL of a listener on
+loopback, from which no packet leaves this machine."""
 _ENDED_HERE: Final = "the connection was ended here"
 
 
@@ -243,7 +246,7 @@ def dial(
         try:
             return _dial(endpoint, deadline, started, source)
         except DialFailed as error:
-            if getattr(error.__cause__, "errno", None) not in TAKEN:
+            if getattr(error.__cause__, "errno", None) not in _NOT_FROM_THERE:
                 raise
             log.debug("not from the listening port: %s", error)
     return _dial(endpoint, deadline, started, None)

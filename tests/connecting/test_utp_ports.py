@@ -8,6 +8,7 @@ import pytest
 from crust import Config, Endpoint
 from crust.connecting.utp_ports import UtpPorts, utp_settings
 from crust.errors import DialFailed, ListenFailed, TimedOut
+from crust.nat import source_address
 from crust.threads.clock import Deadline
 from crust.transport.utp import UtpSettings, UtpStream
 from tests.together import PATIENCE
@@ -128,6 +129,19 @@ def test_a_socket_that_is_bound_elsewhere_is_not_dialled_from(make: Make) -> Non
     (own,) = here.listen(0)
     dial(here, serving(make()))
     assert [sock.local_address[0] for sock in here.sockets] == [own.local_address[0], "0.0.0.0"]
+
+
+def test_of_several_that_are_listened_on_the_one_on_the_way_is_dialled_from(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever comes first: from the address of a VPN, say, nothing would come back from elsewhere."""
+    monkeypatch.setattr(source_address, "source_towards", lambda remote: LOCAL)
+    here = make(OTHER, LOCAL)
+    first, second = here.listen(0)
+    target = serving(make())
+    dial(here, target)
+    assert (len(first), len(second)) == (0, 1)
+    assert here.to_meet_at(4) is second
 
 
 def test_who_is_not_welcome_is_not_answered(make: Make) -> None:

@@ -3,12 +3,17 @@
 import errno
 import socket
 from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
 
 import pytest
 
-from crust.endpoint import Address
+from crust.endpoint import Address, Endpoint
+from crust.threads.clock import Deadline
 from crust.transport import shared_port
 from crust.transport.shared_port import TAKEN, can_share, let_it_dial_too, share_port
+from crust.transport.tcp import dial, listen
+from tests.together import PATIENCE
 
 LOOPBACK = "127.0.0.1"
 sharing = pytest.mark.skipif(not can_share(), reason="this system has no SO_REUSEPORT")
@@ -81,3 +86,20 @@ def test_a_listener_that_is_closed_cannot_be_shared(caplog: pytest.LogCaptureFix
     with caplog.at_level("DEBUG", "crust.tcp"):
         let_it_dial_too(closed)
     assert "nobody can dial from the listening port" in caplog.text or not can_share()
+
+
+@sharing
+def test_a_port_from_which_no_way_leads_there_is_not_insisted_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux says EINVAL to who dials from loopback to elsewhere."""
+    connect, sources = socket.socket.connect_ex, []
+
+    class Sock(socket.socket):
+        def connect_ex(self, address: Any) -> int:
+            sources.append(self.getsockname()[1])
+            return errno.EINVAL if len(sources) == 1 else connect(self, address)
+
+    with listen(LOOPBACK, 0) as ours, listen(LOOPBACK, 0) as theirs:
+        monkeypatch.setattr(socket, "socket", Sock)
+        target = Endpoint.tcp(theirs.getsockname())
+        with closing(dial(target, Deadline(PATIENCE), source=ours.getsockname())):
+            assert sources == [ours.getsockname()[1], 0]
