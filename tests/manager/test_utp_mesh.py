@@ -112,7 +112,7 @@ def lossy_mesh(
     seed: int,
 ) -> None:
     losses = Losses(seed)
-    monkeypatch.setattr("crust.transport.utp.utp_socket.Datagrams", losses)
+    monkeypatch.setattr("crust.transport.utp.udp_port.Datagrams", losses)
     mesh(nodes, size, calls)
     assert 0.5 * LOSS < losses.lost / losses.sent < 2 * LOSS
 

@@ -9,7 +9,7 @@ import pytest
 
 from crust.errors import ConnectionLost
 from crust.transport.utp import UtpSettings, UtpSocket, UtpStream
-from crust.transport.utp.utp_socket import _MAX_STAGED
+from crust.transport.utp.udp_port import _MAX_STAGED
 from tests.together import PATIENCE, Running, until
 from tests.transport.utp.loopback import SMALL, join, read, sockets
 
