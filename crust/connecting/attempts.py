@@ -53,8 +53,8 @@ class Attempt:
         """When it had a thread, as `crust.threads.clock.now` counts."""
         self.source: Address | None = None
         """Where the TCP listener is bound from whose port to dial; ``None`` for any port."""
-        self.reached = False
-        """Whether somebody answers there, whoever it is. Written by its thread."""
+        self.reached_after: float | None = None
+        """Seconds until somebody answered there, whoever it is; ``None`` if nobody has. Written by its thread."""
         self._grip = Grip()
 
     def abort(self) -> None:
@@ -82,7 +82,7 @@ class Attempt:
             return Resolved(self, resolve(self.target))
         stream = self._connect(deadline, utp)
         self._grip.hold(stream)
-        self.reached = True
+        self.reached_after = now() - self.began
         try:
             established = self._negotiate(
                 stream, node, deadline, lambda candidate: ask_manager(inbox, question, candidate, deadline)

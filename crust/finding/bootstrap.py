@@ -12,6 +12,7 @@ from crust.connecting.attempts import Job, Race
 from crust.connecting.dialing import Dialer
 from crust.discovery.contact_book import ContactBook, Entry, Turns
 from crust.endpoint import Endpoint
+from crust.finding.trial import LOOKS, Trial
 from crust.limits import BOOTSTRAP_PARALLEL
 from crust.threads.clock import now, wall_time
 from crust.threads.timers import Timer, Timers
@@ -19,11 +20,6 @@ from crust.threads.timers import Timer, Timers
 log = logging.getLogger("crust.bootstrap")
 
 _JITTER: Final = 0.25  # of a pause, each way: nodes that were cut off together must not come back together
-LOOKS: Final = (0.4, 1.5)
-"""Seconds that a contact gets in its first and second try of a round while others wait. One that does not answer may be
-dead, which takes ``dial_timeout`` to find out; so it stands back until all others had their turn, and then is tried
-with more patience. An answer takes one round trip of the network, after which a handshake takes two: where somebody
-answers, the second of these times counts at least."""
 RESTART_DELAY: Final = (0.1, 0.5)
 """Seconds, by chance, until the search begins again after the last connection is lost."""
 
@@ -39,18 +35,6 @@ def backoff(round_number: int, shortest: float, longest: float, dice: Callable[[
     """
     pause = min(longest, shortest * 2.0 ** min(round_number - 1, 32))
     return pause * (1 + _JITTER * (2 * dice() - 1))
-
-
-@dataclass(slots=True, eq=False)
-class _Trial:
-    """A contact being tried."""
-
-    entry: Entry
-    look: int
-    """Which try of this round it is, from 0."""
-    began: float
-    job: Job | None = None
-    stands_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +79,7 @@ class Bootstrapper:
         self._made = 0
         self._waiting = Turns(random.Random())
         self._standing_back: tuple[deque[Entry], ...] = tuple(deque() for _ in LOOKS)
-        self._running: set[_Trial] = set()
+        self._running: set[Trial] = set()
         self._tried: set[Endpoint] = set()  # in this round
         self._counted: set[Entry] = set()  # for the race: those that won, or were connected already
         self._filling = False
@@ -271,7 +255,7 @@ class Bootstrapper:
         self._cancel_timers()  # but not the rest of the round: a peer may still turn us away
         self._made, self._race = race.won, None
         for trial in list(self._running):
-            if not _is_answering(trial):
+            if not trial.is_answering:
                 self._stand_back(trial)
         self.lost_one()  # it may have gone already
 
@@ -316,8 +300,8 @@ class Bootstrapper:
             return False
         overdue, when = None, float("inf")
         for trial in self._running:
-            patience = LOOKS[1 if _is_reached(trial) else waiting]
-            if not _is_answering(trial) and trial.began + patience < when:
+            patience = trial.patience(waiting)
+            if not trial.is_answering and trial.began + patience < when:
                 overdue, when = trial, trial.began + patience
         if overdue is None:
             return False
@@ -328,7 +312,7 @@ class Bootstrapper:
         self._stand_back(overdue)
         return True
 
-    def _stand_back(self, trial: _Trial) -> None:
+    def _stand_back(self, trial: Trial) -> None:
         assert trial.job is not None  # it is not answering
         trial.stands_back = True
         self._dialer.give_up(trial.job)
@@ -348,7 +332,7 @@ class Bootstrapper:
             return
         self._tried.update(fresh)
         self._book.trying(entry, wall_time())
-        trial = _Trial(entry, look, now())
+        trial = Trial(entry, look, now())
         self._running.add(trial)
         try:
             trial.job = self._dialer.connect(fresh, race, lambda job: self._ended(trial, job), bootstrap=True)
@@ -356,7 +340,7 @@ class Bootstrapper:
             self._running.discard(trial)
             raise
 
-    def _ended(self, trial: _Trial, job: Job) -> None:
+    def _ended(self, trial: Trial, job: Job) -> None:
         self._running.discard(trial)
         entry = trial.entry
         if job.connected:
@@ -370,17 +354,3 @@ class Bootstrapper:
             self._book.failed(entry, reasons, now())
             log.info("bootstrap: %s", reasons)
         self._fill()
-
-
-def _is_answering(trial: _Trial) -> bool:
-    """Whether somebody has proved to be there, and only the choice is still to come."""
-    job = trial.job
-    if job is None or job.expected:
-        return True
-    asking = job.race.running | {attempt for attempt, _ in job.race.waiting}
-    return not asking.isdisjoint(job.running)
-
-
-def _is_reached(trial: _Trial) -> bool:
-    """Whether somebody answers at one of its addresses."""
-    return trial.job is not None and any(attempt.reached for attempt in trial.job.running)

@@ -15,7 +15,8 @@ from crust.discovery.contact import Contact, Source
 from crust.discovery.contact_book import ContactBook, Promise, given
 from crust.endpoint import Endpoint
 from crust.finding import bootstrap
-from crust.finding.bootstrap import LOOKS, RESTART_DELAY, Bootstrapper, Surroundings, backoff
+from crust.finding.bootstrap import RESTART_DELAY, Bootstrapper, Surroundings, backoff
+from crust.finding.trial import LOOKS
 from crust.identity import Identity
 from crust.limits import BOOTSTRAP_PARALLEL
 from crust.threads.timers import Timers
@@ -406,18 +407,35 @@ def test_who_is_answering_does_not_have_to_stand_back(world: World) -> None:
     assert set(contacts(BOOTSTRAP_PARALLEL + 5)) == set(world.dialer.tried)
 
 
-def test_where_somebody_answers_there_is_more_time_but_not_without_end(world: World) -> None:
+def reached(job: Job, after: float) -> None:
+    """Somebody answers."""
+    attempt = Attempt(job, job.endpoints[0], job.endpoints[0])
+    attempt.reached_after = after
+    job.running.add(attempt)
+
+
+def test_where_somebody_answers_late_there_is_more_time_but_not_without_end(world: World) -> None:
     """A contact that accepts and says nothing is as bad as a dead one."""
     world.start(contacts(2 * BOOTSTRAP_PARALLEL), 1)
     deaf = world.dialer.running[0]
-    attempt = Attempt(deaf, deaf.endpoints[0], deaf.endpoints[0])
-    attempt.reached = True
-    deaf.running.add(attempt)
+    reached(deaf, 0.39)
     world.pass_time(LOOKS[0])
     assert len(world.dialer.given_up) == BOOTSTRAP_PARALLEL - 1
     assert deaf in world.dialer.running
     world.pass_time(LOOKS[1] - LOOKS[0])
     assert deaf not in world.dialer.running
+
+
+def test_who_answers_soon_and_then_says_nothing_is_soon_found_out(world: World) -> None:
+    """200 of them delay a good contact no longer than 200 dead ones do."""
+    world.start(contacts(200), 1)
+    began = world.time
+    while len(set(world.dialer.tried)) < 200:
+        for job in world.dialer.running:
+            if not job.running:
+                reached(job, 0.01)
+        world.pause()
+    assert world.time - began <= LOOKS[0] * (200 // BOOTSTRAP_PARALLEL)
 
 
 def test_all_dead_contacts_are_found_out_in_the_end(world: World) -> None:
