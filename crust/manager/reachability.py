@@ -23,11 +23,10 @@ class Reachability(ABC):
     """See the module's text; every method may be called from any thread."""
 
     _core: ManagerCore | None
-    _lock: threading.Lock
 
     @abstractmethod
     def _started(self) -> ManagerCore:
-        """The manager thread, started by the first call that needs it. The lock must be held."""
+        """The manager thread, started by the first call that needs it."""
 
     def connect_peer(self, peer_id: PeerId) -> None:
         """Connect to a peer by its id alone, wherever it is. Returns at once; `Event.NewConnection` or
@@ -50,11 +49,10 @@ class Reachability(ABC):
         """
         if not isinstance(peer_id, PeerId) or not peer_id.proven:
             raise ConfigError(f"connect_peer() was given {peer_id!r}: write PeerId.parse(text)")
-        with self._lock:
-            core = self._started()
-            if peer_id == core.peer_id:
-                raise ConfigError("connect_peer() was given this node's own id")
-            core.inbox.put(notices.ConnectPeer(peer_id))
+        core = self._started()
+        if peer_id == core.peer_id:
+            raise ConfigError("connect_peer() was given this node's own id")
+        core.inbox.put(notices.ConnectPeer(peer_id))
 
     def prepare_connection_info(self, token: object = None) -> None:
         """Find out all that a peer needs to meet this node, for signalling of your own (a chat, an e-mail, a QR code).
@@ -69,14 +67,16 @@ class Reachability(ABC):
         Raises:
             ManagerStopped: the manager was stopped.
         """
-        with self._lock:
-            self._started().inbox.put(notices.PrepareInfo(token))
+        self._started().inbox.put(notices.PrepareInfo(token))
 
     def rendezvous_connect(
         self, their_info: ConnectionInfo | str, our_info: ConnectionInfo | str | None = None
     ) -> None:
         """Meet a peer whose info was brought by other means. Returns at once; `Event.NewConnection` or
         `Event.ConnectionFailed` follows, the latter after a minute.
+
+        Nothing happens when the peer is connected already. If it is called again for the same peer within that minute,
+        the latest call counts, and one event follows for all.
 
         Args:
             their_info: what the peer's `prepare_connection_info` gave, or its line of text.
@@ -89,11 +89,10 @@ class Reachability(ABC):
         """
         theirs = ConnectionInfo.parse(their_info) if isinstance(their_info, str) else their_info
         ours = ConnectionInfo.parse(our_info) if isinstance(our_info, str) else our_info
-        with self._lock:
-            core = self._started()
-            if theirs.peer_id == core.peer_id:
-                raise ConfigError("rendezvous_connect() was given this node's own info: it wants the peer's")
-            core.inbox.put(notices.Rendezvous(theirs, ours))
+        core = self._started()
+        if theirs.peer_id == core.peer_id:
+            raise ConfigError("rendezvous_connect() was given this node's own info: it wants the peer's")
+        core.inbox.put(notices.Rendezvous(theirs, ours))
 
     def nat_status(self) -> NatStatus:
         """How this node can be reached: its endpoints, mapped ports, how the NAT behaves, and what to do about it.

@@ -53,6 +53,12 @@ RENDEZVOUS_SECONDS: Final = 60.0
 
 UDP_NAME: Final = "uTP hole punching"
 TCP_NAME: Final = "TCP hole punching"
+NOT_TRIED: Final = "not tried"
+
+
+def name_of(protocol: Protocol) -> str:
+    """By which method endpoints of a protocol are reached."""
+    return TCP_NAME if protocol is Protocol.TCP else UDP_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +131,7 @@ class Encounter:
 
     def _on_job_ended(self, job: Job) -> None:
         for endpoint, reason in job.reasons().items():
-            name = TCP_NAME if endpoint.protocol is Protocol.TCP else UDP_NAME
-            self.reasons[name] = f"{endpoint}: {reason}"
+            self.reasons[name_of(endpoint.protocol)] = f"{endpoint}: {reason}"
         self._finish({} if job.connected else self.reasons)
 
     def _finish(self, reasons: dict[str, str], give_up: bool = True) -> None:

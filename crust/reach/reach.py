@@ -4,6 +4,7 @@ meetings and hole punching together (docs/nat.md).
 Belongs to the manager thread.
 """
 
+import enum
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from crust.nat.punch_plan import PUNCH_SECONDS, Method, method_for
 from crust.nat.ranges import is_local
 from crust.nat.source_address import listener_for_strangers, listener_towards
 from crust.reach.dial_back.dial_back import DialBack
-from crust.reach.encounter import RENDEZVOUS_SECONDS, UDP_NAME, Encounter, Means
+from crust.reach.encounter import NOT_TRIED, RENDEZVOUS_SECONDS, UDP_NAME, Encounter, Means, name_of
 from crust.reach.errands import Errands
 from crust.reach.meetings import Arranged, Meetings
 from crust.reach.outside import Outside
@@ -48,6 +49,17 @@ INFO_KEPT: Final = 300.0
 KEEP_INTERVAL: Final = GLANCE_LIFETIME
 """Seconds between the questions that do that, one to each of three servers."""
 _ERRAND_GRACE: Final = 2.0  # seconds for threads of errands to end, which takes none
+
+
+class _Sake(enum.Enum):
+    """For whose sake a peer is met. A meeting takes the place of an earlier one of the same sake only: what others ask
+    for, who need not be who they say, ends nothing that the user waits for."""
+
+    WISH = enum.auto()
+    """Of the user, who named the peer."""
+    OTHERS = enum.auto()
+    LINE = enum.auto()
+    """Of the user, who brought the peer's line."""
 
 
 class Reach:
@@ -95,10 +107,10 @@ class Reach:
             finder,
             self._meetings,
             self.relays,
-            lambda peer_id: peer_id in self._encounters,
+            self._is_met,
             ground.emit,
         )
-        self._encounters: dict[PeerId, Encounter] = {}
+        self._encounters: dict[tuple[PeerId, _Sake], Encounter] = {}
         self._prepared: deque[ConnectionInfo] = deque(maxlen=PREPARED_INFOS)
         self._kept_until = 0.0
         self._keeping: Timer | None = None
@@ -131,9 +143,10 @@ class Reach:
         self.outside.came(connection)
         self._dial_back.came(connection)
         self.wishes.came(connection)
-        encounter = self._encounters.get(connection.peer_id)
-        if encounter is not None and not connection.relayed:
-            encounter.satisfied()
+        for sake in _Sake:
+            encounter = self._encounters.get((connection.peer_id, sake))
+            if encounter is not None and not connection.relayed:
+                encounter.satisfied()
 
     def went(self, connection: Connection) -> None:
         """It is over."""
@@ -212,7 +225,7 @@ class Reach:
         if method is Method.NONE:
             self.wishes.hopeless(arranged.peer_id)
         if arranged.sought and birthday and not self._gate.admit_birthday(now()):
-            self._met(arranged, {UDP_NAME: "the birthday method was used just now; try again in a minute"})
+            self._not_met(arranged.peer_id, {UDP_NAME: "the birthday method was used just now; try again in a minute"})
             return
         vouched = set(arranged.vouched) if arranged.sought else self._gate.vouched(arranged.vouched, now())
         self._meet(
@@ -224,22 +237,32 @@ class Reach:
                 arranged.start,
                 vouched,
                 lambda reasons: self._met(arranged, reasons),
-            )
+            ),
+            _sake(arranged),
         )
 
-    def _meet(self, encounter: Encounter) -> None:
-        older = self._encounters.get(encounter.peer_id)
+    def _meet(self, encounter: Encounter, sake: _Sake) -> None:
+        key = encounter.peer_id, sake
+        older = self._encounters.get(key)
         if older is not None:
             older.superseded()
-        self._encounters[encounter.peer_id] = encounter
+        self._encounters[key] = encounter
         encounter.begin()
 
+    def _is_met(self, peer_id: PeerId) -> bool:
+        """Whether a meeting that somebody arranged is under way; what comes of it is told to `wishes`."""
+        return (peer_id, _Sake.WISH) in self._encounters or (peer_id, _Sake.OTHERS) in self._encounters
+
     def _met(self, arranged: Arranged, reasons: dict[str, str]) -> None:
-        self._encounters.pop(arranged.peer_id, None)
+        self._encounters.pop((arranged.peer_id, _sake(arranged)), None)
         if not arranged.sought:
             self._gate.ended()
         if reasons:
-            self.wishes.not_met(arranged.peer_id, reasons)
+            self._not_met(arranged.peer_id, reasons)
+
+    def _not_met(self, peer_id: PeerId, reasons: dict[str, str]) -> None:
+        if not self._is_met(peer_id):  # else it is not over yet
+            self.wishes.not_met(peer_id, reasons)
 
     # --- out of band ----------------------------------------------------------------------------------
 
@@ -269,7 +292,8 @@ class Reach:
         ours = notice.ours or (self._prepared[-1] if self._prepared else None)
         if ours is None:
             reason = "prepare_connection_info() comes first: the peer needs our info as we need theirs"
-            self._emit(ConnectionFailed(endpoints, {}, theirs.peer_id, {MEETING_NAME: reason}))
+            tried = dict.fromkeys(endpoints, NOT_TRIED)
+            self._emit(ConnectionFailed(endpoints, tried, theirs.peer_id, {MEETING_NAME: reason}))
             return
         self._meet(
             Encounter(
@@ -281,13 +305,15 @@ class Reach:
                 None,
                 lambda reasons: self._rendezvous_over(theirs.peer_id, endpoints, reasons),
                 max(RENDEZVOUS_SECONDS, PUNCH_SECONDS),
-            )
+            ),
+            _Sake.LINE,
         )
 
     def _rendezvous_over(self, peer_id: PeerId, endpoints: tuple[Endpoint, ...], reasons: dict[str, str]) -> None:
-        self._encounters.pop(peer_id, None)
+        self._encounters.pop((peer_id, _Sake.LINE), None)
         if reasons:
-            self._emit(ConnectionFailed(endpoints, {}, peer_id, reasons))
+            tried = {each: reasons.get(name_of(each.protocol), NOT_TRIED) for each in endpoints}
+            self._emit(ConnectionFailed(endpoints, tried, peer_id, reasons))
 
     # --- for people -----------------------------------------------------------------------------------
 
@@ -300,3 +326,7 @@ class Reach:
             verified=self._dial_back.verdicts(),
             relays=self._config.relay,
         )
+
+
+def _sake(arranged: Arranged) -> _Sake:
+    return _Sake.WISH if arranged.sought else _Sake.OTHERS

@@ -1,4 +1,4 @@
-"""`crust.reach.reach`: which meetings take place, one with each peer at a time, and what the user is told of them.
+"""`crust.reach.reach`: which meetings take place, which of them beside each other, and what the user is told of them.
 
 What a user sees of all of it is in `tests/manager/test_meeting.py`; ports and wishes have tests of their own.
 """
@@ -18,10 +18,10 @@ from crust.event import AnyEvent
 from crust.identity import PeerId
 from crust.links.connection_news import Told
 from crust.nat.behaviour import Allocation, Behaviour, Filtering, Mapping
-from crust.nat.connection_info import ConnectionInfo
+from crust.nat.connection_info import Candidate, CandidateKind, ConnectionInfo
 from crust.nat.punch_gate import MAX_MEETINGS
 from crust.reach import reach
-from crust.reach.encounter import RENDEZVOUS_SECONDS, UDP_NAME
+from crust.reach.encounter import NOT_TRIED, RENDEZVOUS_SECONDS, TCP_NAME, UDP_NAME
 from crust.reach.meetings import Arranged
 from crust.reach.reach import INFO_KEPT, KEEP_INTERVAL, PREPARED_INFOS, Reach
 from crust.reach.wishes import MEETING_NAME
@@ -159,8 +159,48 @@ def test_a_later_meeting_takes_the_place_of_an_earlier_one(bench: Bench) -> None
     """And the end of that one does not end it."""
     first, second = bench.arrange(), bench.arrange()
     assert first.over
-    assert bench.reach._encounters == {PEER: second}
+    assert list(bench.reach._encounters.values()) == [second]
     assert bench.not_met == []
+
+
+@pytest.mark.parametrize("comes_to_nothing_first", [0, 1])
+def test_what_others_ask_for_does_not_end_what_we_sought(bench: Bench, comes_to_nothing_first: int) -> None:
+    """They need not be who they say; our wish is told when both are over."""
+    both = [bench.arrange(), bench.arrange(sought=False)]
+    assert not both[0].over
+    both.pop(comes_to_nothing_first).end({UDP_NAME: "silence"})
+    assert bench.not_met == []
+    both.pop().end({UDP_NAME: "nothing came back"})
+    assert bench.not_met == [(PEER, {UDP_NAME: "nothing came back"})]
+    assert not bench.reach._encounters
+
+
+@pytest.mark.parametrize("sought", [False, True])
+def test_what_is_arranged_does_not_end_what_the_user_brought_a_line_for(bench: Bench, sought: bool) -> None:
+    """Neither when it begins, nor when it comes to nothing; and the user hears of the end of the other."""
+    bench.prepare(1)
+    bench.rendezvous()
+    arranged = bench.arrange(sought=sought)
+    (line, _) = bench.encounters
+    arranged.end({UDP_NAME: "silence"})
+    assert bench.not_met == [(PEER, {UDP_NAME: "silence"})], "nobody waits for the line"
+    assert not line.over
+    assert bench.events == []
+    line.end({UDP_NAME: "nothing came back"})
+    (event,) = bench.events
+    assert isinstance(event, Event.ConnectionFailed)
+    assert not bench.reach._encounters
+
+
+def test_one_connection_ends_all_that_was_for_it(bench: Bench) -> None:
+    bench.prepare(1)
+    bench.rendezvous()
+    bench.arrange()
+    bench.arrange(sought=False)
+    bench.reach.came(MagicMock(peer_id=PEER, relayed=False, endpoint=Endpoint.tcp("198.51.100.7:1")))
+    assert all(encounter.over for encounter in bench.encounters)
+    assert not bench.reach._encounters
+    assert bench.events == bench.not_met == []
 
 
 def test_a_connection_ends_it(bench: Bench) -> None:
@@ -260,9 +300,25 @@ def test_the_end_is_told(bench: Bench) -> None:
     bench.encounters[1].end({UDP_NAME: "silence"})
     (event,) = bench.events
     assert event == Event.ConnectionFailed((), {}, PEER, {UDP_NAME: "silence"})
+    assert not bench.reach._encounters
     bench.rendezvous()
     bench.encounters[2].end({})
     assert len(bench.events) == 1
+
+
+def test_every_endpoint_of_a_line_has_a_reason(bench: Bench) -> None:
+    """What its method met, if that was tried; so that one may look up each of them."""
+    tcp, utp = Endpoint.tcp("198.51.100.7:1"), Endpoint.utp("198.51.100.7:1")
+    theirs = ConnectionInfo(PEER, tuple(Candidate(CandidateKind.HOST, each) for each in (tcp, utp)))
+    bench.rendezvous(theirs)
+    bench.prepare(1)
+    for reasons in ({TCP_NAME: "refused", UDP_NAME: "silence"}, {TCP_NAME: "refused"}):
+        bench.rendezvous(theirs)
+        bench.encounters[-1].end(reasons)
+    unprepared, both, one = (event.reason for event in bench.events if isinstance(event, Event.ConnectionFailed))
+    assert unprepared == {tcp: NOT_TRIED, utp: NOT_TRIED}
+    assert both == {tcp: "refused", utp: "silence"}
+    assert one == {tcp: "refused", utp: NOT_TRIED}
 
 
 # --- what peers say, and the end ------------------------------------------------------------------
