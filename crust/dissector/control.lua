@@ -124,10 +124,10 @@ end
 
 local function show_hello(body, tree, members)
   local version = add_number(tree, f.version, body, members, "version", true)
+  add_text(tree, f.network, body, members, "network", "^" .. ("[0-9a-f]"):rep(16) .. "$")
   if version ~= "1" then
     return "HELLO of version " .. (version or "?")
   end
-  add_text(tree, f.network, body, members, "network", "^" .. ("[0-9a-f]"):rep(16) .. "$")
   local peer = add_text(tree, f.peer, body, members, "peer", "^" .. ("[0-9a-f]"):rep(64) .. "$")
   add_text(tree, f.session, body, members, "session", "^" .. ("[0-9a-f]"):rep(16) .. "$")
   add_list(tree, f.capabilities, body, members, "capabilities")

@@ -10,8 +10,8 @@ is a magic, then frames as in `crust.transport.framing`, of which the first are:
     READY 0x71   control: {"version": number, "serial": number, "alone": true}   the initiator's second frame
 
     Initiator                                    Responder
-    start()           -- magic, HELLO      -->   receive(): no byte comes back unless it names our network
-    receive()         <-- magic, HELLO     --
+    start()           -- magic, HELLO      -->   receive(): no byte comes back unless it names our network, and
+    receive()         <-- magic, HELLO     --               never more than came
     finish()          -- READY             -->   receive(): done
 
 As a frame, the first four bytes of the magic would be a control frame of 5 MiB, which no peer may send; so whoever
@@ -55,7 +55,7 @@ def tracer_network_tag(keys: NetworkKeys) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracerHello:
-    """The content of a HELLO frame. Of another version than ours only the version is known."""
+    """The content of a HELLO frame. Of another version than ours only the version and the network are known."""
 
     version: int = PROTOCOL_VERSION
     """1 to 65535."""
@@ -70,29 +70,40 @@ class TracerHello:
     agent: str | None = None
     """The sender's program, for people: at most 64 printable characters."""
 
-    def encode(self) -> bytes:
-        """The frame, its header included."""
+    def encode(self, most: int = HEADER.size + MAX_HELLO) -> bytes:
+        """The frame, its header included, with what may be missing only if it fits into ``most`` bytes.
+
+        Nobody's frame of the same version and network is shorter than what is always told.
+        """
         fields: dict[str, Any] = {"version": self.version, "network": self.network.hex()}
         if self.peer_id is not None:
             fields["peer"] = self.peer_id.hex()
-        fields |= {"session": self.session.hex(), "capabilities": list(self.capabilities)}
+        if self.session:
+            fields["session"] = self.session.hex()
+        optional: dict[str, Any] = {"capabilities": list(self.capabilities)} if self.session else {}
         if self.agent:
-            fields["agent"] = self.agent
-        return control_frame(HELLO, fields)
+            optional["agent"] = self.agent
+        whole = control_frame(HELLO, fields | optional)
+        return whole if len(whole) <= most else control_frame(HELLO, fields)
 
     @classmethod
-    def parse(cls, body: Chunk) -> Self:
+    def parse(cls, body: Chunk, spoken: int = PROTOCOL_VERSION) -> Self:
         """Read what `encode` gives, without the frame's header.
+
+        Args:
+            body: at most `MAX_HELLO` bytes.
+            spoken: the version that we speak.
 
         Raises:
             Malformed: not such a frame.
         """
         basics = Hello.parse(bytes(body))
-        if basics.version != PROTOCOL_VERSION:
-            return cls(version=basics.version)
         content = parse_control(body)
+        network = _binary(content, "network", NETWORK_TAG_SIZE)
+        if basics.version != spoken:
+            return cls(version=basics.version, network=network)
         return cls(
-            network=_binary(content, "network", NETWORK_TAG_SIZE),
+            network=network,
             peer_id=UnprovenPeerId(_binary(content, "peer", KEY_SIZE)),
             session=_binary(content, "session", SESSION_SIZE),
             capabilities=_capabilities(content.get("capabilities", [])),
@@ -200,20 +211,16 @@ class _Side:
         """What was received after the last message: the beginning of the frames."""
         return bytes(self._incoming.data)
 
-    def _hello(self) -> bytes:
-        return MAGIC + self._own.encode()
-
     def _take_hello(self) -> TracerHello | None:
         self._incoming.magic()
         body = self._incoming.frame(HELLO) if self._incoming.begun else None
         if body is None:
             return None
-        hello = _understood(TracerHello.parse, body)
-        if hello.version != self._version:
-            return hello
+        hello = _understood(lambda said: TracerHello.parse(said, self._version), body)
         if hello.network != self._tag:
             raise HandshakeFailed("the tracer connection is of another network: it has another name or key")
-        self._peer = hello
+        if hello.version == self._version:
+            self._peer = hello
         return hello
 
     def _other_version(self, theirs: int) -> HandshakeFailed:
@@ -228,7 +235,7 @@ class TracerInitiator(_Side):
 
     def start(self) -> bytes:
         """The first bytes."""
-        return self._hello()
+        return MAGIC + self._own.encode()
 
     def receive(self, data: bytes) -> bool:
         """Take received bytes; True once the answer is there, and `peer_id` is known.
@@ -277,13 +284,15 @@ class TracerResponder(_Side):
         return answer
 
     def _answer(self) -> bytes:
+        waiting = len(self._incoming.data)
         hello = self._take_hello()
         if hello is None:
             return b""
         if hello.version != self._version:
             # Answered all the same, so that the other side learns it as well.
             self.failure = self._other_version(hello.version)
-        return self._hello()
+            return MAGIC + TracerHello(version=self._version, network=self._tag).encode()
+        return MAGIC + self._own.encode(most=waiting - len(self._incoming.data))
 
 
 def _understood(parse: Callable[[bytes], _T], body: bytes) -> _T:

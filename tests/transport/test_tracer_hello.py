@@ -97,7 +97,42 @@ def test_another_network_gets_no_byte(keys: Any) -> None:
         into.receive(initiator(keys=keys).start())
     out = initiator()
     with pytest.raises(HandshakeFailed, match="another network"):
-        out.receive(responder(keys=keys)._hello())
+        out.receive(responder(keys=keys).receive(initiator(keys=keys).start()))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"version": 2},
+        {"version": 2, "network": "00" * 8},
+        {"version": 2, "network": None},
+        {"version": 2, "network": tracer_network_tag(KEYS).hex().upper()},
+    ],
+)
+def test_a_stranger_of_another_version_gets_no_byte(said: dict[str, Any]) -> None:
+    """It would be told our network, with which it could come in."""
+    into = responder()
+    with pytest.raises(HandshakeFailed):
+        into.receive(MAGIC + control_frame(HELLO, said))
+    assert into.failure is None
+
+
+@pytest.mark.parametrize("version", [1, 2, 65535])
+@pytest.mark.parametrize("more", [{}, {"agent": "c"}, {"capabilities": []}, {"agent": "crust", "capabilities": []}])
+def test_nobody_gets_more_than_they_sent(version: int, more: dict[str, Any]) -> None:
+    said = {"version": version, "network": tracer_network_tag(KEYS).hex()}
+    if version == 1:
+        said |= {"peer": "ab" * 32, "session": "01" * 8}
+    sent = MAGIC + control_frame(HELLO, said | more)
+    into = responder()
+    answer = b"".join(into.receive(part) for part in pieces(sent, 7))
+    assert 0 < len(answer) <= len(sent)
+    out = initiator(version=version)
+    if version == 1:
+        assert out.receive(answer)
+    else:
+        with pytest.raises(HandshakeFailed, match="and the peer version 1"):
+            out.receive(answer)
 
 
 def test_the_tag_does_not_give_the_key_away() -> None:
@@ -209,4 +244,8 @@ def test_a_key_that_comes_twice_is_malformed() -> None:
 
 
 def test_of_another_version_only_the_version_is_read() -> None:
-    assert TracerHello.parse(b'{"version": 9, "peer": 4}') == TracerHello(version=9)
+    """And the network, which decides whether there is an answer."""
+    said = b'{"version": 9, "network": "%s", "peer": 4}' % (b"0a" * 8)
+    assert TracerHello.parse(said) == TracerHello(version=9, network=b"\n" * 8)
+    with pytest.raises(Malformed, match="network"):
+        TracerHello.parse(b'{"version": 9}')
