@@ -208,7 +208,8 @@ def test_who_is_not_welcome_is_not_answered(why: str) -> None:
 
 
 def test_a_stranger_who_is_not_welcome_is_not_asked_about_before_there_is_room() -> None:
-    mux, asked = port(max_connections=0), list[str]()
+    mux, asked = port(max_connections=1), list[str]()
+    dialled(mux, OTHER)
     mux.refuses = lambda host: bool(asked.append(host))
     ask(mux)
     assert asked == []

@@ -6,7 +6,8 @@ import pytest
 
 from crust.errors import ConfigError
 from crust.transport.utp import constants as c
-from crust.transport.utp.settings import UtpSettings
+from crust.transport.utp.packet import HEADER_SIZE, MAX_SACK
+from crust.transport.utp.settings import SMALLEST_PACKET, UtpSettings
 
 
 def test_the_defaults_are_the_constants() -> None:
@@ -16,11 +17,46 @@ def test_the_defaults_are_the_constants() -> None:
             assert getattr(settings, field.name) == getattr(c, field.name.upper())
 
 
-@pytest.mark.parametrize("window", [0, 1, 2 * c.SMALLEST_WINDOW - 1])
-def test_a_window_that_lets_nothing_in_is_refused(window: int) -> None:
-    with pytest.raises(ConfigError, match=f"receive_window={window}: less than {2 * c.SMALLEST_WINDOW} bytes"):
-        UtpSettings(receive_window=window)
-    assert UtpSettings(receive_window=2 * c.SMALLEST_WINDOW).receive_window == 2 * c.SMALLEST_WINDOW
+RANGES = {
+    "receive_window": (3000, 2**31),
+    "send_buffer": (1000, 2**40),
+    "mtu_floor": (300, 65_000),
+    "mtu_ceiling": (300, 65_000),
+    "keepalive": (0.1, 604_800),
+    "idle_timeout": (0.1, 604_800),
+    "dead_timeout": (0.1, 604_800),
+    "max_connections": (1, 2**20),
+    "half_open": (1, 2**20),
+    "half_open_per_host": (1, 2**20),
+    "accept_backlog": (1, 2**20),
+}
+
+
+def test_every_setting_has_a_range_that_its_default_is_in() -> None:
+    assert RANGES.keys() == {field.name for field in dataclasses.fields(UtpSettings)}
+    for name, (low, high) in RANGES.items():
+        default = getattr(UtpSettings(), name)
+        assert default is None or low < default < high
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_what_is_outside_its_range_is_refused_and_named(name: str) -> None:
+    low, high = RANGES[name]
+    for value in (low, high):
+        assert getattr(UtpSettings(**{name: value}), name) == value  # type: ignore[arg-type]
+    for wrong in (low - 0.01 if isinstance(low, float) else low - 1, high + 1, 0, -1, True, "5", float("nan")):
+        with pytest.raises(ConfigError, match=f"{name}: was {wrong!r}; allowed: a .*number .*from {low:g} to"):
+            UtpSettings(**{name: wrong})  # type: ignore[arg-type]
+
+
+def test_the_smallest_packet_says_what_came_early() -> None:
+    assert HEADER_SIZE + 2 + MAX_SACK <= SMALLEST_PACKET
+
+
+@pytest.mark.parametrize("name", ["receive_window", "send_buffer", "keepalive"])
+def test_nothing_is_no_number(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: was None"):
+        UtpSettings(**{name: None})  # type: ignore[arg-type]
 
 
 def test_they_cannot_be_changed() -> None:
