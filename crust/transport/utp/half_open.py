@@ -78,9 +78,16 @@ class HalfOpen:
             else:
                 del self._networks[asked.network]
 
-    def from_address(self, address: Address) -> int | None:
-        """The connection id of one who asked from exactly this address."""
-        return next((recv_id for known, recv_id in self._asked if known == address), None)
+    def take(self, address: Address) -> tuple[int, Asked] | None:
+        """Forget all who asked from exactly this address; the connection id and the record of the one who asked last.
+
+        Who asks once more, under another id, has given up what they asked for before.
+        """
+        found = None
+        for recv_id in [recv_id for known, recv_id in self._asked if known == address]:
+            found = recv_id, self._asked[(address, recv_id)]
+            self.remove(address, recv_id)
+        return found
 
     def expire(self, now: float) -> None:
         """Forget those who asked too long ago."""

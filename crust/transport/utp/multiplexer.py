@@ -112,15 +112,13 @@ class Multiplexer:
     def _came_first(self, address: Address, now: float) -> UtpConnection | None:
         """The connection of a peer who dialled us before we dialled them."""
         for connection in self.accepted:
-            if connection.address == address:
+            if connection.address == address and not connection.over:
                 self.accepted.remove(connection)
                 return connection
-        recv_id = self._half_open.from_address(address)
-        if recv_id is None:
+        found = self._half_open.take(address)
+        if found is None:
             return None
-        asked = self._half_open.get(address, recv_id)
-        assert asked is not None
-        self._half_open.remove(address, recv_id)
+        recv_id, asked = found
         connection = UtpConnection(
             address,
             (recv_id - 1) & SEQ_MASK,
@@ -132,7 +130,7 @@ class Multiplexer:
             rendezvous=True,
         )
         connection.accept_crossing(recv_id, asked.their_seq, now)
-        self._connections[(address, recv_id)] = connection
+        self._connections[(address, recv_id)] = self._dialling[address] = connection
         self.wake(connection, now)
         return connection
 

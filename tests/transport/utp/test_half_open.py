@@ -24,12 +24,20 @@ def test_what_was_asked_is_remembered_until_it_is_removed() -> None:
     assert table.get(("192.0.2.1", 7), 8) == Asked(100, 200, NOW, "192.0.2.1")
     assert table.get(("192.0.2.1", 7), 9) is None
     assert table.get(("192.0.2.1", 6), 8) is None
-    assert table.from_address(("192.0.2.1", 7)) == 8
-    assert table.from_address(("192.0.2.1", 6)) is None
     table.remove(("192.0.2.1", 7), 8)
     table.remove(("192.0.2.1", 7), 8)
     assert len(table) == 0
     assert table._networks == {}
+
+
+def test_of_one_address_the_last_one_counts_and_the_others_go_with_it() -> None:
+    table, same = HalfOpen(10, 5), ("192.0.2.1", 7)
+    for recv_id, address in ((8, same), (5, ("192.0.2.1", 6)), (9, same), (6, ("192.0.2.2", 7))):
+        table.add(address, recv_id, 100 + recv_id, 200, NOW)
+    assert table.take(same) == (9, Asked(109, 200, NOW, "192.0.2.1"))
+    assert table.take(same) is None
+    assert len(table) == 2
+    assert table._networks == {"192.0.2.1": 1, "192.0.2.2": 1}
 
 
 def test_one_network_has_no_more_than_its_share() -> None:
@@ -55,7 +63,7 @@ def test_they_go_after_their_time() -> None:
     table.expire(NOW + HALF_OPEN_SECONDS - 0.01)
     assert len(table) == 2
     table.expire(NOW + HALF_OPEN_SECONDS)
-    assert table.from_address(("192.0.2.1", 7)) is None
+    assert table.take(("192.0.2.1", 7)) is None
     assert len(table) == 1
     table.add(("192.0.2.3", 7), 8, 0, 0, NOW + HALF_OPEN_SECONDS + 1)
     assert len(table) == 1, "who comes later sees to it as well"

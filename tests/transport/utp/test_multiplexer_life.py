@@ -79,6 +79,34 @@ def test_a_rendezvous_with_somebody_who_was_first() -> None:
     assert not mux.accepted
 
 
+def test_a_rendezvous_is_not_with_somebody_who_came_first_and_is_gone() -> None:
+    mux = port()
+    gone = accepted(mux)
+    mux.accepted.append(gone)
+    mux.fail(gone, ConnectionLost("they reset it"), NOW)
+    connection = mux.connect(PEER, NOW, rendezvous=True)
+    assert connection is not gone
+    assert connection.state is State.SYN_SENT
+    assert list(mux.accepted) == [gone], "it is for accept() to say what became of it"
+
+
+def test_a_rendezvous_is_with_the_last_attempt_of_who_came_first() -> None:
+    mux = port()
+    ask(mux, connection_id=100)  # the answer is lost, and they try again
+    answer = ask(mux, connection_id=200)
+    connection = mux.connect(PEER, SOON, rendezvous=True)
+    assert connection.recv_id == 201
+    assert len(mux._half_open) == 0
+    with pytest.raises(DialFailed, match="a rendezvous with that address is under way"):
+        mux.connect(PEER, SOON, rendezvous=True)
+    give(mux, packet(SYN, connection_id=100, ack_nr=0), SOON)  # a late repetition
+    assert {each.connection_id for each in sent(mux, SOON)} == {200}
+    give(mux, prove(answer), SOON)
+    assert connection.established
+    assert not mux.accepted, "it is one connection"
+    assert not mux._dialling
+
+
 def test_of_two_syns_that_cross_the_greater_counts() -> None:
     mux = port(accepting=False)
     connection = mux.connect(PEER, NOW, rendezvous=True)
