@@ -220,6 +220,7 @@ class Reach:
     # --- meeting it -----------------------------------------------------------------------------------
 
     def _arranged(self, arranged: Arranged) -> None:
+        self.wishes.arranged(arranged.peer_id, arranged.carrier)
         method = method_for(arranged.ours.behaviour, arranged.theirs.behaviour)
         birthday = method in (Method.OPEN_MANY, Method.SEARCH)
         if method is Method.NONE:

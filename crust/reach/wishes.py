@@ -35,8 +35,9 @@ section 5 has the same number, for the same question)."""
 RELAY_AFTER: Final = 3.0
 """Seconds from then, after which somebody is asked to carry the connection. What can be opened without the birthday
 method is open by then, and nobody likes to wait for half a minute."""
-RELAY_CARRIERS: Final = 8
-"""Peers that are asked for that, one after the other: few volunteer."""
+RELAY_CARRIERS: Final = 32
+"""Peers that are asked for that, one after the other: few volunteer, and who does not says so within a round trip. (Who
+says nothing takes long; but a wish has its end.)"""
 DIRECT_AGAIN: Final = 300.0
 DIRECT_AGAIN_LATEST: Final = 3600.0
 """Seconds until a direct way is sought again while a connection is relayed, and the most: it doubles each time. A
@@ -65,11 +66,17 @@ class _Wish:
     sought: bool = False
     met: bool = False
     """Whether the meeting is over, too."""
+    arranged_by: PeerId | None = None
+    """Who arranged a meeting, and so is connected to the peer."""
     carriers: deque[Connection] | None = None
     """Who may still be asked to carry the connection; ``None``: nobody was yet."""
+    refusals: dict[str, list[PeerId]] = field(default_factory=dict)
+    """Why it was not carried, and by whom."""
     relay_job: Job | None = None
     relayed: bool = False
     """Whether there is a relayed connection."""
+    resting: bool = False
+    """Whether all direct ways were tried in vain, and are to be tried again later."""
     pause: float = DIRECT_AGAIN
     timers: list[Timer] = field(default_factory=list)
 
@@ -118,8 +125,12 @@ class Wishes:
 
     def connect_peer(self, peer_id: PeerId) -> None:
         """Reach a peer, wherever it is."""
-        connection = self._connections.with_peer(peer_id)
-        if self._stopped or peer_id in self._wishes or (connection is not None and not connection.relayed):
+        connection, known = self._connections.with_peer(peer_id), self._wishes.get(peer_id)
+        if self._stopped or (connection is not None and not connection.relayed):
+            return
+        if known is not None:
+            if known.resting and (known.job is None or known.job.done):  # who asks may know why it is worth while now
+                self._go_directly_again(known)
             return
         wish = _Wish(peer_id, tuple(filter(_in_sight, self._finder.endpoints_of(peer_id))))
         wish.relayed = connection is not None
@@ -187,6 +198,12 @@ class Wishes:
             if one.carriers is not None and connection in one.carriers:
                 one.carriers.remove(connection)
 
+    def arranged(self, peer_id: PeerId, carrier: PeerId) -> None:
+        """A meeting is arranged, by who is connected to both."""
+        wish = self._wishes.get(peer_id)
+        if wish is not None:
+            wish.arranged_by = carrier
+
     def hopeless(self, peer_id: PeerId) -> None:
         """It shows that no direct way can be opened: do not wait for it."""
         wish = self._wishes.get(peer_id)
@@ -234,6 +251,13 @@ class Wishes:
     def _again(self, wish: _Wish) -> None:
         """It is relayed, and would be better off without."""
         wish.pause = min(2 * wish.pause, DIRECT_AGAIN_LATEST)
+        self._go_directly_again(wish)
+
+    def _go_directly_again(self, wish: _Wish) -> None:
+        wish.resting = False
+        for timer in wish.timers:
+            timer.cancel()
+        self._meetings.give_up(wish.peer_id)
         wish.endpoints = tuple(filter(_in_sight, self._finder.endpoints_of(wish.peer_id)))
         self._go_directly(wish)
 
@@ -242,7 +266,8 @@ class Wishes:
     def _relay(self, wish: _Wish) -> None:
         """Ask somebody to carry the connection, unless that was done."""
         if wish.carriers is None and not wish.relayed:
-            live = [one for one in self._connections.live if one.peer_id.proven and not one.relayed]
+            live = [one for one in reversed(self._connections.live) if one.peer_id.proven and not one.relayed]
+            live.sort(key=lambda one: one.peer_id != wish.arranged_by)  # who is known to know the peer, then the latest
             wish.carriers = deque(live[:RELAY_CARRIERS])
             wish.relay_job = self._dialer.hold(Race(1), lambda job: self._carried(wish, job))
             self._ask_next(wish)
@@ -258,9 +283,9 @@ class Wishes:
             self._dialer.let_go(job)
 
     def _not_carried(self, wish: _Wish, via: Connection, reason: str) -> None:
-        text = f"{via.peer_id}: {reason}"
-        known = wish.methods.get(RELAY_NAME)
-        wish.methods[RELAY_NAME] = f"{known}; {text}" if known else text
+        wish.refusals.setdefault(reason, []).append(via.peer_id)
+        told = [f"{', '.join(map(str, who))}: {why}" for why, who in wish.refusals.items()]
+        wish.methods[RELAY_NAME] = "; ".join(told)
         self._ask_next(wish)
 
     def _carried(self, wish: _Wish, job: Job) -> None:
@@ -285,6 +310,7 @@ class Wishes:
         """No direct way could be opened, but it is connected: later, maybe."""
         for timer in wish.timers:
             timer.cancel()
+        wish.resting = True
         self._later(wish, wish.pause, self._again)
 
     def _give_up(self, wish: _Wish) -> None:

@@ -369,17 +369,38 @@ def test_where_nothing_else_can_work_nobody_waits(bench: Bench) -> None:
 def test_one_after_the_other_is_asked_and_not_all(bench: Bench) -> None:
     """Neither those who are relayed themselves, nor those who prove nothing; nor who has gone meanwhile."""
     others = [bench.connection(PeerId(number.to_bytes(32, "big"))) for number in range(1, RELAY_CARRIERS + 5)]
-    others[0].relayed = True
+    others[-1].relayed = True
     bench.wishes.connect_peer(PEER)
     bench.not_met()
-    bench.wishes.went(others[2])
+    gone = others[-3]
+    bench.wishes.went(gone)
     number = 0
     while number < len(bench.asked):
         bench.asked[number][2]("no")
         number += 1
     asked = [via for via, _, _ in bench.asked]
-    assert asked == [others[1], *others[3 : RELAY_CARRIERS + 1]]
-    assert bench.failed().methods[RELAY_NAME].count(": no") == RELAY_CARRIERS - 1
+    assert asked == [via for via in reversed(others[-RELAY_CARRIERS - 1 : -1]) if via is not gone]
+    names = ", ".join(str(via.peer_id) for via in asked)
+    assert bench.failed().methods[RELAY_NAME] == f"{names}: no", "with one reason for all"
+
+
+def test_who_arranged_a_meeting_is_the_first_that_is_asked_to_carry(bench: Bench) -> None:
+    """It is connected to the peer; then come those that were connected the latest."""
+    others = [bench.connection(PeerId(number.to_bytes(32, "big"))) for number in range(1, RELAY_CARRIERS + 5)]
+    bench.wishes.connect_peer(PEER)
+    bench.wishes.arranged(PEER, others[1].peer_id)
+    bench.wishes.arranged(OTHER, others[2].peer_id)
+    bench.sought.pop(PEER)  # as it has been arranged
+    bench.wishes.not_met(PEER, {"uTP hole punching": "silence"})
+    bench.asked[0][2]("no")
+    bench.asked[1][2]("it would have to relay over a relay")
+    bench.asked[2][2]("no")
+    assert [via for via, _, _ in bench.asked] == [others[1], others[-1], others[-2], others[-3]]
+    while len(bench.wishes):
+        bench.asked[-1][2]("no")
+    told = bench.failed().methods[RELAY_NAME]
+    assert told.endswith(f"; {others[-1].peer_id}: it would have to relay over a relay")
+    assert told.count(": no") == 1
 
 
 def test_a_relayed_connection_is_kept_and_a_direct_one_sought_from_time_to_time(bench: Bench) -> None:
@@ -417,6 +438,35 @@ def test_a_relayed_connection_that_ends_is_not_made_again(bench: Bench) -> None:
     bench.wishes.went(connection)
     bench.over()
     assert bench.events == []
+
+
+def test_who_is_relayed_is_sought_at_once_if_the_user_asks_again(bench: Bench) -> None:
+    """Once for each time; and that does not make the pauses longer, nor a meeting that goes on begin anew."""
+    relayed(bench)
+    for times in (2, 3):
+        bench.wait(1.0)
+        bench.wishes.connect_peer(PEER)
+        bench.wishes.connect_peer(PEER)
+        assert bench.times_sought[PEER] == times
+        bench.not_met()
+    bench.wait(DIRECT_AGAIN - 0.01)
+    assert bench.times_sought[PEER] == 3
+    bench.wait(0.01)
+    assert bench.times_sought[PEER] == 4
+    assert bench.events == []
+    bench.came()
+    bench.over()
+
+
+def test_what_is_known_of_who_is_relayed_is_dialled_again(bench: Bench) -> None:
+    relayed(bench)
+    bench.known[PEER] = (HERE,)
+    bench.wishes.connect_peer(PEER)
+    assert [job.endpoints for job in bench.jobs if not job.done and job.endpoints] == [(HERE,)]
+    bench.not_dialled()
+    bench.not_met()
+    assert bench.events == []
+    assert len(bench.wishes) == 1
 
 
 def test_who_is_connected_by_a_relay_may_be_wished_for(bench: Bench) -> None:
