@@ -12,6 +12,7 @@ from crust.cli.interrupts import Interrupts
 from crust.cli.nat_view import status_lines
 from crust.discovery.bootstrap_status import BootstrapStatus
 from crust.discovery.reach import isolated, on_this_machine_only
+from crust.endpoint import Endpoint
 from crust.nat.nat_status import NatStatus
 from crust.threads.clock import Deadline
 
@@ -82,6 +83,9 @@ def run(args: argparse.Namespace) -> int:
         return console.fail(
             f"no connection to {asked}: the rest was found out without (-v tells why)", Exit.UNREACHABLE
         )
+    named = {str(Endpoint.parse(f"utp://{server}")).removeprefix("utp://") for server in args.stun}
+    if failed := [f"{server}: {why}" for server, why in status.nat.failed if server in named]:
+        return console.fail(f"nothing was learned from {'; '.join(failed)}", Exit.UNREACHABLE)
     return Exit.OK
 
 
@@ -102,7 +106,8 @@ def _settle(manager: "ConnectionManager", deadline: Deadline, interrupts: Interr
     while True:
         status = manager.nat_status()
         search = manager.bootstrap_status()
-        done = is_known(status, search, maps=maps, servers=bool(config.stun_servers))
+        servers = len(config.stun_servers) > len(status.nat.failed)
+        done = is_known(status, search, maps=maps, servers=servers)
         if done or deadline.expired:
             return status
         if not status.nat.asked:

@@ -8,7 +8,7 @@ def status_lines(status: NatStatus) -> list[Line]:
     """What `NatStatus.lines` says, each line with its style: who can connect, then what is so, then what to do."""
     first, *others = status.lines()
     advice = {f"  {text}" for text in status.as_dict()["advice"]}
-    found = [Line(first, "good" if status.direct or not advice else "warn")]
+    found = [Line(first, "good" if status.listening and not advice else "warn")]
     for text in others:
         if text in advice:
             found.append(Line(text, "warn"))

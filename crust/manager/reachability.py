@@ -99,7 +99,9 @@ class Reachability(ABC):
 
         ``print()`` of it shows lines for people. From inside the ``put()`` of your own events it tells nothing.
         """
-        return self._ask(notices.NatStatusAsked()) or NatStatus()
+        core = self._core
+        there = isinstance(core, ManagerCore) and not core.inbox.closed
+        return self._ask(notices.NatStatusAsked()) or NatStatus(listening=there)
 
     def bootstrap_status(self) -> BootstrapStatus:
         """How the search for peers goes: the rounds, each contact and what came of it, the beacon and the cache.

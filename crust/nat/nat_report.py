@@ -20,6 +20,10 @@ _MAPPINGS: Final = {
         "The router shows another address to each peer (address- and port-dependent, or symmetric, mapping)."
     ),
 }
+_NO_PORT: Final = (
+    "What stands between this node and others is not known: that is found out at the uTP port, and there is none "
+    "(utp_port)."
+)
 _FILTERINGS: Final = {
     Filtering.UNKNOWN: "",
     Filtering.ENDPOINT_INDEPENDENT: "Everybody can send to that address.",
@@ -39,6 +43,10 @@ class NatReport:
     """How many were asked who sees us."""
     answered: int = 0
     """How many of them answered."""
+    failed: tuple[tuple[str, str], ...] = ()
+    """The servers of the configuration that told nothing, as they are named there, and why."""
+    utp: bool = True
+    """Whether there is a port of which all of this could be found out."""
 
     @property
     def blocked(self) -> bool:
@@ -49,7 +57,10 @@ class NatReport:
         """What is so, one sentence a line."""
         behaviour = self.behaviour
         if self.blocked:
-            return [f"None of {self.asked} servers answered over UDP: it is blocked, or the servers are not there."]
+            first = f"None of {self.asked} servers answered over UDP: it is blocked, or the servers are not there."
+            return [first, *self._failures()]
+        if not self.utp and not self.asked:
+            return [_NO_PORT]
         found = [_MAPPINGS[behaviour.mapping], _FILTERINGS[behaviour.filtering], self._where()]
         if behaviour.mapping.dependent:
             found.append(self._ports())
@@ -58,7 +69,10 @@ class NatReport:
         if behaviour.hairpin is not None and behaviour.mapping is not Mapping.NONE:
             can = "can" if behaviour.hairpin else "cannot"
             found.append(f"Machines behind the same router {can} reach each other by the outer address (hairpinning).")
-        return [line for line in found if line]
+        return [line for line in (*found, *self._failures()) if line]
+
+    def _failures(self) -> list[str]:
+        return [f"The server {name} told nothing: {why}." for name, why in self.failed]
 
     def _where(self) -> str:
         if self.address is None:
@@ -112,7 +126,13 @@ class NatReport:
                 "Until then uTP works within the local network only; use TCP endpoints.",
             ]
         found = []
-        if not self.asked:
+        if not self.asked and not self.utp:
+            found.append(
+                "Set utp_port: servers and peers tell where they see this node only if they are asked from there."
+            )
+        elif self.failed:
+            found.append("Check stun_servers, or connect to peers: both tell where they see this node.")
+        elif not self.asked:
             found.append(
                 "Name servers to ask in stun_servers, or connect to peers: both tell where they see this node."
             )
@@ -142,6 +162,7 @@ class NatReport:
             "confidence": self.address.confidence.name.lower() if self.address else None,
             "asked": self.asked,
             "answered": self.answered,
+            "failed": dict(self.failed),
             "reach": self.reach(),
             "advice": self.advice(),
         }

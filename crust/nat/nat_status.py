@@ -28,6 +28,8 @@ class NatStatus:
     """Endpoints that peers were asked to try from elsewhere, and whether they got through; ``None``: not known yet."""
     relays: bool = False
     """Whether this node carries connections of others."""
+    listening: bool = True
+    """Whether this node listens at all."""
 
     @property
     def direct(self) -> bool:
@@ -42,19 +44,44 @@ class NatStatus:
             if endpoints:
                 found.append(title)
                 found += [self._endpoint(endpoint) for endpoint in endpoints]
+        known = {*self.own, *self.external}
+        if closed := [each for each, verdict in self.verified.items() if verdict is False and each not in known]:
+            found.append("Where others see it, and nobody gets in unasked:")
+            found += [self._endpoint(endpoint) for endpoint in closed]
         found += [line for gateway in self.mappings.gateways for line in _gateway(gateway)]
-        advice = [] if self.direct else self.nat.advice()
-        if advice:
+        if advice := self._advice():
             found.append("What to do:")
             found += [f"  {line}" for line in advice]
         if self.relays:
             found.append("This node carries connections of others that cannot reach each other (relay: true).")
         return found
 
+    def _versions(self, endpoints: Iterable[Endpoint]) -> set[int]:
+        return {6 if ":" in each.host else 4 for each in endpoints}
+
+    @property
+    def _reached(self) -> set[int]:
+        """The versions of IP over which a peer has got through."""
+        return self._versions(each for each, verdict in self.verified.items() if verdict)
+
     def _reach(self) -> str:
-        if self.direct:
-            return "Everybody can connect to this node: a peer elsewhere has tried."
+        if not self.listening:
+            return "This node does not listen: nobody can dial it."
+        reached, has = self._reached, self._versions((*self.own, *self.external))
+        if 4 in reached:
+            closed = self._versions(each for each, verdict in self.verified.items() if verdict is False) - reached
+            return f"Everybody can connect to this node{' over IPv4' if closed else ''}: a peer elsewhere has tried."
+        if 6 in reached:
+            first = "Everybody who has IPv6 can connect to this node: a peer elsewhere has tried."
+            return f"{first} Over IPv4: {self.nat.reach()}" if 4 in has else first
         return self.nat.reach()
+
+    def _advice(self) -> list[str]:
+        if 4 in self._reached or not (self.listening or self.nat.asked):
+            return []
+        if self.direct and 4 not in self._versions((*self.own, *self.external)):
+            return []
+        return self.nat.advice()
 
     def _endpoint(self, endpoint: Endpoint) -> str:
         verdict = _VERDICTS[self.verified.get(endpoint)]
@@ -75,7 +102,8 @@ class NatStatus:
             "gateways": [_gateway_dict(gateway) for gateway in self.mappings.gateways],
             "mappings_settled": self.mappings.settled,
             "relays": self.relays,
-            "advice": [] if self.direct else self.nat.advice(),
+            "listening": self.listening,
+            "advice": self._advice(),
         }
 
 

@@ -70,6 +70,10 @@ class Outside:
     ) -> None:
         self.external: tuple[Endpoint, ...] = ()
         """Where peers anywhere can reach us, beside this machine's own addresses. Replaced whole."""
+        self.claims: tuple[Endpoint, ...] = ()
+        """The same, and where others see us but are known not to get in. Replaced whole."""
+        self.refuted: Callable[[Endpoint], bool] = lambda endpoint: False
+        """Whether peers have tried in vain to reach us there; `reconsider` when that changes."""
         self._own_id = own_id
         self._config = config
         self._inbox = inbox
@@ -206,13 +210,22 @@ class Outside:
         """Something may be known that was not."""
         if self._stopped:
             return  # mappings end because we end them
-        found = tuple(dict.fromkeys((*self._mapped.endpoints, *self._confirmed())))
-        if set(found) == set(self.external):
+        mapped, seen = self._mapped.endpoints, self._confirmed()
+        # A router that maps a port means it, and one peer may err; that others see an address says less than a try.
+        found = tuple(dict.fromkeys((*mapped, *(each for each in seen if not self.refuted(each)))))
+        claims = tuple(dict.fromkeys((*mapped, *seen)))
+        if set(found) == set(self.external) and set(claims) == set(self.claims):
             return
-        log.info("peers elsewhere can reach this node at: %s", ", ".join(map(str, found)) or "nowhere")
-        self.external = found
-        self._emit(ExternalEndpoints(found))
+        told = set(found) != set(self.external)
+        self.external, self.claims = found, claims
+        if told:
+            log.info("peers elsewhere can reach this node at: %s", ", ".join(map(str, found)) or "nowhere")
+            self._emit(ExternalEndpoints(found))
         self._moved()
+
+    def reconsider(self) -> None:
+        """Peers have tried to reach us, and what came of it may make a difference."""
+        self._update()
 
     def _confirmed(self) -> list[Endpoint]:
         """Where enough of those who are not neighbours see us, and which is not an address of ours."""
@@ -321,7 +334,9 @@ class Outside:
             consistent = not surveyor.behaviour.mapping.dependent
             look = self._observations.addresses if consistent else self._observations.hosts
             address = next(iter(look(Protocol.UTP, port, now())), None)
-        return NatReport(surveyor.behaviour, address, surveyor.asked, surveyor.answered)
+        utp = not self._bound or any(each.protocol is Protocol.UTP for each in self._bound)
+        failed = tuple(surveyor.failed().items())
+        return NatReport(surveyor.behaviour, address, surveyor.asked, surveyor.answered, failed, utp)
 
     def mapping_report(self) -> MappingReport:
         """What routers let in."""

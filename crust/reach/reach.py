@@ -99,7 +99,8 @@ class Reach:
         )
         self._means = Means(node, inbox, timers, dialer, utp, self._errands, ground.blacklist, self._tcp_listening)
         self.relays = Relays(ground)
-        self._dial_back = DialBack(node, inbox, timers, ground.blacklist)
+        self._dial_back = DialBack(node, inbox, timers, ground.blacklist, self.outside.reconsider)
+        self.outside.refuted = lambda endpoint: self._dial_back.verified(endpoint) is False
         self.wishes = Wishes(
             timers,
             dialer,
@@ -185,7 +186,7 @@ class Reach:
     def _claim(self) -> None:
         """Have others try where they may reach us, by addresses that mean the same to all."""
         own = own_endpoints(self._bound, interface_addresses())
-        public = [each for each in (*self.outside.external, *own) if not is_local(each.host)]
+        public = [each for each in (*self.outside.claims, *own) if not is_local(each.host)]
         self._dial_back.claim(each for each in dict.fromkeys(public) if each.protocol is not Protocol.TRACER)
 
     def _told(self, notice: Told) -> None:
@@ -326,6 +327,7 @@ class Reach:
             nat=self.outside.report(),
             verified=self._dial_back.verdicts(),
             relays=self._config.relay,
+            listening=bool(self._bound) and not self._stopped,
         )
 
 

@@ -199,15 +199,19 @@ class Surveyor:
     def _servers(self) -> list[Address]:
         return [address for name in self._names for address in self._found.get(name, ())]
 
-    def unasked(self) -> dict[str, str]:
-        """The servers of the configuration that cannot be asked, as they are named there, and why."""
+    def failed(self) -> dict[str, str]:
+        """The servers of the configuration that told nothing, as they are named there, and why."""
         found: dict[str, str] = {}
         for name in self._names:
             text = str(name).removeprefix("utp://")
             if name in self._not_found:
                 found[text] = self._not_found[name]
-            elif name in self._found and not any(map(_is_ipv4, self._found[name])):
-                found[text] = _IPV6_ONLY
+            elif name in self._found:
+                addresses = set(filter(_is_ipv4, self._found[name]))
+                if not addresses:
+                    found[text] = _IPV6_ONLY
+                elif addresses <= self._silent:
+                    found[text] = "it did not answer"
         return found
 
     def _begin_look_up(self) -> None:

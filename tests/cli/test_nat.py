@@ -98,6 +98,14 @@ def test_a_peer_that_is_not_there_is_an_error_that_hides_nothing(capsys: pytest.
     assert "no connection to tcp://127.0.0.1:9" in err
 
 
+def test_a_server_that_cannot_be_asked_is_an_error_that_hides_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["nat", "--stun", "[::1]:3478"]) == Exit.UNREACHABLE
+    out, err = capsys.readouterr()
+    assert "This machine:" in out
+    assert "The server [::1]:3478 told nothing: it has no IPv4 address" in out
+    assert "nothing was learned from [::1]:3478: it has no IPv4 address" in err
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_control_c_ends_it() -> None:

@@ -41,7 +41,7 @@ def test_a_wrong_line_is_refused_before_anything_begins() -> None:
 def test_questions_before_and_after() -> None:
     manager = ConnectionManager(crust.channel(), ALONE)
     for _ in range(2):
-        assert manager.nat_status() == NatStatus()
+        assert manager.nat_status() == NatStatus(listening=False)
         assert manager.bootstrap_status() == BootstrapStatus()
         manager.stop()
 

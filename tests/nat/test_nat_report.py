@@ -74,3 +74,26 @@ def test_blocked() -> None:
     assert NatReport(Behaviour(), asked=2).blocked
     assert not NatReport(Behaviour()).blocked
     assert "blocked" in NatReport(Behaviour(), asked=2).lines()[0]
+
+
+def test_servers_that_told_nothing_are_named_and_why() -> None:
+    failed = (("stun.example:3478", "the host name cannot be resolved"),)
+    said = "The server stun.example:3478 told nothing: the host name cannot be resolved."
+    for found in (
+        NatReport(Behaviour(), failed=failed),
+        NatReport(Behaviour(), asked=1, failed=failed),
+        NatReport(Behaviour(Mapping.ENDPOINT_INDEPENDENT), ADDRESS, 2, 1, failed),
+    ):
+        assert found.lines()[-1] == said
+        assert "Check stun_servers" in " ".join(found.advice())
+        assert "Name servers" not in " ".join(found.advice())
+        assert found.as_dict()["failed"] == dict(failed)
+
+
+def test_without_a_utp_port_servers_are_of_no_use() -> None:
+    found = NatReport(Behaviour(), utp=False)
+    assert "(utp_port)" in " ".join(found.lines())
+    assert "too few could be asked" not in " ".join(found.lines())
+    assert found.advice() == [
+        "Set utp_port: servers and peers tell where they see this node only if they are asked from there."
+    ]

@@ -131,3 +131,41 @@ def test_direct_is_who_was_reached_at_one_endpoint_at_least(verdicts: tuple[bool
     assert status.direct == (True in verdicts)
     assert ("What to do:" in status.lines()) == (not status.direct), "who is reached needs no advice"
     assert bool(status.as_dict()["advice"]) == (not status.direct)
+
+
+OWN6 = Endpoint.tcp("[2001:db8::2]:5483")
+SEEN = Endpoint.utp("203.0.113.9:5484")
+
+
+def test_who_is_reached_over_ipv6_alone_is_not_reached_by_everybody() -> None:
+    """Most have no IPv6."""
+    status = NatStatus(own=(OWN, OWN6), nat=CONE, verified={OWN6: True})
+    assert status.lines()[0] == (
+        "Everybody who has IPv6 can connect to this node: a peer elsewhere has tried. Over IPv4: "
+        "Others can connect with the help of a peer that both know (hole punching)."
+    )
+    assert status.as_dict()["advice"] == CONE.advice()
+    alone = NatStatus(own=(OWN6,), verified={OWN6: True})
+    assert alone.lines()[0] == "Everybody who has IPv6 can connect to this node: a peer elsewhere has tried."
+    assert alone.as_dict()["advice"] == []
+
+
+def test_who_is_reached_over_ipv4_alone_is_told_so() -> None:
+    verified = {OUTSIDE: True, OWN6: False}
+    status = NatStatus(own=(OWN, OWN6), external=(OUTSIDE,), nat=CONE, verified=verified)
+    assert status.lines()[0] == "Everybody can connect to this node over IPv4: a peer elsewhere has tried."
+    assert status.as_dict()["advice"] == []
+
+
+def test_an_address_that_lets_nobody_in_is_shown_as_such() -> None:
+    lines = NatStatus(own=(OWN,), nat=CONE, verified={SEEN: False}).lines()
+    place = lines.index("Where others see it, and nobody gets in unasked:")
+    assert lines[place + 1] == f"  {SEEN}  (peers have tried it and did not get through)"
+    assert "From elsewhere:" not in lines
+
+
+def test_who_does_not_listen_is_not_told_that_others_can_connect() -> None:
+    status = NatStatus(listening=False)
+    assert status.lines()[0] == "This node does not listen: nobody can dial it."
+    assert status.as_dict()["listening"] is False
+    assert status.as_dict()["advice"] == [], "names of servers would be of no use"

@@ -177,6 +177,34 @@ def test_four_who_agree_are_believed(bench: Bench) -> None:
     assert len(bench.events) == 1, "nothing new"
 
 
+def test_where_peers_do_not_get_in_is_told_to_nobody_but_used_for_meetings(bench: Bench) -> None:
+    """Most NATs show an address to all, and let in nobody who was not sent to. It is tried again now and then."""
+    shut: set[Endpoint] = set()
+    bench.outside.refuted = shut.__contains__
+    bench.all_say(range(4))
+    shut.add(SEEN_TCP)
+    bench.outside.reconsider()
+    assert bench.external() == []
+    assert bench.events[-1] == Event.ExternalEndpoints(())
+    assert bench.outside.claims == (SEEN_TCP,)
+    assert (CandidateKind.REFLEXIVE, str(SEEN_TCP)) in bench.candidates()
+    count = len(bench.events)
+    bench.all_say(range(4, 8))
+    assert len(bench.events) == count, "nothing new"
+    shut.clear()
+    bench.outside.reconsider()
+    assert bench.external() == [SEEN_TCP]
+
+
+def test_one_more_address_that_nobody_gets_in_at_is_tried_all_the_same(bench: Bench) -> None:
+    """It is news for who has it tried, if not for the user."""
+    bench.outside.refuted = lambda endpoint: True
+    bench.all_say(range(4))
+    assert bench.outside.claims == (SEEN_TCP,)
+    assert len(bench.moves) == 1
+    assert bench.events == []
+
+
 def test_four_neighbours_are_one_voice(bench: Bench) -> None:
     for _ in range(10):
         bench.all_say(range(1))
@@ -410,6 +438,25 @@ def test_mapped_ports_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     count = len(bench.events)
     bench.mapped(external)
     assert len(bench.events) == count
+
+
+def test_what_a_router_maps_is_told_even_if_a_peer_does_not_get_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That one may be behind a firewall of its own."""
+    bench = Bench(monkeypatch)
+    bench.isolated = False
+    bench.listen()
+    bench.outside.refuted = lambda endpoint: True
+    bench.mapped(MAPPED)
+    assert bench.external() == [MAPPED]
+
+
+def test_servers_and_ports_that_are_missing_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, stun_servers=("[2001:db8::1]:3478",))
+    assert bench.outside.report().utp, "nothing is listened on yet"
+    bench.listen(TCP)
+    report = bench.outside.report()
+    assert not report.utp
+    assert [name for name, _ in report.failed] == ["[2001:db8::1]:3478"]
 
 
 @pytest.mark.parametrize("settings", [{"upnp": False}, {"listen_addresses": ("127.0.0.1",)}])

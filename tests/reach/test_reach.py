@@ -358,3 +358,24 @@ def test_the_status(bench: Bench) -> None:
     assert status.own == (Endpoint.tcp("127.0.0.1:5483"),)
     assert status.external == ()
     assert not status.relays
+
+
+def test_where_peers_were_not_let_in_is_looked_at_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What peers tried is news for what this node says of itself."""
+    verdicts: dict[Endpoint, bool | None] = {}
+    at = Endpoint.tcp("203.0.113.9:5483")
+    looked: list[bool] = []
+    monkeypatch.setattr(bench.reach._dial_back, "verified", verdicts.get)
+    monkeypatch.setattr(bench.reach.outside, "_update", lambda: looked.append(bench.reach.outside.refuted(at)))
+    for verdict in (None, True, False):
+        verdicts[at] = verdict
+        bench.reach._dial_back._asker._on_change()
+    assert looked == [False, False, True]
+
+
+def test_the_status_says_whether_this_node_listens(bench: Bench) -> None:
+    assert not bench.reach._status().listening
+    bench.reach.listening([Endpoint.tcp("127.0.0.1:5483")])
+    assert bench.reach._status().listening
+    bench.reach.stop()
+    assert not bench.reach._status().listening

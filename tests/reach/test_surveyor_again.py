@@ -148,7 +148,7 @@ def test_names_that_could_not_be_looked_up_are_tried_again(
     bench = Bench(monkeypatch, "stun.example:3478")
     bench.surveyor.begin()
     looked_up(bench)
-    assert bench.surveyor.unasked() == {"stun.example:3478": "nobody knows stun.example"}
+    assert bench.surveyor.failed() == {"stun.example:3478": "nobody knows stun.example"}
     for pause in (30, 60):
         bench.later(pause - 1)
         assert bench.inbox.empty()
@@ -160,7 +160,7 @@ def test_names_that_could_not_be_looked_up_are_tried_again(
     bench.later(120)
     looked_up(bench)
     assert bench.asked() == SERVERS[:1]
-    assert bench.surveyor.unasked() == {}
+    assert bench.surveyor.failed() == {}
     bench.surveyor.stop()
     assert bench.surveyor.join(PATIENCE)
 
@@ -186,7 +186,17 @@ def test_servers_that_cannot_be_asked_are_named(monkeypatch: pytest.MonkeyPatch)
     bench.names = {"six.example": [("2001:db8::2", 3478)], "both.example": [("2001:db8::3", 3478), SERVERS[1]]}
     bench.surveyor.begin()
     looked_up(bench)
-    assert list(bench.surveyor.unasked()) == ["[2001:db8::1]:3478", "six.example:3478"]
-    assert all("no IPv4 address" in why for why in bench.surveyor.unasked().values())
+    assert list(bench.surveyor.failed()) == ["[2001:db8::1]:3478", "six.example:3478"]
+    assert all("no IPv4 address" in why for why in bench.surveyor.failed().values())
     bench.surveyor.stop()
     assert bench.surveyor.join(PATIENCE)
+
+
+def test_servers_that_were_silent_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that answered, and peers, are not."""
+    bench = Bench(monkeypatch, "198.51.0.1:3478", "198.51.1.1:3478")
+    bench.peers = SERVERS[2:4]
+    bench.surveyor.begin()
+    assert bench.surveyor.failed() == {}
+    bench.end(told(SERVERS[1]))
+    assert bench.surveyor.failed() == {"198.51.0.1:3478": "it did not answer"}
