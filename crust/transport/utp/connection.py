@@ -372,14 +372,13 @@ class UtpConnection:
         if self._syn_at is not None:
             return self._syn_at
         sender = self._sender
-        at = self._alive.deadline(self.state, self._waiting_since(), self.closed_here)
+        at = self._alive.deadline(self.state, self._waiting_since(now), self.closed_here)
         others = (sender.deadline, self._receiver.acks.deadline, sender.paced_until(now))
         return min([at, *(other for other in others if other is not None)])
 
-    def _waiting_since(self) -> float | None:
-        since = self._sender.waiting_since
-        # A peer whose window is closed lets nothing arrive; as long as it says so, it is there.
-        return since if since is None or self._sender.peer_window else max(since, self._alive.heard_at)
+    def _waiting_since(self, now: float) -> float | None:
+        sender, orphan = self._sender, self.closed_here and not self.delivered
+        return self._alive.waiting_since(sender.waiting_since, sender.peer_window, sender.progress_at, orphan, now)
 
     def tick(self, now: float) -> None:
         """Do what is due; `next_burst` is to be asked afterwards."""
@@ -393,7 +392,7 @@ class UtpConnection:
             self.state = after(self.state, Happening.LINGERED)
             self._sender.stop()
             return
-        verdict = self._alive.verdict(self.state, self._waiting_since(), self.closed_here, now)
+        verdict = self._alive.verdict(self.state, self._waiting_since(now), self.closed_here, now)
         if verdict is not None:
             self._over(verdict)
         else:

@@ -14,12 +14,13 @@ class Liveness:
         now: seconds.
     """
 
-    __slots__ = ("_settings", "_unreachable", "changed_at", "heard_at", "sent_at")
+    __slots__ = ("_orphan_since", "_settings", "_unreachable", "changed_at", "heard_at", "sent_at")
 
     def __init__(self, settings: UtpSettings, now: float) -> None:
         self._settings = settings
         self.sent_at = self.heard_at = self.changed_at = now
         self._unreachable: float | None = None
+        self._orphan_since: float | None = None
 
     def heard(self, now: float) -> None:
         """A packet came that makes sense."""
@@ -34,6 +35,27 @@ class Liveness:
     def keepalive_due(self, now: float) -> bool:
         """Whether the NAT's mapping needs a packet."""
         return now >= self.sent_at + self._settings.keepalive
+
+    def waiting_since(
+        self, on_its_way: float | None, window: int, progress_at: float, orphan: bool, now: float
+    ) -> float | None:
+        """Since when there was no news of something that we wait for; ``None``: we wait for nothing.
+
+        Args:
+            on_its_way: when something on its way was last acknowledged, or sent; ``None``: nothing is.
+            window: bytes for which the peer has room.
+            progress_at: when anything was last acknowledged.
+            orphan: whether nobody uses the connection here any more, and its end has not arrived there.
+            now: seconds.
+        """
+        if orphan:
+            # Nobody is left here who could lose patience with a peer that is there, and never reads.
+            if self._orphan_since is None:
+                self._orphan_since = now
+            since = max(self._orphan_since, progress_at)
+            return min(since, on_its_way) if window and on_its_way is not None else since
+        # A peer whose window is closed lets nothing arrive; as long as it says so, it is there.
+        return on_its_way if window or on_its_way is None else max(on_its_way, self.heard_at)
 
     def _patience_ends(self, waiting: float | None) -> float:
         idle = self.heard_at + self._settings.idle_timeout

@@ -62,6 +62,7 @@ class Sender:
         self.fin: OutPacket | None = None
         self.waiting_since: float | None = None
         """When something that is on its way was last acknowledged, or sent; ``None``: nothing is on its way."""
+        self.progress_at = 0.0  # when anything was last acknowledged
 
     # --- what may leave ---
     def next(self, now: float, finish: bool) -> Outgoing | None:
@@ -241,6 +242,7 @@ class Sender:
         """Something new arrived there: the path works, and the timer starts again."""
         self.timeouts = 0
         self._tail_probed = False
+        self.progress_at = now
         self.waiting_since = now if self.buffer.outstanding else None
         if self.buffer.outstanding:
             self._timer = now + self.round_trip.timeout

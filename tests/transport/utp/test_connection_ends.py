@@ -267,6 +267,30 @@ def test_a_peer_without_room_only_has_to_say_so() -> None:
     assert connection.error is None
 
 
+def test_a_peer_that_reads_nothing_more_is_given_up_once_nobody_is_left_here() -> None:
+    connection, now = connected(), SOON
+    connection.receive(packet(STATE, window=0), now)
+    connection.write(bytes(2 * SIZE))
+    for _ in range(20):
+        now += 10
+        connection.tick(now)
+        sent(connection, now)
+        connection.receive(packet(STATE, window=0), now)
+    connection.close()
+    assert connection.deadline(now) is not None
+    closed = now
+    connection.receive(packet(STATE, window=SIZE), now + 1)
+    (data,) = sent(connection, now + 1)
+    connection.receive(packet(STATE, ack_nr=data.seq_nr, window=0), now + 2)
+    while not connection.over:
+        assert now < closed + 100
+        now += 1
+        connection.tick(now)
+        sent(connection, now)
+        connection.receive(packet(STATE, ack_nr=data.seq_nr, window=0), now)
+    assert now == pytest.approx(closed + 2 + c.DEAD_TIMEOUT, abs=1), "it counts from what was taken last"
+
+
 @pytest.mark.parametrize("error", [DialFailed("x"), ConnectionLost("x")])
 def test_nothing_happens_after_the_end(error: CrustError) -> None:
     connection = connected()

@@ -71,6 +71,26 @@ def test_a_closed_port_counts_only_in_silence() -> None:
     assert verdict(liveness, 99.0) is None, "it was forged, or the program is back"
 
 
+def test_a_peer_without_room_is_waited_for_as_long_as_it_is_heard() -> None:
+    liveness = alive()
+    liveness.heard(NOW + 40)
+    assert liveness.waiting_since(NOW + 10, 5000, NOW, False, NOW + 50) == NOW + 10
+    assert liveness.waiting_since(NOW + 10, 0, NOW, False, NOW + 50) == NOW + 40
+    assert liveness.waiting_since(None, 0, NOW, False, NOW + 50) is None, "nothing is on its way"
+
+
+def test_of_an_orphan_only_counts_that_something_is_taken() -> None:
+    liveness = alive()
+    assert liveness.waiting_since(None, 0, NOW - 5, True, NOW + 10) == NOW + 10, "it begins with the end"
+    liveness.heard(NOW + 40)
+    assert liveness.waiting_since(NOW + 20, 0, NOW - 5, True, NOW + 50) == NOW + 10
+    assert liveness.waiting_since(NOW + 20, 0, NOW + 30, True, NOW + 50) == NOW + 30
+    assert liveness.waiting_since(NOW + 20, 5000, NOW + 30, True, NOW + 50) == NOW + 20
+    assert liveness.waiting_since(NOW + 49, 5000, NOW + 30, True, NOW + 50) == NOW + 30, (
+        "an open window is no news"
+    )
+
+
 def test_an_orphan_waits_for_the_peers_end_for_a_while() -> None:
     liveness = alive()
     liveness.changed_at = NOW + 3
