@@ -27,12 +27,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, TypeAlias
 
 from crust._version import __version__
 from crust.cli import console
 from crust.cli.console import EXIT_TEXT, Exit
-from crust.errors import CrustError, EndpointError
+from crust.errors import ConfigError, CrustError, EndpointError
 
 if TYPE_CHECKING:
     from crust.config import Config
@@ -79,15 +79,32 @@ class Parser(argparse.ArgumentParser):
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         settings.setdefault("allow_abbrev", False)
         super().__init__(**settings)
+        self._given: list[str] = []
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Note what is given, for `error`."""
+        self._given = list(args or ())
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Print ``message`` and end with the exit code for a wrong command line."""
+        """Print ``message`` and end with the exit code for a wrong command line.
+
+        What goes wrong is often the word behind an option that does not exist: then it is the option that is named.
+        """
+        if not any(action.nargs in (argparse.REMAINDER, argparse.PARSER) for action in self._actions):
+            options = [word.partition("=")[0] for word in self._given if word.startswith("--") and word != "--"]
+            unknown = [option for option in options if option not in self._option_string_actions]
+            if unknown:
+                message = f"there is no option {unknown[0]}{nearest(unknown[0], list(self._option_string_actions))}"
         self.exit(console.fail(f"{message} (see: {self.prog} --help)", Exit.USAGE))
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """``"; did you mean 'x'?"`` for the known word that is most like ``word``, or nothing."""
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    if len(word) > 2 * max(map(len, known)):  # it is like none, and comparing megabytes takes gigabytes
+        return ""
+    swapped = [each for each in known if sorted(each) == sorted(word.lower())]
+    close = swapped or difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -165,6 +182,9 @@ def config_from(args: argparse.Namespace, **changes: Any) -> "Config":
 
     config = Config.load(args.config, app=APP)
     key = args.network_key if args.network_key is not None else os.environ.get(KEY_VARIABLE)
+    if key == "":  # as "$KEY" is when KEY is not set: an open network, or another closed one, is not what was meant
+        name = KEY_VARIABLE if args.network_key is None else "--network-key"
+        raise ConfigError(f"{name} is empty: give the key, or leave it out altogether")
     given = {
         "tcp_port": args.tcp,
         "utp_port": args.utp,
@@ -172,7 +192,7 @@ def config_from(args: argparse.Namespace, **changes: Any) -> "Config":
         "allow_tracer": None if args.tracer is None else True,
         "identity_file": args.identity,
         "network": args.network,
-        "network_key": key or None,
+        "network_key": key,
     }
     changes.update((name, value) for name, value in given.items() if value is not None)
     return config.replace(**changes)
@@ -188,6 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         the exit code, one of `Exit`. Only the main thread can call this.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _fill_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a message must not fail for want of a letter
@@ -202,11 +223,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except console.OutputGone:
         # Whoever read our output has gone. Python would complain again at exit: give it somewhere to write.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         return Exit.FAILED
+    except console.OutputFailed as error:
+        _discard(sys.stdout)
+        try:
+            return console.fail(error)
+        except OSError:  # so does standard error
+            _discard(sys.stderr)
+            return Exit.FAILED
+
+
+def _fill_streams() -> None:
+    """Standard streams that were closed (``>&-``) are open and empty from now on; so no file of ours gets their number
+    either, for what is printed to end up in."""
+    for name, mode, how in (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_WRONLY), ("stderr", "w", os.O_WRONLY)):
+        if getattr(sys, name) is None:  # it stays open for good: nobody is to be warned that it was not closed
+            setattr(sys, name, open(os.open(os.devnull, how), mode, closefd=False))  # noqa: SIM115
+
+
+def _discard(stream: TextIO) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     if chosen is not None and chosen not in COMMANDS:
         hint = nearest(chosen, list(COMMANDS))
@@ -222,7 +266,7 @@ def _run(arguments: list[str]) -> int:
         if (error.name or "").partition(".")[0] not in OPTIONAL_PACKAGES:
             return _internal(error)
         return console.fail(f"this needs the package {error.name!r}, which is not installed: {INSTALL_HINT}")
-    except console.OutputGone:
+    except (console.OutputGone, console.OutputFailed):
         raise
     except (CrustError, OSError) as error:
         _log.debug("the command failed", exc_info=True)

@@ -53,6 +53,10 @@ class OutputGone(BrokenPipeError):
     """Nobody reads our output any more, as in ``crust ... | head``; `main` ends quietly."""
 
 
+class OutputFailed(OSError):
+    """Our output cannot be written, as on a full disk; `main` says why."""
+
+
 EXIT_TEXT: Final[dict[Exit, str]] = {
     Exit.OK: "done",
     Exit.FAILED: "something failed; the message names the cause",
@@ -154,7 +158,8 @@ def _emit(stream: TextIO, text: str, style: str | None) -> None:
         except OSError as error:
             if error.errno in (errno.EPIPE, errno.EIO):  # the pipe's reader, or the terminal
                 raise OutputGone(*error.args) from error
-            raise
+            name = "standard error" if stream is sys.stderr else "standard output"
+            raise OutputFailed(f"cannot write to {name}: {error.strerror or error}") from error
 
 
 def say(text: str = "", style: str | None = None) -> None:

@@ -29,6 +29,7 @@ class Interrupts:
         self.wake: Callable[[], None] | None = None
         """Called by the first signal, for who waits elsewhere: it has to end that wait, and `check`."""
         self._pending: type[KeyboardInterrupt] | None = None
+        self._failure: Exception | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -56,9 +57,19 @@ class Interrupts:
             self.wake()
 
     def check(self) -> None:
-        """Raise what a signal asked for: ``KeyboardInterrupt`` for SIGINT, `Terminated` for the others."""
+        """Raise what a signal asked for (``KeyboardInterrupt`` for SIGINT, `Terminated` for the others), or `fail`."""
         if self._pending is not None:
             raise self._pending
+        if self._failure is not None:
+            raise self._failure
+
+    def fail(self, error: Exception) -> None:
+        """Raise ``error`` where the first signal would be raised. Any thread may call; signals come first.
+
+        At the prompt it is raised when the line is ended: what a terminal meets ends that as well.
+        """
+        self._failure = error
+        self.ring()
 
     def ring(self) -> None:
         """End `until_rung` of the main thread, or its next one. Any thread may call; nobody hears it after ``with``."""

@@ -10,9 +10,12 @@ from crust.channel import Channel
 from crust.cli import console
 from crust.cli.console import Exit, say
 from crust.cli.interrupts import Interrupts
-from crust.cli.peer_commands import help_lines
+from crust.cli.peer_commands import BadCommand, help_lines
 from crust.cli.peer_prompt import Names, open_lines
 from crust.cli.peer_session import Session
+from crust.defence.blacklist import read as read_entry
+from crust.endpoint import Protocol
+from crust.errors import ConfigError
 
 if TYPE_CHECKING:
     from crust.config import Config
@@ -46,6 +49,7 @@ Ctrl-C, Ctrl-D, SIGTERM and the command stop all end in order: what is queued is
 examples:
   crust peer                                   listen on any free port, and find peers nearby
   crust peer --alone                           listen, and leave it to others to connect
+  crust peer --only 192.0.2.0/24               talk to nobody but who is there
   crust peer 192.0.2.7:5483                    connect to a peer
   echo 'send-all good night' | crust peer 192.0.2.7:5483
   crust peer --tcp 5483 --stay </dev/null      a node without a terminal
@@ -60,15 +64,33 @@ def add_parser(subparsers: cli.Subparsers) -> None:
     parser.add_argument(
         "--alone", action="store_true", help="look for nobody, and let nobody on the local network find this node"
     )
+    parser.add_argument(
+        "--only",
+        type=_entry,
+        action="append",
+        metavar="ENTRY",
+        help="talk to nobody but this id, address or network, as the command only does; may be given several times",
+    )
     parser.add_argument("--stay", action="store_true", help="go on after the end of the input")
     parser.add_argument(
         "--wait",
         type=cli.seconds,
         metavar="SECONDS",
-        help=f"give up with exit code 3 if none of the PEERs is connected by then (default: {SCRIPT_WAIT:.0f} for "
-        "scripts; at the prompt: never, and the prompt comes at once)",
+        help="give up with exit code 3 if none of the PEERs (without any: nobody at all) is connected by then "
+        f"(default: {SCRIPT_WAIT:.0f} for scripts with PEERs; else never, and the prompt comes at once)",
     )
     cli.add_node_options(parser)
+
+
+def _entry(text: str) -> str:
+    """The ``type=`` of an argument that stands for whom to talk to."""
+    try:
+        read_entry(text)
+    except ConfigError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no id (64 digits), no address and no network such as 192.0.2.0/24"
+        ) from None
+    return text
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,19 +100,30 @@ def run(args: argparse.Namespace) -> int:
     if args.alone and args.peers:
         return console.fail("--alone and PEERs: one or the other", Exit.USAGE)
     config = _config(args)
+    clear = [peer for peer in args.peers if peer.protocol is Protocol.TRACER and not config.allow_tracer]
+    if clear:
+        return console.fail(
+            f"{clear[0]} is for tracer connections, which are CLEAR TEXT: to allow them, give --tracer 0 as well",
+            Exit.USAGE,
+        )
     scripted = sys.stdin is None or not sys.stdin.isatty()
     events: Channel[object] = Channel()
-    manager = ConnectionManager(events, config)
+    manager = ConnectionManager(events, config, only=args.only)
     on_terminal = sys.stdout.isatty()
     with (
         Interrupts() as interrupts,
-        Session(manager, events, scripted=scripted, on_terminal=on_terminal, interrupts=interrupts) as session,
+        Session(
+            manager, events, scripted=scripted, on_terminal=on_terminal, interrupts=interrupts, only=args.only
+        ) as session,
     ):
         _announce(manager, session)
-        wait = SCRIPT_WAIT if scripted and args.wait is None and config.hard_coded_contacts else args.wait
-        if not args.alone and not _bootstrap(manager, session, bool(args.peers), wait):
-            return _unreachable(config.hard_coded_contacts, wait)
-        return _follow(session, interrupts, stay=args.stay, scripted=scripted)
+        contacts = () if args.alone else config.hard_coded_contacts
+        wait = SCRIPT_WAIT if scripted and args.wait is None and contacts else args.wait
+        if not args.alone:
+            _bootstrap(manager, session, bool(args.peers))
+        if wait is not None and not session.wait_for_peer((), wait):
+            return _unreachable(contacts, wait)
+        return _follow(session, interrupts, stay=args.stay, scripted=scripted, most=config.max_message_size)
 
 
 def _config(args: argparse.Namespace) -> "Config":
@@ -112,8 +145,8 @@ def _announce(manager: "ConnectionManager", session: Session) -> None:
     session.introduce()
 
 
-def _bootstrap(manager: "ConnectionManager", session: Session, only: bool, wait: float | None) -> bool:
-    """Look for peers, ``only`` for those given; whether to go on."""
+def _bootstrap(manager: "ConnectionManager", session: Session, only: bool) -> None:
+    """Look for peers, ``only`` for those given."""
     contacts = manager.config.hard_coded_contacts
     if only:
         say(f"Looking for {' and '.join(map(str, contacts))} ...", "note")
@@ -122,19 +155,18 @@ def _bootstrap(manager: "ConnectionManager", session: Session, only: bool, wait:
         say("Looking for peers ... (status shows how that goes)", "note")
         manager.bootstrap(max(PEERS_WANTED, len(contacts)), keep_going=True)
     session.expect_peers()
-    return wait is None or session.wait_for_peer((), wait)
 
 
-def _unreachable(contacts: "Sequence[Endpoint]", wait: float | None) -> int:
+def _unreachable(contacts: "Sequence[Endpoint]", wait: float) -> int:
     tried = ", ".join(map(str, contacts)) or "anybody"
     hint = "check the address, and that the peer runs and has the same network name and key (-v shows each attempt)"
     return console.fail(f"no connection to {tried} after {wait:g} s; {hint}", Exit.UNREACHABLE)
 
 
-def _follow(session: Session, interrupts: Interrupts, *, stay: bool, scripted: bool) -> int:
-    """Carry out line after line, to the end."""
+def _follow(session: Session, interrupts: Interrupts, *, stay: bool, scripted: bool, most: int) -> int:
+    """Carry out line after line, to the end; ``most`` is how many bytes a message can have."""
     try:
-        if _carry_out(session, interrupts, scripted) and stay:
+        if _carry_out(session, interrupts, scripted, most) and stay:
             session.stay()
     except KeyboardInterrupt:
         if scripted and not stay:
@@ -142,12 +174,19 @@ def _follow(session: Session, interrupts: Interrupts, *, stay: bool, scripted: b
     return Exit.FAILED if scripted and session.failures else Exit.OK
 
 
-def _carry_out(session: Session, interrupts: Interrupts, scripted: bool) -> bool:
+def _carry_out(session: Session, interrupts: Interrupts, scripted: bool, most: int) -> bool:
     """Follow the lines; ``False`` when one of them was ``stop``."""
-    with open_lines(Names(session.completions, session.elsewhere), interrupts) as read:
+    names = Names(session.completions, session.elsewhere, session.blacklisted)
+    with open_lines(names, interrupts, most) as read:
         if not scripted:
             say("Type help for the commands.", "note")
-        while (line := read()) is not None:
+        while True:
+            try:
+                line = read()
+            except BadCommand as error:
+                session.fail(str(error))
+                continue
+            if line is None:
+                return True
             if not session.execute(line):
                 return False
-    return True

@@ -82,6 +82,13 @@ class Unblacklist:
 
 
 @dataclass(frozen=True, slots=True)
+class Only:
+    """Talk to nobody but these; none of them: to everybody; ``None`` shows who they are."""
+
+    entries: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class ListPeers:
     """Show who is connected."""
 
@@ -125,6 +132,7 @@ Command: TypeAlias = (
     | Drop
     | Blacklist
     | Unblacklist
+    | Only
     | ListPeers
     | WhoAmI
     | Status
@@ -188,6 +196,13 @@ def _unblacklist(rest: str) -> Command:
     if not rest:
         raise BadCommand("whom? unblacklist ENTRY ..., as in: unblacklist 192.0.2.0/24 (blacklisted shows the list)")
     return Unblacklist(tuple(rest.split()))
+
+
+def _only(rest: str) -> Command:
+    entries = tuple(rest.split())
+    if [word.lower() for word in entries] == ["off"]:
+        return Only(())
+    return Only(entries or None)
 
 
 def _traffic(rest: str) -> Command:
@@ -255,6 +270,11 @@ SPECS: Final[dict[str, Spec]] = {
     "blacklisted": Spec(
         "blacklisted", "show everything that is on the blacklist", _alone(Blacklist(None), "blacklisted")
     ),
+    "only": Spec(
+        "only [ENTRY ...|off]",
+        "talk to nobody but these, and end connections with all others; off: to everybody again; alone: show them",
+        _only,
+    ),
     "list": Spec("list", "show the connected peers and the traffic with each", _alone(ListPeers(), "list")),
     "whoami": Spec("whoami", "show this node's id and the addresses where others reach it", _alone(WhoAmI(), "whoami")),
     "status": Spec(
@@ -266,7 +286,9 @@ SPECS: Final[dict[str, Spec]] = {
     "stop": Spec("stop", "deliver what is queued, close every connection and end", _alone(Stop(), "stop")),
 }
 ALIASES: Final[dict[str, str]] = {"quit": "stop", "exit": "stop", "?": "help"}
-TAKES_PEER: Final = frozenset({"send", "drop", "blacklist"})
+TAKES_PEER: Final = frozenset({"send", "drop", "blacklist", "only"})
+TAKES_SEVERAL: Final = frozenset({"blacklist", "unblacklist", "only"})
+TAKES_LISTED: Final = frozenset({"unblacklist"})
 TAKES_ID: Final = frozenset({"punch"})
 PEER_HELP: Final = "PEER is a number or the first digits of an id, as list shows them, or an address."
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from crust.cli import INSTALL_HINT, console
 from crust.cli.interrupts import Interrupts
-from crust.cli.peer_commands import ALIASES, SPECS, TAKES_ID, TAKES_PEER
+from crust.cli.peer_commands import ALIASES, SPECS, TAKES_ID, TAKES_LISTED, TAKES_PEER, TAKES_SEVERAL, BadCommand
+from crust.limits import MAX_MESSAGE_SIZE
 
 if TYPE_CHECKING:
     from prompt_toolkit.application import Application
@@ -20,17 +21,21 @@ if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 PROMPT: Final = "crust> "
+COMMAND_ROOM: Final = 1024
+"""Bytes of a line beside the message in it: a command, and a peer's id or address."""
 ReadLine: TypeAlias = Callable[[], str | None]
-"""Gives the next line, ``None`` at the end of the input; Ctrl-C raises ``KeyboardInterrupt``, SIGTERM `Terminated`."""
+"""Gives the next line, ``None`` at the end of the input; Ctrl-C raises ``KeyboardInterrupt``, SIGTERM `Terminated`.
+A line that is far too long raises `BadCommand`; the next call gives the one behind it."""
 Peers: TypeAlias = Callable[[], list[tuple[str, str]]]
 
 
 class Candidate(NamedTuple):
-    """A completion: the word, how many typed characters it replaces, and what it means."""
+    """A completion: the word, how many typed characters it replaces, what it means, and whether more has to follow."""
 
     word: str
     replaces: int
     meaning: str
+    unfinished: bool = False
 
 
 class Names(NamedTuple):
@@ -39,6 +44,8 @@ class Names(NamedTuple):
     connected: Peers = list
     elsewhere: Peers = list
     """Those that are known, and not connected."""
+    blacklisted: Peers = list
+    """What is on the blacklist: not peers alone."""
 
 
 def candidates(before: str, names: Names) -> list[Candidate]:
@@ -48,48 +55,67 @@ def candidates(before: str, names: Names) -> list[Candidate]:
         before: the line up to the cursor.
         names: of peers; called only where one can stand.
     """
-    words = before.split(" ")
-    typed = words[-1]
-    match words[:-1]:
-        case []:
-            known: Iterable[tuple[str, str]] = ((name, spec.text) for name, spec in SPECS.items())
-        case [command] if command.lower() in TAKES_PEER:
-            known = names.connected()
-        case [command] if command.lower() in TAKES_ID:
-            known = names.elsewhere()
-        case ["help"]:
-            known = ((name, SPECS[name].text) for name in SPECS)
-        case ["traffic"]:
-            known = (("on", ""), ("off", ""))
-        case _:
-            return []
-    found = [Candidate(word, len(typed), meaning) for word, meaning in known if word.startswith(typed.lower())]
-    if not found and len(words) == 1 and typed:
-        found = [Candidate(name, len(typed), SPECS[ALIASES[name]].text) for name in ALIASES if name.startswith(typed)]
-    return found
+    *earlier, typed = before.split(" ")
+    if not earlier:
+        return _command_names(typed)
+    command = earlier[0].lower()
+    if len(earlier) > 1 and command not in TAKES_SEVERAL:
+        return []
+    if command in TAKES_PEER:
+        known: Iterable[tuple[str, str]] = names.connected()
+    elif command in TAKES_ID:
+        known = names.elsewhere()
+    elif command in TAKES_LISTED:
+        known = names.blacklisted()
+    elif command == "help":
+        known = ((name, SPECS[name].text) for name in SPECS)
+    elif command == "traffic":
+        known = (("on", ""), ("off", ""))
+    else:
+        return []
+    return [
+        Candidate(word, len(typed), meaning, command == "send")
+        for word, meaning in known
+        if word.startswith(typed.lower())
+    ]
+
+
+def _command_names(typed: str) -> list[Candidate]:
+    """The commands that begin like that; other words for them only if there is none."""
+    names = {name: name for name in SPECS if name.startswith(typed.lower())}
+    if not names and typed:
+        names = {alias: name for alias, name in ALIASES.items() if alias.startswith(typed)}
+    return [Candidate(word, len(typed), SPECS[name].text, _takes_more(name)) for word, name in names.items()]
+
+
+def _takes_more(name: str) -> bool:
+    """Whether the command is none without anything after it."""
+    needed = SPECS[name].usage.partition(" ")[2]
+    return bool(needed) and not needed.startswith("[")
 
 
 @contextlib.contextmanager
-def open_lines(names: Names, interrupts: Interrupts) -> Iterator[ReadLine]:
+def open_lines(names: Names, interrupts: Interrupts, most: int = MAX_MESSAGE_SIZE) -> Iterator[ReadLine]:
     """The source of lines that fits the standard streams.
 
     Args:
         names: what to complete peers with.
         interrupts: where signals are taken while a line is awaited.
+        most: bytes of the largest message; lines that are much longer are read past, and raise `BadCommand`.
     """
     if sys.stdin is None or sys.stdin.closed:
         yield lambda: None
     elif not (sys.stdin.isatty() and sys.stdout.isatty()):
-        yield _plain(interrupts, "")
+        yield _plain(interrupts, "", most)
     elif importlib.util.find_spec("prompt_toolkit") is None:
         console.say(f"For a prompt with history and completion: {INSTALL_HINT}", "note")
-        yield _plain(interrupts, PROMPT)
+        yield _plain(interrupts, PROMPT, most)
     else:
         with _prompting(names, interrupts) as read:
             yield read
 
 
-def _plain(interrupts: Interrupts, prompt: str) -> ReadLine:
+def _plain(interrupts: Interrupts, prompt: str, most: int) -> ReadLine:
     """The lines of a pipe, a file, or a bare terminal; bytes that are no UTF-8 are kept as surrogates."""
     stream: Any = sys.stdin.buffer
     waiting = bytearray()
@@ -97,7 +123,10 @@ def _plain(interrupts: Interrupts, prompt: str) -> ReadLine:
     def read() -> str | None:
         sys.stdout.write(prompt)
         sys.stdout.flush()
+        size = 0  # of the line, as far as it has come
         while b"\n" not in waiting:
+            if size > most + COMMAND_ROOM:
+                waiting.clear()  # but for its end, such a line need not be kept
             if os.name == "posix":  # elsewhere only sockets can be waited for
                 interrupts.readable(stream.fileno())
             fresh = stream.read1(65536)
@@ -105,9 +134,12 @@ def _plain(interrupts: Interrupts, prompt: str) -> ReadLine:
             if not fresh:
                 break
             waiting.extend(fresh)
-        if not waiting:
+            size += len(fresh)
+        if not waiting and not size:
             return None
         line, _, waiting[:] = waiting.partition(b"\n")
+        if max(size - len(waiting), len(line)) > most + COMMAND_ROOM:
+            raise BadCommand(f"a line that is too long for a command: the largest message has {most:,} bytes")
         return line.decode("utf-8", "surrogateescape")
 
     return read
@@ -178,8 +210,9 @@ def _completer(names: Names) -> Any:
 
     class CommandCompleter(Completer):
         def get_completions(self, document: "Document", complete_event: "CompleteEvent") -> "Iterator[Completion]":
-            for word, replaces, meaning in candidates(document.text_before_cursor.lstrip(), names):
-                yield Completion(word, start_position=-replaces, display_meta=meaning)
+            for word, replaces, meaning, unfinished in candidates(document.text_before_cursor.lstrip(), names):
+                text = word + " " * unfinished
+                yield Completion(text, start_position=-replaces, display=word, display_meta=meaning)
 
     return CommandCompleter()
 

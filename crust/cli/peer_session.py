@@ -10,6 +10,8 @@ from crust.channel import Channel
 from crust.cli import console
 from crust.cli.console import count_of
 from crust.cli.interrupts import Interrupts
+from crust.cli.peer_admission import Doorkeeper
+from crust.cli.peer_admission import Manager as AdmittingManager
 from crust.cli.peer_commands import (
     BadCommand,
     Blacklist,
@@ -20,6 +22,7 @@ from crust.cli.peer_commands import (
     Info,
     ListPeers,
     Nat,
+    Only,
     Punch,
     Send,
     SendAll,
@@ -37,9 +40,8 @@ from crust.cli.peer_reach import Outcome, Reacher
 from crust.cli.peer_status import HEADERS, status_view
 from crust.cli.peer_table import Peer, UnknownPeer
 from crust.cli.peer_view import View, peer_rows
-from crust.defence.blacklist import Entry, read
 from crust.endpoint import Endpoint
-from crust.errors import ConfigError, CrustError, EndpointError, NotConnected, SendQueueFull
+from crust.errors import CrustError, EndpointError, NotConnected, SendQueueFull
 from crust.identity import PeerId
 from crust.threads import clock
 from crust.threads.clock import Deadline
@@ -54,21 +56,20 @@ ALIAS_LOOK: Final = 0.2
 SEND_SLICE: Final = 0.5
 """Seconds for which a script waits for room before it looks whether a signal came."""
 
+SHOWN_OF_MISTAKE: Final = 300
+"""Characters of each end of a message about a mistake: it may quote a word of many megabytes."""
 
 RELAYED_NOTE: Final = (
     "What is at relayed://... is carried by another peer, which cannot read it; punch tries again to do without."
 )
 
 
-class Manager(ReachingManager, Protocol):
+class Manager(ReachingManager, AdmittingManager, Protocol):
     """What a session uses of a `ConnectionManager`."""
 
     def connect(self, endpoints: Iterable[Endpoint]) -> None: ...
     def send(self, endpoint: Endpoint, data: bytes, *, timeout: float | None = ...) -> None: ...
     def drop_node(self, endpoint: Endpoint) -> None: ...
-    def blacklist(self, *entries: Entry) -> None: ...
-    def unblacklist(self, *entries: Entry) -> None: ...
-    def blacklisted(self) -> Sequence[object]: ...
     def get_own_endpoints(self) -> list[Endpoint]: ...
     def connections(self) -> Sequence[Any]: ...
     def peer_id(self, endpoint: Endpoint) -> PeerId: ...
@@ -82,6 +83,9 @@ class _End(NamedTuple):
 class Session:
     """One run of ``crust peer``: ``with`` starts the thread that shows events; leaving it stops the manager in order.
 
+    When an event cannot be shown, what the output met (an ``OSError``) is raised in the thread that reads commands: a
+    node that goes on taking messages which nobody gets to see is worse than one that ends.
+
     Args:
         manager: the manager to command.
         events: the channel that the manager was given.
@@ -90,6 +94,7 @@ class Session:
         interrupts: where signals are taken while the reading thread waits.
         say: prints a line with a style; called from two threads.
         table: prints a table with these headers and rows.
+        only: the allow-list that the manager was made with; ``None`` for none.
     """
 
     def __init__(
@@ -102,6 +107,7 @@ class Session:
         interrupts: Interrupts,
         say: Callable[[str, str | None], None] = console.say,
         table: Callable[[Sequence[str], Iterable[Sequence[str]]], None] = console.table,
+        only: Sequence[str] | None = None,
     ) -> None:
         self.failures = 0
         self._manager = manager
@@ -113,8 +119,9 @@ class Session:
         self._lock = threading.Lock()  # guards everything below
         self._view = View(on_terminal)
         self._reacher = Reacher(manager, self._view, self._lock, say, self._await if scripted else None)
+        self._doorkeeper = Doorkeeper(manager, self._view, self._lock, self._select, say, only)
         self._news_wanted = False
-        self._nobody_listens = False  # our output is gone
+        self._output_lost: OSError | None = None
         self._join: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Self:
@@ -129,6 +136,8 @@ class Session:
         finally:
             self._events.put(_End())
             self._join()
+        if kind is None and self._output_lost is not None:
+            raise self._output_lost
 
     # --- commands: called by the thread that reads lines -------------------------------------------------------------
 
@@ -162,12 +171,15 @@ class Session:
                 case Drop(peer):
                     self._drop(self._select(peer))
                 case Blacklist(None):
-                    self._blacklisted()
+                    self._doorkeeper.show_blacklist()
                 case Blacklist(entries) if entries is not None:
-                    self._blacklist(entries)
+                    self._doorkeeper.blacklist(entries)
                 case Unblacklist(entries):
-                    self._manager.unblacklist(*entries)
-                    self._say(f"Off the blacklist: {', '.join(entries)}.", "note")
+                    self._doorkeeper.unblacklist(entries)
+                case Only(None):
+                    self._doorkeeper.show_only()
+                case Only(entries):
+                    self._doorkeeper.allow_only(entries or None)
                 case ListPeers():
                     self._list()
                 case WhoAmI():
@@ -179,14 +191,17 @@ class Session:
                 case Help(topic):
                     self._say("\n".join(help_lines(topic)), None)
         except (BadCommand, UnknownPeer, CrustError) as error:
-            self._fail(str(error))
+            self.fail(str(error))
         return True
 
     def _count(self, went_well: bool) -> None:
         self.failures += not went_well
 
-    def _fail(self, text: str) -> None:
+    def fail(self, text: str) -> None:
+        """Say what is wrong with a command, and count it."""
         self.failures += 1
+        if len(text) > 2 * SHOWN_OF_MISTAKE:
+            text = f"{text[:SHOWN_OF_MISTAKE]} ... {text[-SHOWN_OF_MISTAKE:]}"
         console.fail(text)
 
     def _select(self, text: str) -> Peer:
@@ -259,8 +274,8 @@ class Session:
         self._events.put(None)  # it may wait without a time limit: let it look again
 
     def stay(self) -> None:
-        """Go on without input: until a signal raises, or nobody reads our output any more."""
-        while not self._nobody_listens:
+        """Go on without input, until a signal raises, or because the output has failed."""
+        while True:
             self._interrupts.until_rung(None)
 
     def _send(self, peer: Peer, text: str) -> None:
@@ -284,35 +299,13 @@ class Session:
             try:
                 self._send(peer, text)
             except CrustError as error:
-                self._fail(f"{peer}: {error}")
+                self.fail(f"{peer}: {error}")
 
     def _drop(self, peer: Peer) -> None:
         with self._lock:
             self._view.peers.lost(peer.endpoint)  # no event will come for what we drop ourselves
         self._manager.drop_node(peer.endpoint)
         self._say(f"Dropped {peer} at {peer.endpoint}.", "note")
-
-    def _blacklist(self, entries: tuple[str, ...]) -> None:
-        meant = [self._entry(text) for text in entries]
-        self._manager.blacklist(*meant)
-        shown = ", ".join(entry.hex() if isinstance(entry, PeerId) else entry for entry in meant)
-        self._say(f"On the blacklist: {shown}.", "note")
-
-    def _entry(self, text: str) -> PeerId | str:
-        """What is to be on the blacklist: an id, address or network, or else the id of a peer that ``text`` selects."""
-        try:
-            known = read(text)
-        except ConfigError as error:
-            try:
-                return self._select(text).peer_id
-            except UnknownPeer:
-                raise BadCommand(f"{text!r} is no peer, no id, no address and no network") from error
-        return known if isinstance(known, PeerId) else text
-
-    def _blacklisted(self) -> None:
-        entries = self._manager.blacklisted()
-        lines = [entry.hex() if isinstance(entry, PeerId) else str(entry) for entry in entries]
-        self._say("\n".join(lines) or "The blacklist is empty.", None)
 
     def _switch_traffic(self, on: bool | None) -> None:
         with self._lock:
@@ -360,6 +353,10 @@ class Session:
         """The same of those who are known and not connected."""
         return self._reacher.strangers()
 
+    def blacklisted(self) -> list[tuple[str, str]]:
+        """The same of what is on the blacklist."""
+        return self._doorkeeper.blacklisted()
+
     # --- events: the thread that shows them ----------------------------------------------------------------------
 
     def _show_events(self) -> None:
@@ -380,12 +377,12 @@ class Session:
             self._show(lines)
 
     def _show(self, lines: list[Line]) -> None:
-        if self._nobody_listens:
+        if self._output_lost is not None:
             return
         try:
             for text, style in lines:
                 self._say(text, style)
-        except console.OutputGone:
+        except OSError as error:  # nobody reads it, the disk is full ...
             # The events must still be taken, or a peer that sends would hold up the end.
-            self._nobody_listens = True
-            self._interrupts.ring()
+            self._output_lost = error
+            self._interrupts.fail(error)

@@ -61,6 +61,21 @@ class PeerTable:
         """Of all that are or were connected, as far as they are remembered."""
         return list(self._by_id)
 
+    def items(self) -> list[tuple[PeerId, Peer]]:
+        """All that are or were connected, as far as they are remembered, by their ids."""
+        return list(self._by_id.items())
+
+    def remembered(self, text: str) -> Peer | None:
+        """The peer with that number, or whose id alone begins with these digits, be it connected or gone."""
+        number = text.removeprefix("#")
+        if number.isascii() and number.isdigit():
+            for peer in self._by_id.values():
+                if str(peer.index) == number:
+                    return peer
+        digits = text.lower()
+        begun = [peer for peer in self._by_id.values() if peer.peer_id.proven and peer.peer_id.hex().startswith(digits)]
+        return begun[0] if len(begun) == 1 and len(digits) >= MIN_ID_DIGITS else None
+
     def connected(self, endpoint: Endpoint, peer_id: PeerId) -> Peer:
         """A connection was made: the peer, with its number of old if it had one."""
         peer = self._by_id.pop(peer_id, None)

@@ -145,3 +145,14 @@ def test_the_handlers_are_put_back_and_ignored_signals_stay_ignored() -> None:
         assert signal.getsignal(signal.SIGTERM) is term
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_failure_is_raised_where_a_signal_would_be(interrupts: Interrupts, when_it_waits: WhenItWaits) -> None:
+    when_it_waits(lambda: interrupts.fail(OSError("no space left")))
+    with pytest.raises(OSError, match="no space left"):
+        interrupts.until_rung(None)
+    with pytest.raises(OSError, match="no space left"):
+        interrupts.check()
+    send(signal.SIGTERM)
+    with pytest.raises(Terminated):  # which is noted, and does not strike at once: nobody insists yet
+        interrupts.check()

@@ -15,7 +15,7 @@ from crust._version import __version__
 from crust.cli import console
 from crust.cli.console import Exit
 from crust.config import Config
-from crust.errors import ConnectionLost, ListenFailed
+from crust.errors import ConfigError, ConnectionLost, ListenFailed
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +81,14 @@ def test_versions_of_everything(capsys: pytest.CaptureFixture[str]) -> None:
         (["peer", "--tcp", "-1"], "--tcp"),
         (["peer", "192.0.2.7"], "HOST:PORT"),
         (["peer", "--wait", "soon"], "'soon' is not a time"),
+        (["peer", "--tpc", "3"], "there is no option --tpc; did you mean '--tcp'? (see: crust peer --help)"),
+        (["peer", "--tpc=3", "x"], "there is no option --tpc; did you mean '--tcp'?"),
+        (["bench", "--size", "0"], "'0' is not a size"),
+        (["peer", "--only", "10.0.0.0/99"], "'10.0.0.0/99' is no id (64 digits), no address and no network"),
+        (["peer", "tracer://127.0.0.1:1"], "CLEAR TEXT: to allow them, give --tracer 0"),
+        (["peer", "--alone", "--network-key", ""], "--network-key is empty"),
+        (["capture"], "the following arguments are required: FILE"),
+        (["help", "xyzzy"], "there is no command 'xyzzy'"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_on_standard_error(
@@ -136,6 +144,37 @@ def test_output_that_nobody_reads_ends_quietly() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full disk to write to")
+def test_output_that_cannot_be_written_is_one_line_and_exit_code_1() -> None:
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "crust", "version"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        assert done.stderr == "error: cannot write to standard output: No space left on device\n"
+        assert done.returncode == Exit.FAILED
+        assert subprocess.run(command, stdout=full, stderr=full, timeout=60, check=False).returncode == Exit.FAILED
+
+
+@pytest.mark.parametrize(("closed", "told"), [(">&-", ""), ("2>&-", "crust"), ("<&-", "crust"), (">&- 2>&- <&-", "")])
+def test_closed_streams_are_no_mistake(closed: str, told: str) -> None:
+    script = f"exec {sys.executable} -X dev -W error -m crust version {closed}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (Exit.OK, "")
+    assert done.stdout.startswith(told)
+    assert bool(done.stdout) == bool(told)
+
+
+def test_help_is_a_word_for_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["help"]) == Exit.OK
+    assert "usage: crust [-h]" in capsys.readouterr().out
+    assert cli.main(["help", "nat"]) == Exit.OK
+    assert "usage: crust nat" in capsys.readouterr().out
+
+
+def test_a_word_of_megabytes_is_not_compared_with_anything() -> None:
+    assert cli.nearest("peer" * 1_000_000, list(cli.COMMANDS)) == ""
+    assert cli.nearest("--tpc", ["--utp", "--tcp"]) == "; did you mean '--tcp'?"
+
+
 def test_verbose_logs_to_standard_error_without_driving_the_terminal(
     command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +220,16 @@ def test_the_key_comes_from_the_environment_or_an_option(monkeypatch: pytest.Mon
     assert cli.config_from(options()).network_key == b"correct horse battery staple"
     key = "hex:" + "0f" * 32
     assert cli.config_from(options("--network-key", key)).network_key == b"\x0f" * 32
+
+
+def test_an_empty_key_does_not_open_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cli.KEY_VARIABLE, raising=False)
+    with pytest.raises(ConfigError, match=r"^--network-key is empty"):
+        cli.config_from(options("--network-key", ""))
+    monkeypatch.setenv(cli.KEY_VARIABLE, "")
+    with pytest.raises(ConfigError, match=r"^CRUST_NETWORK_KEY is empty"):
+        cli.config_from(options())
+    assert cli.config_from(options("--network-key", "correct horse battery staple")).network_key
 
 
 def test_a_bad_configuration_is_a_usage_error(

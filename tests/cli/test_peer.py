@@ -230,3 +230,48 @@ def test_a_bad_configuration_is_one_line_and_exit_code_2(tmp_path: Path) -> None
 def test_addresses_and_solitude_contradict_each_other() -> None:
     with peer("--alone", "127.0.0.1:1") as node:
         assert node.end() == (Exit.USAGE, ["error: --alone and PEERs: one or the other"])
+
+
+def test_to_be_alone_and_wait_for_somebody(loopback: dict[str, str]) -> None:
+    with peer("--alone", "--wait", "0.2", env=loopback) as node:
+        code, lines = node.end()
+    assert code == Exit.UNREACHABLE
+    assert any("no connection to anybody after 0.2 s" in line for line in lines)
+
+
+def test_who_is_not_on_the_allow_list_is_not_talked_to(loopback: dict[str, str]) -> None:
+    with peer("--alone", "--only", "192.0.2.0/24", env=loopback) as node:
+        address = f"127.0.0.1:{port_of(node)}"
+        with peer("--wait", "0.5", address, env=loopback) as stranger:
+            assert stranger.end()[0] == Exit.UNREACHABLE
+        node.type("only")
+        node.expect("^192.0.2.0/24$")
+        node.type("only 127.0.0.1")
+        node.expect("^Only these now: 127.0.0.1.$")
+        with peer(address, env=loopback) as welcome:
+            welcome.expect("^Bootstrapped to peer 1")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full disk to write to")
+def test_what_is_received_and_cannot_be_written_ends_the_node(loopback: dict[str, str]) -> None:
+    """The output is a pipe at first, and a full disk once the node stays."""
+    script = (
+        "import os, sys\n"
+        "from crust.cli import main, peer_session\n"
+        "stay = peer_session.Session.stay\n"
+        "def fill_and_stay(session):\n"
+        "    os.dup2(os.open('/dev/full', os.O_WRONLY), 1)\n"
+        "    print('the disk is full', file=sys.stderr, flush=True)\n"
+        "    stay(session)\n"
+        "peer_session.Session.stay = fill_and_stay\n"
+        "sys.exit(main(['peer', '--alone', '--stay']))"
+    )
+    with Process("-c", script, env=loopback) as node:
+        node.close_input()
+        address = f"127.0.0.1:{port_of(node)}"
+        node.expect("the disk is full")
+        with peer(address, env=loopback) as sender:
+            code, lines = node.end()
+            sender.expect("^Lost connection to peer 1")
+    assert code == Exit.FAILED
+    assert lines[-1] == "error: cannot write to standard output: No space left on device"

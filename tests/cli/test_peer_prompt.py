@@ -5,7 +5,9 @@ import os
 import pty
 import signal
 import sys
+import tracemalloc
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from prompt_toolkit.application import create_app_session
@@ -16,7 +18,8 @@ from prompt_toolkit.output import DummyOutput
 
 from crust.cli import Terminated, peer_prompt
 from crust.cli.interrupts import Interrupts
-from crust.cli.peer_prompt import Names, candidates, open_lines
+from crust.cli.peer_commands import BadCommand
+from crust.cli.peer_prompt import COMMAND_ROOM, Names, candidates, open_lines
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def interrupts() -> Iterator[Interrupts]:
 
 
 PEERS = [("1", "00010203 tcp://192.0.2.7:1"), ("12", "cafe0000 tcp://192.0.2.8:1")]
-NAMES = Names(lambda: PEERS, lambda: [("beef0000", "tcp://192.0.2.9:1")])
+NAMES = Names(lambda: PEERS, lambda: [("beef0000", "tcp://192.0.2.9:1")], lambda: [("10.0.0.0/8", "")])
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,7 @@ NAMES = Names(lambda: PEERS, lambda: [("beef0000", "tcp://192.0.2.9:1")])
                 "blacklist",
                 "unblacklist",
                 "blacklisted",
+                "only",
                 "list",
                 "whoami",
                 "status",
@@ -69,6 +73,11 @@ NAMES = Names(lambda: PEERS, lambda: [("beef0000", "tcp://192.0.2.9:1")])
         ("traffic o", ["on", "off"]),
         ("help dr", ["drop"]),
         ("connect ", []),
+        ("unblacklist ", ["10.0.0.0/8"]),
+        ("unblacklist 10.0.0.0/8 1", ["10.0.0.0/8"]),
+        ("blacklist 1 ", ["1", "12"]),
+        ("only ", ["1", "12"]),
+        ("drop 1 ", []),
     ],
 )
 def test_completion_knows_what_fits(before: str, words: list[str]) -> None:
@@ -76,7 +85,15 @@ def test_completion_knows_what_fits(before: str, words: list[str]) -> None:
 
 
 def test_a_completion_replaces_what_was_typed() -> None:
-    assert candidates("send 12", NAMES) == [("12", 2, "cafe0000 tcp://192.0.2.8:1")]
+    assert candidates("drop 12", NAMES) == [("12", 2, "cafe0000 tcp://192.0.2.8:1", False)]
+
+
+@pytest.mark.parametrize(
+    ("before", "unfinished"),
+    [("send 12", True), ("drop 12", False), ("unbl", True), ("who", False), ("onl", False), ("qui", False)],
+)
+def test_a_completion_that_needs_more_behind_it_ends_with_a_space(before: str, unfinished: bool) -> None:
+    assert [candidate.unfinished for candidate in candidates(before, NAMES)] == [unfinished]
 
 
 @contextlib.contextmanager
@@ -93,6 +110,50 @@ def standard_input(monkeypatch: pytest.MonkeyPatch, data: bytes) -> Iterator[Non
 def test_lines_of_a_pipe_to_the_end(monkeypatch: pytest.MonkeyPatch, interrupts: Interrupts) -> None:
     with standard_input(monkeypatch, b"list\nsend 1 \xff\r\n\nlast"), open_lines(Names(), interrupts) as read:
         assert [read() for _ in range(6)] == ["list", "send 1 \udcff\r", "", "last", None, None]
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_line_that_is_far_too_long_is_read_past(
+    monkeypatch: pytest.MonkeyPatch, interrupts: Interrupts, end: bytes
+) -> None:
+    fits = b"x" * (10 + COMMAND_ROOM)
+    with standard_input(monkeypatch, b"list\n" + fits + b"\n" + fits + b"x" + end):
+        with open_lines(Names(), interrupts, most=10) as read:
+            assert [read(), read()] == ["list", fits.decode()]
+            with pytest.raises(BadCommand, match="the largest message has 10 bytes"):
+                read()
+            assert read() is None
+
+
+def test_of_a_line_without_end_little_is_kept(monkeypatch: pytest.MonkeyPatch, interrupts: Interrupts) -> None:
+    class Endless:
+        """A line of 128 MiB, and one behind it."""
+
+        left = 128
+
+        def __init__(self) -> None:
+            self.piece = b"x" * 1024**2
+
+        def read1(self, size: int) -> bytes:
+            self.left -= 1
+            return self.piece if self.left >= 0 else b"x\nlist\n" if self.left == -1 else b""
+
+        def fileno(self) -> int:
+            return ready
+
+    ready, writer = os.pipe()
+    os.close(writer)  # so it can always be read from
+    with open(ready, "rb"):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Endless(), isatty=lambda: False, closed=False))
+        with open_lines(Names(), interrupts, most=10) as read:
+            tracemalloc.start()
+            try:
+                with pytest.raises(BadCommand):
+                    read()
+                assert tracemalloc.get_traced_memory()[1] < 16 * 1024**2
+            finally:
+                tracemalloc.stop()
+            assert [read(), read()] == ["list", None]
 
 
 def test_a_signal_ends_the_wait_for_a_line(monkeypatch: pytest.MonkeyPatch, interrupts: Interrupts) -> None:
@@ -136,7 +197,7 @@ def keyboard() -> Iterator[PipeInput]:
 def test_the_completer_of_the_prompt_offers_the_candidates() -> None:
     offered = peer_prompt._completer(NAMES).get_completions(Document("  send 12"), CompleteEvent())
     assert [(found.text, found.start_position, found.display_meta_text) for found in offered] == [
-        ("12", -2, "cafe0000 tcp://192.0.2.8:1")
+        ("12 ", -2, "cafe0000 tcp://192.0.2.8:1")
     ]
 
 

@@ -99,6 +99,9 @@ class FakeManager:
     def blacklisted(self) -> Sequence[object]:
         return self.listed
 
+    def allow_only(self, entries: Iterable[Entry] | None) -> None:
+        self.calls.append(("allow_only", entries))
+
     def stop(self) -> None:
         self.calls.append(("stop",))
         self._events.put(Event.Stopped())
@@ -387,15 +390,36 @@ def test_waiting_for_a_peer_ends_by_time(rig: Rig) -> None:
     assert rig.session.wait_for_peer((), 0.0)
 
 
-def test_when_nobody_reads_the_output_staying_ends(interrupts: Interrupts) -> None:
+@pytest.mark.parametrize("loss", [console.OutputGone(), console.OutputFailed("cannot write: no space left")])
+def test_what_the_output_meets_ends_staying_and_waiting(interrupts: Interrupts, loss: OSError) -> None:
     def gone(text: str, style: str | None) -> None:
-        raise console.OutputGone
+        raise loss
 
     events: Channel[Any] = Channel()
     manager = FakeManager(events)
-    with Session(manager, events, scripted=True, on_terminal=False, interrupts=interrupts, say=gone) as session:
-        events.put(Event.NewConnection(HERE, ID))
-        session.stay()
+    session = Session(manager, events, scripted=True, on_terminal=False, interrupts=interrupts, say=gone)
+
+    def stay_and_wait() -> None:
+        with session:
+            events.put(Event.NewConnection(HERE, ID))
+            with pytest.raises(type(loss)):
+                session.stay()
+            with pytest.raises(type(loss)):
+                session.wait_for_peer((THERE,), None)
+
+    with pytest.raises(type(loss)):
+        stay_and_wait()
+    assert manager.calls == [("stop",)], "it ends in order all the same"
+
+
+def test_what_the_output_meets_at_the_end_is_told_as_well(interrupts: Interrupts) -> None:
+    def gone(text: str, style: str | None) -> None:
+        raise console.OutputFailed("cannot write: no space left")
+
+    events: Channel[Any] = Channel()
+    with pytest.raises(console.OutputFailed):
+        with Session(FakeManager(events), events, scripted=True, on_terminal=False, interrupts=interrupts, say=gone):
+            pass  # Event.Stopped cannot be shown
 
 
 def test_a_signal_ends_staying_and_waiting(interrupts: Interrupts, rig: Rig) -> None:
@@ -453,11 +477,31 @@ def test_with_one_that_means_nobody_nothing_is_done(rig: Rig, capsys: pytest.Cap
 def test_the_blacklist_is_shown_and_shrinks(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     rig.session.execute("blacklisted")
     rig.heard("The blacklist is empty.")
-    rig.manager.listed = [ID, "192.0.2.0/24"]
+    rig.manager.listed = [ID, "192.0.2.0/24", "192.0.2.9"]
     rig.session.execute("blacklisted")
-    rig.heard(f"{ID.hex()}\n192.0.2.0/24")
+    rig.heard(f"{ID.hex()}\n192.0.2.0/24\n192.0.2.9")
+    assert ("192.0.2.0/24", "") in rig.session.blacklisted()
     rig.session.execute("unblacklist 192.0.2.0/24")
     rig.heard("Off the blacklist: 192.0.2.0/24.")
     rig.session.execute("unblacklist 192.0.2.9")
     assert "take it out there" in capsys.readouterr().err
     assert rig.manager.calls == [("unblacklist", "192.0.2.0/24")]
+
+
+def test_only_some_are_talked_to(rig: Rig) -> None:
+    rig.with_peers()
+    rig.session.execute("only 1 192.0.2.0/24")
+    rig.heard(f"Only these now: {ID.hex()}, 192.0.2.0/24.")
+    rig.session.execute("only")
+    rig.heard(f"{ID.hex()}\n192.0.2.0/24")
+    rig.session.execute("only OFF")
+    rig.heard("No longer limited to anybody.")
+    assert rig.manager.calls == [("allow_only", (ID, "192.0.2.0/24")), ("allow_only", None)]
+
+
+def test_a_mistake_of_megabytes_is_told_in_a_line(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("", "send ", "blacklist ", "connect ", "help "):
+        rig.session.execute(command + "z" * 2_000_000)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 5
+    assert max(map(len, told)) < 1000

@@ -106,3 +106,10 @@ def test_who_only_claims_an_id_is_not_found_by_it() -> None:
     assert peers.select("1") is peers.select(str(at)) is impostor
     genuine = peers.connected(Endpoint.tcp("192.0.2.7:5483"), PeerId(bytes(32)))
     assert peers.select("00000000") is genuine is not impostor
+
+
+def test_who_has_gone_is_remembered_by_number_and_id(table: PeerTable) -> None:
+    table.lost(at(1))
+    assert [table.remembered(text) for text in ("1", "#1", "AAAA1")] == [dict(table.items())[peer_id("aaaa1111")]] * 3
+    assert [table.remembered(text) for text in ("aaaa", "aaa", "9", "bob", "", "192.0.2.7:1")] == [None] * 6
+    assert table.remembered("1234") is table.select("3"), "digits that are no number are those of an id"
