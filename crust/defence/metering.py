@@ -1,8 +1,14 @@
 """How much of something comes from somebody, and what follows: token buckets with two limits. Pure.
 
 Whoever passes the first limit is reported, once for an episode, and slowed: what they send is left in the network until
-it is within the limit again. That holds back whoever can be held back. Who goes on all the same gets into debt, and at
-the second limit it is over. An episode ends when the bucket is full again.
+it is within the limit again. An episode ends when the bucket is full again. What the second limit is, at which it is
+over, depends on the kind:
+
+* Messages fill the network and then the sender's own queue, so a pause holds their sender back for as long as it lasts
+  (`HELD_BACK`). How much had been sent before it, and comes with one look, is not the sender's doing; so nobody is
+  thrown out for amounts. It is over for who had to be held back for `LONGEST_FLOOD` in one episode.
+* No program causes much of the other kinds, however much it has to say. Who goes on with them gets into debt, and it is
+  over at `PATIENCE_FACTOR` bursts of it.
 """
 
 from collections import OrderedDict
@@ -26,10 +32,15 @@ BURST_SECONDS: Final[Mapping[str, float]] = {
 }
 """Seconds' worth of the limit that may come at once. Handshakes: with the default, the 2000 of a full house that comes
 back at the same moment. Failed authentications: with the default, as many as ``max_half_open_per_address``."""
+HELD_BACK: Final = frozenset({BYTES, MESSAGES, RECORDS})
+"""Kinds of which a pause is as long as it takes to pay for what came."""
+LONGEST_FLOOD: Final = 3600.0
+"""Seconds in debt, in all of an episode, at which it is over for those who can be held back. Meanwhile they cost no
+more than the limit; so this is long, for whoever has much to say and does no harm."""
 PATIENCE_FACTOR: Final = 4.0
-"""Bursts' worth of debt at which it is over."""
+"""Bursts' worth of debt of another kind at which it is over."""
 READ_PAUSE: Final = 5.0
-"""Seconds without reading, at the most, between two looks: who is slowed down can still say goodbye."""
+"""Seconds without reading, at the most, for a debt of another kind: who is slowed down can still say goodbye."""
 
 
 class Limit(NamedTuple):
@@ -68,13 +79,15 @@ FINE: Final = Judgement()
 class Bucket:
     """How much of one kind came; full at first. ``now`` is seconds on a clock that never jumps."""
 
-    __slots__ = ("_at", "_burst", "_level", "_limit", "_reported", "_since", "_used")
+    __slots__ = ("_at", "_burst", "_held", "_in_debt", "_level", "_limit", "_reported", "_since", "_used")
 
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
         self._burst = self._level = max(limit.per_second * BURST_SECONDS[limit.kind], 1.0)
         self._at = self._since = 0.0
         self._used = 0.0
+        self._in_debt = 0.0  # seconds of this episode
+        self._held = limit.kind in HELD_BACK
         self._reported = False
 
     def charge(self, amount: float, now: float) -> Judgement:
@@ -88,8 +101,8 @@ class Bucket:
         alerts = () if self._reported else (alert,)
         self._reported = True
         # Only who was in debt before: what comes at once, however much, may be the work of one moment.
-        over = alert if was < 0 and -self._level > PATIENCE_FACTOR * self._burst else None
-        return Judgement(min(-self._level / self._limit.per_second, READ_PAUSE), alerts, over)
+        over = alert if self._is_over(PATIENCE_FACTOR) and (self._held or was < 0) else None
+        return Judgement(self._pause, alerts, over)
 
     def judge(self, now: float, patience: float = PATIENCE_FACTOR) -> Judgement:
         """What follows from what came before, with nothing new; ``patience`` as `PATIENCE_FACTOR`."""
@@ -97,15 +110,25 @@ class Bucket:
         if self._level >= 0:
             return FINE
         over = None
-        if -self._level > patience * self._burst:
+        if self._is_over(patience):
             over = Alert(self._limit.kind, self._used / max(now - self._since, 1.0), self._limit.per_second)
-        return Judgement(min(-self._level / self._limit.per_second, READ_PAUSE), (), over)
+        return Judgement(self._pause, (), over)
+
+    def _is_over(self, patience: float) -> bool:
+        return self._in_debt >= LONGEST_FLOOD if self._held else -self._level > patience * self._burst
+
+    @property
+    def _pause(self) -> float:
+        owed = -self._level / self._limit.per_second
+        return owed if self._held else min(owed, READ_PAUSE)
 
     def _fill(self, now: float) -> float:
-        self._level = min(self._level + max(now - self._at, 0.0) * self._limit.per_second, self._burst)
+        passed = max(now - self._at, 0.0)
+        self._in_debt += min(passed, max(-self._level / self._limit.per_second, 0.0))
+        self._level = min(self._level + passed * self._limit.per_second, self._burst)
         self._at = now
         if self._level >= self._burst:
-            self._since, self._used, self._reported = now, 0.0, False
+            self._since, self._used, self._in_debt, self._reported = now, 0.0, 0.0, False
         return self._level
 
 

@@ -9,6 +9,8 @@ from crust.defence.metering import (
     FAILURES,
     FINE,
     HANDSHAKES,
+    HELD_BACK,
+    LONGEST_FLOOD,
     MESSAGES,
     PATIENCE_FACTOR,
     READ_PAUSE,
@@ -63,6 +65,56 @@ def test_the_pause_brings_the_rate_down_to_the_limit() -> None:
     assert total / (now - 1000.0) == pytest.approx(1_111_111, rel=0.01)  # and ten seconds' worth at once
 
 
+def batches(bucket: Bucket, amount: float, until: float) -> tuple[float, float]:
+    """A sender that fills the network while we pause: each look finds so much. From 1000.0 until that moment.
+
+    Returns: how much came, and when it was over, or ``until``.
+    """
+    now, total = 1000.0, 0.0
+    bucket.charge(0, now)
+    while now < until:
+        total += amount
+        verdict = bucket.charge(amount, now)
+        if verdict.over is not None:
+            return total, now
+        now += max(verdict.pause, 0.001)
+    return total, now
+
+
+@pytest.mark.parametrize("kind", sorted(HELD_BACK))
+@pytest.mark.parametrize(("limit", "batch"), [(200, 27_000), (10_000, 400_000), (200_000, 400_000), (200_000, 3_000)])
+def test_who_fills_the_network_all_the_time_is_held_to_the_limit_and_stays(kind: str, limit: int, batch: int) -> None:
+    """Whatever comes with one look, much or little: how much that is, is not for the sender to choose."""
+    end = 1000.0 + LONGEST_FLOOD / 2
+    total, now = batches(Bucket(Limit(kind, limit)), batch, end)
+    assert now >= end
+    assert total <= limit * (now - 1000.0 + BURST_SECONDS[kind]) + batch
+    assert total >= limit * (now - 1000.0)
+
+
+@pytest.mark.parametrize("kind", sorted(HELD_BACK))
+@pytest.mark.parametrize(("limit", "batch"), [(200, 27_000), (200_000, 100_000)])
+def test_who_has_to_be_held_back_for_too_long_has_to_go(kind: str, limit: int, batch: int) -> None:
+    _, now = batches(Bucket(Limit(kind, limit)), batch, 1e9)
+    assert LONGEST_FLOOD <= now - 1000.0 <= LONGEST_FLOOD + BURST_SECONDS[kind] + 2 * batch / limit
+
+
+def test_who_falls_silent_in_between_may_go_on() -> None:
+    """Each time until the bucket is full again: that is the end of an episode."""
+    bucket, limit = Bucket(Limit(MESSAGES, 200)), 200
+    for start in (0.0, 1e6, 2e6):
+        bucket.charge(limit * BURST_SECONDS[MESSAGES] + limit * LONGEST_FLOOD, start)
+        assert bucket.charge(1, start + LONGEST_FLOOD - 1.0).over is None
+
+
+def test_who_is_seldom_above_the_limit_is_not_held_back_for_long() -> None:
+    """What counts is the time in debt, not that of the episode, which lasts until the bucket is full."""
+    bucket, limit = Bucket(Limit(MESSAGES, 200)), 200
+    bucket.charge(limit * BURST_SECONDS[MESSAGES] + limit, 0.0)
+    for second in range(2, 10_000):
+        assert bucket.charge(limit, float(second)).over is None
+
+
 def test_who_cannot_be_held_back_gets_into_debt_and_out(bucket: Bucket) -> None:
     now, seen = 1000.0, []
     while not seen or seen[-1].over is None:
@@ -103,7 +155,7 @@ def test_a_meter_has_what_is_limited() -> None:
     assert meter.charge({BYTES: 10**12, MESSAGES: 1}, 1000.0) == FINE
     both = meter.charge({MESSAGES: 1000, CONTROLS: 1000}, 1000.0)
     assert {alert.kind for alert in both.alerts} == {MESSAGES, CONTROLS}
-    assert meter.judge(1000.0).pause == READ_PAUSE
+    assert both.pause == pytest.approx(90.1), "the longer one: that of the kind that is held back"
 
 
 def test_judgements_together() -> None:
