@@ -20,8 +20,8 @@ LEVELS: list[tuple[str, str]] = [
     ),
     (
         "numbers and small values",
-        "limits files transport.inherited defence.networks defence.metering defence.allowance discovery.beacon_links discovery.link_watch "
-        "transport.utp.burst transport.utp.settings transport.utp.states",
+        "limits files defence.networks defence.metering defence.allowance discovery.beacon_links discovery.link_watch "
+        "transport.inherited transport.utp.burst transport.utp.settings transport.utp.states",
     ),
     (
         "tables and timeouts",
@@ -144,7 +144,7 @@ LEVELS: list[tuple[str, str]] = [
     ("one outgoing attempt", "connecting.attempts"),
     ("threads that dial", "connecting.dialing"),
     ("what the parts of a manager stand on", "connecting.ground"),
-    ("one contact being dialled", "finding.trial"),
+    ("one contact being dialled, and what a search for peers has to ask", "finding.surroundings finding.trial"),
     ("rounds of dialling, and gossip", "finding.bootstrap finding.gossiping"),
     ("where this machine is", "finding.own_addresses"),
     ("all ways to find peers, and who is turned away", "finding.finder manager.gatekeeper"),

@@ -22,6 +22,7 @@ ELSEWHERE = {
     "finding": "test_layers.py",
     "finding.finder": "manager/test_finding.py",
     "finding.own_addresses": "manager/test_moving.py",
+    "finding.surroundings": "finding/test_bootstrap.py",
     "finding.trial": "finding/test_bootstrap.py",
     "links": "test_layers.py",
     "links.connection_info": "links/test_connection.py",

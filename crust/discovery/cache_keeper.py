@@ -37,7 +37,8 @@ class CacheKeeper:
         config: for ``cache_file``, ``bootstrap_cache`` and ``listen_addresses``.
         keys: of the network.
         own: our peer id.
-        opened: called, on a thread of its own or at once, when the cache is open: what it knows.
+        opened: called, on a thread of its own or at once, when the cache is open: what it knows. Called again after
+            each `look_again`: what is new.
     """
 
     def __init__(self, config: Config, keys: NetworkKeys, own: PeerId, opened: Callable[[Ranked], None]) -> None:
@@ -50,6 +51,7 @@ class CacheKeeper:
         # Written by the opening thread, once.
         self._cache: BootstrapCache | None = None
         self._path = ""
+        self._told: frozenset[tuple[Contact, Promise]] = frozenset()  # written by the one thread there is at a time
         self._untold: deque[Callable[[BootstrapCache], object]] = deque(maxlen=MAX_UNTOLD)
         self._begun = False
         self._taken = False
@@ -88,6 +90,18 @@ class CacheKeeper:
             log.warning("contacts are remembered in memory only: %s", error)
             self._open(None)
 
+    def look_again(self) -> None:
+        """Read it once more, for what other processes have put there. Nothing is awaited; `opened` is called, also if
+        nothing is new. Does nothing while it is not open, or being read."""
+        if self._closed or not self._taken or not self._path or self._cache is None or self._cache.why_memory:
+            return
+        self._taken = False
+        try:
+            self._thread = start_thread("cache reader", self._read, self._cache)
+        except RuntimeError as error:
+            log.warning("the cache is not read again: %s", error)
+            self._taken = True
+
     def _open_file(self) -> None:
         try:
             self._path = self._config.cache_file or os.fspath(usual_path())
@@ -100,9 +114,14 @@ class CacheKeeper:
     def _open(self, path: str | None) -> None:
         tag = network_tag(self._keys.psk)
         cache = BootstrapCache(path, network=tag, own=self._own, allow_loopback=self._local)
-        failed = {record.endpoint for record in cache.records() if record.failures}
         self._cache = cache
-        self._opened(_ranked(cache.contacts(), failed))
+        self._read(cache)
+
+    def _read(self, cache: BootstrapCache) -> None:
+        failed = {record.endpoint for record in cache.records() if record.failures}
+        ranked = _ranked(cache.contacts(), failed)
+        before, self._told = self._told, frozenset(ranked)
+        self._opened([pair for pair in ranked if pair not in before])
 
     def taken(self) -> None:
         """What it knows has been taken from `opened`; it may be told now what was said before it was open."""

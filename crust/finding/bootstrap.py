@@ -1,10 +1,11 @@
 """``bootstrap()``: try the known contacts, round after round, until somebody is connected (docs/discovery.md)."""
 
 import logging
+import math
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from crust.config import Config
@@ -12,6 +13,7 @@ from crust.connecting.attempts import Job, Race
 from crust.connecting.dialing import Dialer
 from crust.discovery.contact_book import ContactBook, Entry, Turns
 from crust.endpoint import Endpoint
+from crust.finding.surroundings import Surroundings
 from crust.finding.trial import LOOKS, Trial
 from crust.limits import BOOTSTRAP_PARALLEL
 from crust.threads.clock import now, wall_time
@@ -22,6 +24,12 @@ log = logging.getLogger("crust.bootstrap")
 _JITTER: Final = 0.25  # of a pause, each way: nodes that were cut off together must not come back together
 RESTART_DELAY: Final = (0.1, 0.5)
 """Seconds, by chance, until the search begins again after the last connection is lost."""
+SHORT_LIFE: Final = 10.0
+"""Seconds. Connections that are lost again and again within so short a time are looked for with growing pauses: nodes
+that share an identity replace each other, and a peer may fail at what it does first."""
+ASKING: Final = 1.25
+"""Seconds from the beginning of a round within which nodes of the LAN have answered (they are asked three times within
+a second) and the cache is read, if all is well. A round that has reached somebody, but not enough, waits for them."""
 
 
 def backoff(round_number: int, shortest: float, longest: float, dice: Callable[[], float] = random.random) -> float:
@@ -35,26 +43,6 @@ def backoff(round_number: int, shortest: float, longest: float, dice: Callable[[
     """
     pause = min(longest, shortest * 2.0 ** min(round_number - 1, 32))
     return pause * (1 + _JITTER * (2 * dice() - 1))
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a `Bootstrapper` needs to know of the rest of a manager."""
-
-    is_connected: Callable[[Entry], bool]
-    """Whether a contact is connected already."""
-    alone: Callable[[], bool]
-    """Whether there is no connection at all."""
-    hopeful: Callable[[], bool]
-    """Whether contacts may turn up although none is known."""
-    round_begins: Callable[[], None]
-    """Called before each round: the time to gather contacts."""
-    refuses: Callable[[Entry], bool] = lambda entry: False
-    """Whether a contact is unwelcome."""
-    counts: Callable[[Entry], bool] = lambda entry: True
-    """Whether a contact that is connected already counts as reached."""
-    falls_short: Callable[[], bool] = lambda: False
-    """Whether there are fewer connections than wanted while somebody who was given is not among them."""
 
 
 class Bootstrapper:
@@ -87,8 +75,13 @@ class Bootstrapper:
         self._next_look: Timer | None = None
         self._restart: Timer | None = None
         self._complained = False
+        self._winners: dict[Entry, Race] = {}
+        self._round_began = self._won_at = -math.inf
+        self._in_vain = 0  # restarts in a row after connections that did not live long
         self.keep_going = False
         """Whether to begin again when all connections are lost."""
+        self.gave_up = False
+        """Whether it ended because it knew nobody."""
         self.rounds = 0
 
     @property
@@ -120,6 +113,7 @@ class Bootstrapper:
         """
         self.keep_going = self.keep_going or keep_going
         self._book.forgive_all()
+        self._in_vain = 0
         if self._race is None:
             self._places = max_connections
             self._begin()
@@ -146,7 +140,11 @@ class Bootstrapper:
 
     def expect_no_more(self) -> None:
         """What was on its way has come: nobody has to wait for contacts, if there are none."""
-        if self._race is not None and self._pause is not None and not len(self._book) and not self._around.hopeful():
+        if self._race is None or self._around.hopeful():
+            return
+        if self._pause is None:
+            self._fill()
+        elif not len(self._book):
             self._pause.cancel()
             self._pause = None
             self._end_round(self._race)
@@ -163,12 +161,16 @@ class Bootstrapper:
         self._race = None
 
     def turned_away(self, race: Race) -> None:
-        """The peer of a connection that had won in ``race`` refused it at once, so it does not count.
+        """The peer of a connection that had won in ``race`` refused it at once, so it does not count. It is gone.
 
         (Who has the greater id has chosen before it can hear the answer.)
         """
         race.won -= 1
         self._counted.clear()  # rather counted twice than never, for it may be connected after all
+        gone = [each for each, won in self._winners.items() if won is race and not self._around.is_connected(each)]
+        for entry in gone:
+            del self._winners[entry]
+            self._book.failed(entry, "it was connected, and turned us away", now())
         if self._race is None and not race.won:
             self._race = race
             self._fill()
@@ -185,17 +187,27 @@ class Bootstrapper:
             return
         if self._around.alone():
             log.info("all connections are lost: looking for peers again")
-            self._begin()
+            self._begin_again()
         elif self._race is None and self._around.falls_short():
             log.info("there are fewer connections than wanted: looking for peers again")
-            self._begin()
+            self._begin_again()
 
-    def _begin(self) -> None:
+    def _begin_again(self) -> None:
+        """At once, unless it was in vain several times; then it begins with a pause, as after so many rounds."""
+        self._in_vain = self._in_vain + 1 if now() - self._won_at < SHORT_LIFE else 0
+        self._begin(rounds=max(self._in_vain - 1, 0))
+
+    def _begin(self, rounds: int = 0) -> None:
         self._race = Race(self._places)
         self._counted.clear()
-        self._complained = False
-        self.rounds = 0
-        self._begin_round()
+        self._winners.clear()
+        self._complained = self.gave_up = False
+        self.rounds = rounds
+        if rounds:
+            self._leave_round()
+            self._begin_pause("was of no use for long")
+        else:
+            self._begin_round()
 
     def _after_pause(self) -> None:
         self._pause = None
@@ -207,6 +219,7 @@ class Bootstrapper:
     def _begin_round(self) -> None:
         self._leave_round()
         self.rounds += 1
+        self._round_began = now()
         self._around.round_begins()
         self._tried = {endpoint for trial in self._running for endpoint in trial.entry.endpoints}
         trying = {trial.entry for trial in self._running}
@@ -231,8 +244,15 @@ class Bootstrapper:
         self._pause = self._next_look = self._restart = None
 
     def _end_round(self, race: Race) -> None:
-        if race.over or (race.won and not self._around.falls_short()):
+        if race.over:
             self._finish(race)
+            return
+        if race.won and not self._around.falls_short():
+            answered = self._round_began + ASKING
+            if now() < answered and self._around.hopeful():
+                self._next_look = self._timers.at(answered, self._fill)
+            else:
+                self._finish(race)
             return
         if not len(self._book) and not self._around.hopeful():
             log.log(
@@ -242,13 +262,15 @@ class Bootstrapper:
             )
             self._complained = True
             if not self.keep_going:
-                self._race = None
+                self._race, self.gave_up = None, True
                 return
         if self._pause is None:
-            pause = backoff(self.rounds, self._config.bootstrap_backoff_min, self._config.bootstrap_backoff_max)
-            outcome = "is not enough" if race.won else "reached nobody"
-            log.info("bootstrap round %d %s; the next begins in %.1f s", self.rounds, outcome, pause)
-            self._pause = self._timers.at(now() + pause, self._after_pause)
+            self._begin_pause("is not enough" if race.won else "reached nobody")
+
+    def _begin_pause(self, outcome: str) -> None:
+        pause = backoff(self.rounds, self._config.bootstrap_backoff_min, self._config.bootstrap_backoff_max)
+        log.info("bootstrap round %d %s; the next begins in %.1f s", self.rounds, outcome, pause)
+        self._pause = self._timers.at(now() + pause, self._after_pause)
 
     def _finish(self, race: Race) -> None:
         log.info("bootstrap is done: %d connected in round %d", race.won, self.rounds)
@@ -257,6 +279,8 @@ class Bootstrapper:
         for trial in list(self._running):
             if not trial.is_answering:
                 self._stand_back(trial)
+        for entry in chain(*self._standing_back):
+            entry.result = "had not answered when others were connected"
         self.lost_one()  # it may have gone already
 
     # --- within a round -------------------------------------------------------------------------------
@@ -346,6 +370,8 @@ class Bootstrapper:
         if job.connected:
             self._book.connected(entry)
             self._counted.add(entry)
+            self._winners[entry] = job.race
+            self._won_at = now()
         elif trial.stands_back:
             entry.result = "no answer yet; it is tried again when the others had their turn"
             self._standing_back[min(trial.look, len(LOOKS) - 1)].append(entry)

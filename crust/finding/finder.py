@@ -20,10 +20,11 @@ from crust.discovery.contact_book import ContactBook, Entry, Promise, given
 from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import CrustError
 from crust.event import Misbehaviour, OwnEndpointsChanged
-from crust.finding.bootstrap import Bootstrapper, Surroundings
+from crust.finding.bootstrap import Bootstrapper
 from crust.finding.gossiping import Gossiping
 from crust.finding.lan import Lan
 from crust.finding.own_addresses import Interest, OwnAddresses
+from crust.finding.surroundings import Surroundings
 from crust.identity import PeerId
 from crust.links.connection import Connection
 from crust.links.connection_news import Gossiped
@@ -222,6 +223,7 @@ class Finder:
         contacts = given(self._config.hard_coded_contacts, Source.CONFIG)
         if not self._config.override_default_bootstrap:
             contacts += given(self._fallback, Source.FALLBACK)
+            self._cache.look_again()
             for contact in islice(self._gossiping.contacts(), GOSSIP_IN_ROUND):
                 self._book.add(contact, Promise.TOLD)
             self.lan.seek()

@@ -104,6 +104,40 @@ def test_what_is_known_is_ranked(make: Make, opened: Opened, tmp_path: Path) -> 
     assert {contact.source for contact, _ in ranked} == {Source.CACHE}
 
 
+def test_what_other_processes_have_added_is_found_when_it_is_read_again(
+    make: Make, opened: Opened, tmp_path: Path
+) -> None:
+    keeper = make(cache_file=tmp_path / "cache")
+    keeper.look_again()
+    keeper.open()
+    assert opened.next() == []
+    keeper.look_again()
+    keeper.taken()
+    other = cache_at(tmp_path / "cache")
+    other.worked(number(1), PEER, Source.GOSSIP, 1e9)
+    other.flush()
+    keeper.look_again()
+    keeper.look_again()
+    assert keeper.opening, "it is worth waiting for"
+    assert [contact.endpoints for contact, _ in opened.next()] == [(number(1),)]
+    keeper.taken()
+    keeper.look_again()
+    assert opened.next() == [], "nothing is told twice"
+    other.close()
+    keeper.close()
+    keeper.look_again()
+    assert opened.empty(), "it was read three times: not before it was open, nor twice at a time, nor after its end"
+
+
+def test_a_cache_in_memory_is_not_read_again(make: Make, opened: Opened) -> None:
+    keeper = make(listen_addresses=("127.0.0.1",))
+    keeper.open()
+    opened.next()
+    keeper.taken()
+    keeper.look_again()
+    assert not keeper.opening
+
+
 def test_the_usual_place(make: Make, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ISOLATED)
     monkeypatch.setattr(cache_keeper, "usual_path", lambda: tmp_path / "usual")

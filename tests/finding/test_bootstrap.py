@@ -15,7 +15,8 @@ from crust.discovery.contact import Contact, Source
 from crust.discovery.contact_book import ContactBook, Promise, given
 from crust.endpoint import Endpoint
 from crust.finding import bootstrap
-from crust.finding.bootstrap import RESTART_DELAY, Bootstrapper, Surroundings, backoff
+from crust.finding.bootstrap import ASKING, RESTART_DELAY, SHORT_LIFE, Bootstrapper, backoff
+from crust.finding.surroundings import Surroundings
 from crust.finding.trial import LOOKS
 from crust.identity import Identity
 from crust.limits import BOOTSTRAP_PARALLEL
@@ -386,6 +387,16 @@ def test_who_is_slow_to_answer_gets_more_time_when_all_had_their_turn(world: Wor
     assert world.dialer.given_up == [slow]
 
 
+def test_who_stood_back_is_not_said_to_wait_when_the_job_is_done(world: World) -> None:
+    world.start(contacts(BOOTSTRAP_PARALLEL + 1), 1)
+    world.pause()
+    (slow,) = world.dialer.given_up
+    world.dialer.end(world.dialer.running[0], connected=True)
+    results = {entry.endpoints[0]: entry.result for entry in world.book.entries()}
+    assert results.pop(slow) == "had not answered when others were connected"
+    assert set(results.values()) == {"connected", "had not answered when others were connected"}
+
+
 def test_nobody_stands_back_for_nobody(world: World) -> None:
     """As long as there is room, and when nobody waits, all have the time that a dial takes."""
     world.start(contacts(BOOTSTRAP_PARALLEL), 1)
@@ -525,6 +536,42 @@ def test_nobody_was_on_the_way_after_all(world: World, caplog: pytest.LogCapture
     assert (len(caplog.records), world.over) == (1, True)
 
 
+def test_a_round_that_has_reached_some_waits_for_those_who_are_still_answering(world: World) -> None:
+    """Else ``bootstrap(8)`` gives as many connections as happened to be there when the first was made."""
+    world.hopeful = True
+    world.start(contacts(1), 3)
+    world.dialer.end(world.dialer.running[0], connected=True)
+    world.pass_time(0.9 * ASKING)
+    here = [Endpoint.tcp(f"198.51.100.{number}:1") for number in (1, 2)]
+    for endpoint in here:
+        assert world.bootstrapper.running
+        world.turn_up(endpoint)
+        world.dialer.end(world.dialer.running[0], connected=True)
+    assert world.dialer.tried[1:] == here
+    assert world.over
+    assert world.bootstrapper.made == 3
+
+
+def test_a_round_that_has_reached_some_does_not_wait_for_ever(world: World) -> None:
+    world.hopeful = True
+    world.start(contacts(1), 3)
+    world.dialer.end(world.dialer.running[0], connected=True)
+    world.pass_time(1.01 * ASKING)
+    assert world.over
+    assert (world.bootstrapper.rounds, world.bootstrapper.made) == (1, 1)
+
+
+def test_a_round_that_has_reached_some_ends_when_all_who_were_asked_have_answered(world: World) -> None:
+    world.hopeful = True
+    world.start(contacts(1), 3)
+    world.dialer.end(world.dialer.running[0], connected=True)
+    world.bootstrapper.expect_no_more()
+    assert world.bootstrapper.running
+    world.hopeful = False
+    world.bootstrapper.expect_no_more()
+    assert world.over
+
+
 def test_each_round_gathers_contacts_anew(world: World) -> None:
     world.start(contacts(1), 1)
     for number in range(1, 4):
@@ -594,6 +641,44 @@ def test_when_all_connections_are_lost_it_begins_again_if_asked_to(world: World)
     world.dialer.fail_all()
     world.bootstrapper.lost_one()
     assert world.over
+
+
+def test_connections_that_do_not_live_long_are_looked_for_with_growing_pauses(world: World) -> None:
+    """Two nodes with one identity would replace each other for ever, several times a second."""
+
+    def live(seconds: float) -> None:
+        world.dialer.end(world.dialer.running[0], connected=True)
+        assert not world.bootstrapper.running
+        world.alone = False
+        world.pass_time(seconds)
+        world.alone = True
+        world.bootstrapper.lost_one()
+        world.pass_time(RESTART_DELAY[1])
+
+    world.start(contacts(1), 1, keep_going=True)
+    live(SHORT_LIFE / 2)
+    assert world.dialer.running, "once may be chance"
+    for expected in (1, 2, 4, 8, 8):
+        live(SHORT_LIFE / 2)
+        began, ends = world.time, world.bootstrapper.next_round_at
+        assert ends is not None
+        assert 0.75 * expected - RESTART_DELAY[1] <= ends - began <= 1.25 * expected
+        world.pause()
+    live(SHORT_LIFE)
+    assert world.dialer.running, "it was there for a while"
+    live(SHORT_LIFE / 2)
+    assert world.dialer.running
+
+
+def test_who_turns_up_while_short_lives_make_it_pause_is_tried_at_once(world: World) -> None:
+    world.start(contacts(1), 1, keep_going=True)
+    for _ in range(2):
+        world.dialer.end(world.dialer.running[0], connected=True)
+        world.bootstrapper.lost_one()
+        world.pass_time(RESTART_DELAY[1])
+    assert not world.dialer.running
+    world.turn_up(Endpoint.tcp("198.51.100.1:1"))
+    assert len(world.dialer.running) == 1
 
 
 def test_without_being_asked_it_does_not_begin_again(world: World) -> None:
@@ -723,8 +808,10 @@ def test_nobody_to_try(world: World, caplog: pytest.LogCaptureFixture) -> None:
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "bootstrap() knows nobody to try: give fallback_endpoints" in record.getMessage()
+    assert world.bootstrapper.gave_up
     world.start(contacts(1), 1)
     assert len(world.dialer.running) == 1
+    assert not world.bootstrapper.gave_up
 
 
 # --- turned away after the choice -------------------------------------------------------------------------------------
@@ -738,6 +825,8 @@ def test_a_contact_that_turns_us_away_does_not_count(world: World) -> None:
     world.dialer.fail_all()
     assert world.over
     world.bootstrapper.turned_away(job.race)
+    (entry,) = [entry for entry in world.book.entries() if entry.endpoints == job.endpoints]
+    assert (entry.failures, entry.result) == (1, "it was connected, and turned us away")
     assert world.bootstrapper.running
     world.dialer.fail_all()
     # Those that were given up when the place was taken have their turn as well.
