@@ -239,12 +239,16 @@ class Punch:
         self.counters["sent"] += 1
 
     def _fail(self) -> None:
-        heard = "their probes came, ours did not" if self._paths else "nothing came back"
-        hosts = len({target.address for target in self._plan.targets})
+        count = len({target.address for target in self._plan.targets})
+        sent = f"{self.counters['sent']} probes to {count} address{'es' * (count != 1)}"
         if self._plan.method is Method.NONE:
             self.failure = f"hole punching cannot work here: {Method.NONE.value}"
+        elif self._paths:
+            self.failure = f"{sent}: the peer's probes came, but ours did not come through to it"
+        elif not self.counters["sent"]:
+            self.failure = "the peer has no UDP address that may be probed, and no probe of its own came"
         else:
-            self.failure = f"{self.counters['sent']} probes to {hosts} addresses, and {heard}; is UDP blocked?"
+            self.failure = f"{sent}, and nothing came back: a router uses other ports than those, or UDP is blocked"
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do; ``None``: never."""

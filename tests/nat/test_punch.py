@@ -69,9 +69,18 @@ def test_nobody_there() -> None:
     meeting.run(7.9)
     assert meeting.punch.failure == ""
     meeting.run(8.0)
-    assert meeting.punch.failure == "19 probes to 1 addresses, and nothing came back; is UDP blocked?"
+    assert meeting.punch.failure == (
+        "19 probes to 1 address, and nothing came back: a router uses other ports than those, or UDP is blocked"
+    )
     assert meeting.run(100.0) == []
     assert meeting.punch.next_deadline() is None
+
+
+def test_nobody_to_probe() -> None:
+    """That says nothing about UDP."""
+    meeting = Meeting(PLAN.without(lambda address: True))
+    assert meeting.run(8.0) == []
+    assert meeting.punch.failure == "the peer has no UDP address that may be probed, and no probe of its own came"
 
 
 def test_who_chooses_has_the_path_after_one_round_trip() -> None:
@@ -216,7 +225,7 @@ def test_only_their_probes_came() -> None:
     meeting = Meeting(chooses=False)
     meeting.say(ProbeKind.PROBE)
     meeting.run(8.0)
-    assert "their probes came, ours did not" in meeting.punch.failure
+    assert meeting.punch.failure.endswith(" to 1 address: the peer's probes came, but ours did not come through to it")
 
 
 def test_what_cannot_work_is_not_tried() -> None:
