@@ -1,17 +1,17 @@
 """The connections of a manager, from the choice to the last thread joined. Belongs to the manager thread.
 
 A connection is *live* from its New... event until it is lost or dismissed; its threads may be at work a little longer,
-until what is queued has gone out. The order is always the same: entered in the tables, announced, then its threads
-start; and at the end: taken out of the tables, `LostConnection` if it is owed, then the threads end and are joined.
+until what is queued has gone out. The order is always the same: entered in the tables, its threads start, announced;
+and at the end: taken out of the tables, `LostConnection` if it is owed, then the threads end and are joined.
 """
 
 import logging
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable
 
 from crust.config import Config
 from crust.connecting import notices
 from crust.connecting.negotiate import Established
+from crust.connecting.retired import DIRECT, Heir, Retired, why_replaced
 from crust.defence.ledger import Ledger
 from crust.endpoint import Endpoint, Protocol
 from crust.event import AnyEvent, LostConnection, Misbehaviour, NewBootstrapConnection, NewConnection
@@ -24,26 +24,10 @@ from crust.links.reading import Reading
 from crust.links.writing import Writing
 from crust.threads.clock import now, wall_time
 from crust.threads.timers import Timers
+from crust.threads.workers import why_no_thread
 from crust.transport.framing import CHOOSE, CHOSEN
 
 log = logging.getLogger("crust.connections")
-
-QUIET: Final = 0.25
-"""Seconds without a byte after which a connection that its peer has replaced holds nothing more for us: what the peer
-sent before it made the new one is on its way for as long as the new one's handshake took, or less."""
-RELAYED_QUIET: Final = 5.0
-"""The same for a relayed connection whose place a direct one takes: the peer is well, and says goodbye when it has sent
-what was queued, which its credit may hold up. This is for one in the middle that falls silent."""
-_REPLACED: Final = "the peer has made a new connection in place of this one"
-_DIRECT: Final = "a direct connection has taken its place"
-_OUTDONE: Final = "another connection of that peer, maybe a proven one, takes the place of this unproven one"
-
-
-class _Heir(NamedTuple):
-    """A connection that waits until the one that it replaces is read to its end."""
-
-    connection: Connection
-    announcement: type[NewConnection] | type[NewBootstrapConnection]
 
 
 class Connections:
@@ -83,7 +67,7 @@ class Connections:
         self._replaces: dict[Candidate, Candidate] = {}
         self._live: dict[Candidate, Connection] = {}
         self._all: set[Connection] = set()
-        self._retired: dict[Connection, _Heir | None] = {}  # replaced, and still being read
+        self._retired = Retired(timers)
         self._stopping = False
 
     @property
@@ -126,31 +110,12 @@ class Connections:
             return None
         outdone = candidate.outdoes(connection.candidate)
         if outdone:
-            connection.farewell = _DIRECT
+            connection.farewell = DIRECT
         elif not connection.started:
             return self._disinherit(connection)
         self._forget(connection)
-        self._retired[connection] = None
-        if connection.started:
-            self._read_to_the_end(connection)
+        self._retired.add(connection)
         return connection
-
-    def _read_to_the_end(self, connection: Connection) -> None:
-        quiet = RELAYED_QUIET if connection.farewell == _DIRECT else QUIET
-        connection.retire()
-        self._look_after(connection, quiet, now() + quiet)
-
-    def _look_after(self, retired: Connection, quiet: float, at: float) -> None:
-        def look() -> None:
-            if retired in self._retired:
-                # Who only claimed to be the peer may go on for ever; what is proven does not wait for that.
-                left = quiet - retired.silence(now()) if retired.peer_id.proven else 0.0
-                if left <= 0:
-                    retired.abort()
-                else:
-                    self._look_after(retired, quiet, now() + left)
-
-        self._timers.at(at, look)
 
     def _disinherit(self, connection: Connection) -> Connection | None:
         """Give up a connection that was not announced yet; which one it waited for."""
@@ -158,15 +123,11 @@ class Connections:
         self._all.discard(connection)
         connection.abort()
         connection.release()
-        successor = self._retired.pop(connection, None)
-        for retired, heir in self._retired.items():
-            if heir is not None and heir.connection is connection:
-                self._retired[retired] = successor
-                return retired
-        return None
+        return self._retired.pass_over(connection)
 
-    def go_live(self, established: Established, bootstrap: bool) -> Connection | None:
-        """A chosen connection becomes one that the user knows; ``None`` when it is not wanted any more."""
+    def go_live(self, established: Established, bootstrap: bool, names: Iterable[Endpoint] = ()) -> Connection | None:
+        """A chosen connection becomes one that the user knows; ``None`` when it is not wanted any more. ``names`` lead
+        to it as well, from the moment that the user is told of it."""
         candidate, stream = established.candidate, established.link.stream
         if established.peer_chose and not self._stopping:
             older = self._table.chosen_by_peer(candidate)
@@ -189,12 +150,13 @@ class Connections:
         self._all.add(connection)
         self._live[candidate] = connection
         self.routes[endpoint] = connection
+        self.add_aliases(connection, names)
         self._came(connection)
-        heir = _Heir(connection, NewBootstrapConnection if bootstrap else NewConnection)
+        heir = Heir(connection, NewBootstrapConnection if bootstrap else NewConnection)
         if retired is None:
             self._announce(heir)
         else:
-            self._retired[retired] = heir
+            self._retired.wait_for(retired, heir)
         return connection
 
     def _evict(self, endpoint: Endpoint, candidate: Candidate) -> None:
@@ -209,29 +171,34 @@ class Connections:
             else:
                 self._disinherit(holder)
 
-    def _announce(self, new: _Heir) -> None:
+    def _announce(self, new: Heir) -> None:
         connection = new.connection
+        # Its threads first: whoever is told may end the program, and Python makes no threads any more when that ends.
+        # What the reader finds waits in the inbox behind this.
+        problem = self._start(connection)
         connection.announced = True
         self._emit(new.announcement(connection.endpoint, connection.peer_id))
-        self._start(connection)
+        if problem is not None:
+            self._lose(connection, problem)
+            self._thread_ended(connection, 0)
         if connection not in self._retired:
             return
         if connection.started:
-            self._read_to_the_end(connection)  # a better one has come while it waited
+            self._retired.read_to_the_end(connection)  # a better one has come while it waited
         elif (heir := self._retired.pop(connection)) is not None:
             self._announce(heir)
 
-    def _start(self, connection: Connection) -> None:
+    def _start(self, connection: Connection) -> str | None:
+        """Start its threads; why that cannot be done."""
         reading = Reading(connection, self._inbox, self._config, self._ledger)
         try:
             connection.start(reading.run, Writing(connection, self._inbox).run)
         except RuntimeError as error:
-            self._lose(connection, f"no thread could be made for it ({error}): raise the limit of threads (ulimit -u)")
-            self._thread_ended(connection, 0)
-            return
+            return f"no thread could be made for it ({why_no_thread(error)})"
         self._check_later(connection, now() + self._config.keepalive_interval)
         if connection.candidate.peer_serial is None:
             self._timers.at(now() + self._config.handshake_timeout, lambda: self._expect_answer(connection))
+        return None
 
     def _expect_answer(self, connection: Connection) -> None:
         """Our choice may never have reached the peer. Then it has given the connection up, and would be refused as a
@@ -264,7 +231,7 @@ class Connections:
         candidate = self._table.held(peer_id)
         return None if candidate is None else self._live.get(candidate)
 
-    def add_aliases(self, connection: Connection, endpoints: set[Endpoint]) -> None:
+    def add_aliases(self, connection: Connection, endpoints: Iterable[Endpoint]) -> None:
         """Let more endpoints lead to a connection, for as long as it lives."""
         for endpoint in endpoints:
             connection.aliases.add(endpoint)
@@ -278,11 +245,11 @@ class Connections:
         if notice.misbehaved:
             self.misbehaved(connection, notice.reason)
         retired = connection in self._retired
-        reason = _replaced(connection) if retired else _explained(connection, notice)
-        outdone = connection.farewell == _DIRECT  # then the peer reads on as well
+        reason = why_replaced(connection) if retired else _explained(connection, notice)
+        outdone = connection.farewell == DIRECT  # then the peer reads on as well
         self._lose(connection, reason, orderly=notice.goodbye and (outdone or not retired))
         self._thread_ended(connection, 1)
-        heir = self._retired.pop(connection, None)
+        heir = self._retired.pop(connection)
         if heir is not None:
             self._announce(heir)
 
@@ -303,7 +270,7 @@ class Connections:
         self._forget(connection)
         if orderly:
             connection.finish()  # what was queued before the goodbye still goes out
-            self._end_later(connection, self._config.dead_after if connection.farewell == _DIRECT else None)
+            self._end_later(connection, self._config.dead_after if connection.farewell == DIRECT else None)
         else:
             connection.abort()
 
@@ -391,9 +358,3 @@ class Connections:
 
 def _explained(connection: Connection, notice: ReaderEnded) -> str:
     return notice.reason if notice.goodbye or not connection.doubt else f"{connection.doubt}; {notice.reason}"
-
-
-def _replaced(connection: Connection) -> str:
-    if connection.farewell == _DIRECT:
-        return _DIRECT
-    return _REPLACED if connection.peer_id.proven else _OUTDONE

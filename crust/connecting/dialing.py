@@ -24,7 +24,7 @@ from crust.links.connection import Connection
 from crust.links.peers import Candidate, Verdict
 from crust.threads.clock import now
 from crust.threads.timers import Timers
-from crust.threads.workers import WorkerPool
+from crust.threads.workers import WorkerPool, why_no_thread
 
 log = logging.getLogger("crust.dialing")
 
@@ -82,6 +82,7 @@ class Dialer:
         """From which listener's port to dial an endpoint over TCP; ``None`` for any port."""
         self._pool = WorkerPool("dialer", config.max_dials)
         self._jobs: set[Job] = set()
+        self._pledged: set[Attempt] = set()  # of jobs that are done: its peer may know the connection already
 
     def __len__(self) -> int:
         """How many jobs are not done."""
@@ -132,6 +133,8 @@ class Dialer:
             for _, question in job.race.waiting:
                 question.answer.put(_too_late())
             job.race.waiting.clear()
+        for attempt in self._pledged:
+            attempt.abort()
         self._pool.close()
 
     def join(self, timeout: float | None) -> bool:
@@ -174,6 +177,7 @@ class Dialer:
         attempt, job, error = notice.attempt, notice.attempt.job, notice.error
         log.debug("%s: %s", attempt.target, error)
         job.running.discard(attempt)
+        self._pledged.discard(attempt)
         self._leave_race(attempt)
         if job.done:
             return
@@ -186,29 +190,35 @@ class Dialer:
                 self._try_again_later(job, attempt)
         self._go_on(job)
 
-    def succeeded(self, notice: AttemptSucceeded) -> bool:
-        """An attempt is established; whether its connection is still wanted (then `connected` must follow)."""
-        job, race = notice.attempt.job, notice.attempt.job.race
-        job.running.discard(notice.attempt)
-        race.running.discard(notice.attempt)
-        if not job.done and race.over:  # others of the race have what they were all for
-            job.failed(notice.attempt, str(_too_late()))
-            self._go_on(job)
-            return False
-        return not job.done
+    def succeeded(self, notice: AttemptSucceeded) -> None:
+        """An attempt is established (`connected` must follow, or `failed`). One of the two ends has said that it keeps
+        this connection, so it is kept, also when somebody who connected to us has taken the last place meanwhile."""
+        notice.attempt.job.running.discard(notice.attempt)
+        notice.attempt.job.race.running.discard(notice.attempt)
+        self._pledged.discard(notice.attempt)
 
     def connected(self, job: Job) -> None:
         """The manager took the connection over."""
         job.race.won += 1
-        job.connected = True
-        self._end(job)
+        if not job.done:
+            job.connected = True
+            self._end(job)
         self._let_others_run(job.race)
+
+    def names_expected(self, candidate: Candidate) -> set[Endpoint]:
+        """What was dialled in vain because the peer said that there is another connection, if ``candidate`` is that."""
+        names: set[Endpoint] = set()
+        for peer_id in _stands_for(candidate.peer_id):
+            for job in self._jobs:
+                attempt, _ = job.expected.get(peer_id, (None, None))
+                if attempt is not None and _serves(candidate, attempt):
+                    names |= {attempt.given, attempt.target}
+        return names
 
     def peer_connected(self, connection: Connection) -> None:
         """A connection went live, whoever made it: jobs that were told "duplicate" by that peer have what they
         wanted."""
-        # A proven connection serves those as well who were told "duplicate" in clear; never the other way round.
-        for peer_id in {connection.peer_id, UnprovenPeerId(bytes(connection.peer_id))}:
+        for peer_id in _stands_for(connection.peer_id):
             for job in [job for job in self._jobs if peer_id in job.expected]:
                 attempt, _ = job.expected[peer_id]
                 if _serves(connection, attempt):
@@ -315,7 +325,7 @@ class Dialer:
         try:
             self._pool.submit(lambda: attempt.run(self._node, self._config, self._inbox, self._utp))
         except RuntimeError as error:
-            return f"{error}: raise the limit of threads (ulimit -u) or lower max_dials"
+            return why_no_thread(error, " or lower max_dials")
         return None
 
     def _problem_with(self, target: Endpoint) -> str | None:
@@ -339,12 +349,22 @@ class Dialer:
         for timer in (*job.pauses, *(timer for _, timer in job.expected.values())):
             timer.cancel()
         for attempt in job.running:
-            attempt.abort()
+            if call and attempt in job.race.running:
+                # It was told to go on: one of the two ends may have chosen it. Broken off, it would be a peer that
+                # came and crashed to whoever is there.
+                self._pledged.add(attempt)
+            else:
+                attempt.abort()
         if call:
             job.ended(job)
 
 
-def _serves(connection: Connection, attempt: Attempt) -> bool:
+def _stands_for(peer_id: PeerId) -> set[PeerId]:
+    """A proven connection serves those as well who were told "duplicate" in clear; never the other way round."""
+    return {peer_id, UnprovenPeerId(bytes(peer_id))}
+
+
+def _serves(connection: Connection | Candidate, attempt: Attempt) -> bool:
     """Whether a connection with the same peer is as good as what the attempt is for."""
     return attempt.target.is_relayed or not connection.relayed
 

@@ -119,7 +119,7 @@ class Connection:
     # --- its life ---------------------------------------------------------------------------------
 
     def start(self, read: Callable[[], None], write: Callable[[], None]) -> None:
-        """Start the two threads. The manager's, after the connection is in its table and announced.
+        """Start the two threads. The manager's, after the connection is in its table.
 
         Raises:
             RuntimeError: the system has no more threads; what was started will end by itself.

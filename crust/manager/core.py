@@ -8,7 +8,7 @@ what to do, and by giving events to the `Outlet`.
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -16,6 +16,7 @@ from crust.connecting import attempts, notices
 from crust.connecting.attempts import Job, Race
 from crust.connecting.negotiate import Established, Refused
 from crust.connecting.notices import Ask
+from crust.endpoint import Endpoint
 from crust.errors import ManagerStopped, PeerMisbehaved
 from crust.event import AnyEvent, ConnectionFailed, Flood, ListenerFailed, Misbehaviour, Stopped
 from crust.limits import MAX_WAITING_CONNECTS
@@ -48,6 +49,8 @@ class ManagerCore:
         self.inbox = notices.Inbox()
         self.peer_id = orders.node.identity.peer_id
         self.stopped = threading.Event()
+        self.left_behind = False
+        """Whether this is a child of the process in which the manager runs."""
         self._blacklist = orders.blacklist
         hooks = Hooks(self._emit, self._alert, self._decide, self._on_came, self._on_went)
         parts = make_parts(orders, self.inbox, hooks)
@@ -195,8 +198,9 @@ class ManagerCore:
         if not self._gate.turns_away(notice.established):
             self._go_live(notice.established, bootstrap=False)
 
-    def _go_live(self, established: Established, bootstrap: bool) -> Connection | None:
-        connection = self._connections.go_live(established, bootstrap)
+    def _go_live(self, established: Established, bootstrap: bool, names: Iterable[Endpoint] = ()) -> Connection | None:
+        names = {*names, *self._dialer.names_expected(established.candidate)}
+        connection = self._connections.go_live(established, bootstrap, names)
         if connection is not None:
             self._dialer.peer_connected(connection)
         return connection
@@ -227,27 +231,22 @@ class ManagerCore:
 
     def _on_attempt_succeeded(self, notice: attempts.AttemptSucceeded) -> None:
         attempt, established = notice.attempt, notice.established
-        if self._dialer.succeeded(notice):
-            if self._gate.turns_away(established):
-                error = Refused("that peer is on the blacklist", established.candidate.peer_id)
-                self._dialer.failed(attempts.AttemptFailed(attempt, error, None))
-                return
-            connection = self._go_live(established, attempt.job.bootstrap)
-            if connection is None:
-                text = "another connection with that peer, or of that name, took its place"
-                error = Refused(text, established.candidate.peer_id, duplicate=True)
-                self._dialer.failed(attempts.AttemptFailed(attempt, error, None))
-                return
-            self._connections.add_aliases(connection, {attempt.given, attempt.target})
-            if attempt.job.bootstrap:
-                self._bootstrapped[connection] = attempt.job.race
-            if attempt.repeatable:
-                self.finder.dialled(attempt, established.candidate.peer_id)
-            self._dialer.connected(attempt.job)
-        else:
-            self._connections.forsake(established.candidate)
-            established.link.stream.abort()
-            established.link.stream.close()
+        self._dialer.succeeded(notice)
+        if self._gate.turns_away(established):
+            error = Refused("that peer is on the blacklist", established.candidate.peer_id)
+            self._dialer.failed(attempts.AttemptFailed(attempt, error, None))
+            return
+        connection = self._go_live(established, attempt.job.bootstrap, {attempt.given, attempt.target})
+        if connection is None:
+            text = "another connection with that peer, or of that name, took its place"
+            error = Refused(text, established.candidate.peer_id, duplicate=True)
+            self._dialer.failed(attempts.AttemptFailed(attempt, error, None))
+            return
+        if attempt.job.bootstrap:
+            self._bootstrapped[connection] = attempt.job.race
+        if attempt.repeatable:
+            self.finder.dialled(attempt, established.candidate.peer_id)
+        self._dialer.connected(attempt.job)
 
     def _on_reader_ended(self, notice: ReaderEnded) -> None:
         self._connections.reader_ended(notice)
@@ -323,8 +322,19 @@ class ManagerCore:
                 item.answer.put(ManagerStopped("this node is stopping"))
             elif isinstance(item, notices.StatusAsked | notices.NatStatusAsked):
                 item.answer.put(None)
+            elif isinstance(item, notices.Listen):
+                item.start()  # which closes the listeners now
             elif isinstance(item, notices.Do):
                 item.call()  # which knows that all is over, and frees what it brings
+
+    def leave_behind(self) -> None:
+        """This process has been forked off, and the manager thread has not come along: nothing leads to it from now on.
+        Takes no lock: whoever held it may be gone."""
+        self.left_behind = True
+        self.inbox.closed = True
+        for connection in self.routes.values():
+            connection.outbox.closed = True  # for send(), which may know it already
+        self.routes.clear()
 
     def serve(self, listeners: list[Any], utp: Sequence[UtpSocket], tracer: Sequence[Any] = ()) -> None:
         """Accept from these sockets; this thread only."""

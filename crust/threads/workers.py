@@ -41,6 +41,13 @@ def start_thread(name: str, target: Callable[..., None], *args: Any) -> threadin
     return thread
 
 
+def why_no_thread(error: RuntimeError, advice: str = "") -> str:
+    """In words, what `start_thread` has raised, and what to do about it: raise the limit, or ``advice``."""
+    if "shutdown" in str(error):  # no limit was met; Python 3.12 and later say so
+        return f"{error}: the program ends"
+    return f"{error}: raise the limit of threads (ulimit -u)" + advice
+
+
 class WorkerPool:
     """A bounded set of threads that run jobs; made on demand, gone when idle, joined by `close`.
 

@@ -105,10 +105,10 @@ class Bench:
         self.dialer.asked(question)
         return question
 
-    def succeed(self, number: int) -> bool:
-        """The attempt of that number is established; whether it is wanted."""
+    def succeed(self, number: int) -> None:
+        """The attempt of that number is established."""
         established: Any = None
-        return self.dialer.succeeded(AttemptSucceeded(self.started[number], established))
+        self.dialer.succeeded(AttemptSucceeded(self.started[number], established))
 
     def reasons(self) -> dict[Endpoint, str]:
         """Of the one job that has ended, why it came to nothing."""
@@ -299,12 +299,11 @@ def test_one_wins_and_the_others_are_ended(bench: Bench) -> None:
     job = bench.connect(A, B, C)
     bench.wait(DIAL_STAGGER)
     assert answer(bench.ask(0)) is Verdict.CHOOSE
-    assert bench.succeed(0)
+    bench.succeed(0)
     bench.dialer.connected(job)
     assert bench.connected()
     assert [attempt._grip.aborted.is_set() for attempt in bench.started] == [False, True]
     assert answer(bench.ask(1)) == TOO_LATE
-    assert not bench.succeed(1)
     bench.fail(1)
     assert bench.ended == [job]
     assert bench.targets == [A, B]
@@ -315,7 +314,7 @@ def test_who_asks_second_waits_until_it_is_too_late(bench: Bench) -> None:
     bench.wait(DIAL_STAGGER)
     first, second = bench.ask(1), bench.ask(0)
     assert (answer(first), answer(second)) == (Verdict.CHOOSE, None)
-    assert bench.succeed(1)
+    bench.succeed(1)
     assert answer(second) is None  # not before the manager has taken it over
     bench.dialer.connected(job)
     assert answer(second) == TOO_LATE
@@ -330,7 +329,7 @@ def test_who_asks_second_is_let_through_when_the_first_fails(bench: Bench) -> No
     assert answer(second) is None
     bench.fail(0)
     assert answer(second) is Verdict.WAIT
-    assert bench.succeed(1)
+    bench.succeed(1)
     bench.dialer.connected(job)
     assert bench.connected()
 
@@ -361,7 +360,7 @@ def test_jobs_may_share_a_race(bench: Bench) -> None:
     questions = [bench.ask(number) for number in range(3)]
     assert [answer(question) for question in questions] == [Verdict.CHOOSE, Verdict.CHOOSE, None]
     for number in (0, 1):
-        assert bench.succeed(number)
+        bench.succeed(number)
         bench.dialer.connected(jobs[number])
     assert race.over
     assert answer(questions[2]) == TOO_LATE
@@ -369,16 +368,50 @@ def test_jobs_may_share_a_race(bench: Bench) -> None:
     assert [job.connected for job in bench.ended] == [True, True, False]
 
 
-def test_whoever_is_established_when_the_race_is_over_already_ends_its_job(bench: Bench) -> None:
-    """A peer that connected to us meanwhile has taken the last place, as a duplicate of what was dialled."""
+@pytest.mark.parametrize("verdict", [Verdict.CHOOSE, Verdict.WAIT])
+def test_who_was_told_to_go_on_is_kept_although_the_last_place_is_taken(bench: Bench, verdict: Verdict) -> None:
+    """Somebody who connected to us took it, as a duplicate of what was dialled. The peer of the other one may know
+    that connection already, and would be told of a peer that came and crashed."""
+    bench.verdict = verdict
     race = Race(1)
-    job = bench.connect(A, race=race)
-    assert answer(bench.ask(0)) is Verdict.CHOOSE
-    race.won += 1
-    assert not bench.succeed(0)
+    job, other = bench.connect(A, race=race), bench.connect(B, race=race)
+    assert answer(bench.ask(0)) is verdict
+    bench.live[PEER] = SimpleNamespace(peer_id=PEER, relayed=False)
+    bench.duplicate(1)
+    assert race.over
+    bench.succeed(0)
+    bench.dialer.connected(job)
+    assert bench.ended == [other, job]
+    assert job.connected
+
+
+def test_who_was_told_to_go_on_is_kept_although_its_job_is_done(bench: Bench) -> None:
+    """One ``connect()`` to two nodes, one of which has connected to us."""
+    job = bench.connect(A, B, C)
+    bench.wait(DIAL_STAGGER)
+    bench.wait(DIAL_STAGGER)
+    bench.ask(0)
+    bench.live[PEER] = SimpleNamespace(peer_id=PEER, relayed=False)
+    bench.duplicate(1)
+    assert bench.connected()
+    assert [attempt._grip.aborted.is_set() for attempt in bench.started] == [False, False, True]
+    bench.succeed(0)
+    bench.dialer.connected(job)
     assert bench.ended == [job]
-    assert not job.connected
-    assert TOO_LATE in job.reasons()[A]
+
+
+def test_who_goes_on_although_its_job_is_done_ends_with_the_dialer(bench: Bench) -> None:
+    for _ in range(2):
+        bench.connect(A, B)
+        bench.wait(DIAL_STAGGER)
+    bench.ask(0)
+    bench.ask(2)
+    bench.live[PEER] = SimpleNamespace(peer_id=PEER, relayed=False)
+    bench.duplicate(1)
+    bench.duplicate(3)
+    bench.fail(2)
+    bench.dialer.stop()
+    assert [attempt._grip.aborted.is_set() for attempt in bench.started] == [True, False, False, False]
 
 
 # --- duplicates -------------------------------------------------------------------------------------------
@@ -401,6 +434,16 @@ def test_a_duplicate_of_a_connection_to_come_waits_for_it(bench: Bench) -> None:
     bench.dialer.peer_connected(connection)
     assert bench.connected()
     assert bench.aliases == [(connection, {A})]
+
+
+def test_a_connection_to_come_is_known_by_what_was_dialled(bench: Bench) -> None:
+    """Before it comes, so that it answers to that from the first moment."""
+    bench.connect(A)
+    bench.connect(B)
+    bench.duplicate(0)
+    assert bench.dialer.names_expected(Candidate(PEER, "192.0.2.1", b"session1")) == {A}
+    assert bench.dialer.names_expected(Candidate(PEER, "192.0.2.1", b"session1", relayed=True)) == set()
+    assert bench.dialer.names_expected(Candidate(Identity().peer_id, "192.0.2.1", b"session1")) == set()
 
 
 def test_somebody_else_connecting_does_not_help(bench: Bench) -> None:

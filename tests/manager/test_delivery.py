@@ -1,12 +1,15 @@
 """Promise 3: nothing queued is lost by an orderly end. Where the program ends, it is a process of its own."""
 
+import queue
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crust import Event
 from tests.manager.conftest import CAPACITIES, both_transports
-from tests.manager.helpers import Node, Nodes, in_parallel, join
+from tests.manager.helpers import Capacity, Node, Nodes, in_parallel, join
 from tests.processes import Process
 
 SCRIPTS = str(Path(__file__).with_name("scripts.py"))
@@ -99,6 +102,24 @@ def test_a_short_script_delivers(nodes: Nodes, script: str) -> None:
         assert "threads left: []" in lines
     if script == "send_and_lose_the_manager":
         assert any("ResourceWarning: a ConnectionManager was dropped without stop()" in line for line in lines)
+
+
+def test_a_connection_has_its_threads_when_it_is_announced(nodes: Nodes) -> None:
+    """Whoever hears of it may send and end the program, and a Python that ends makes no threads (3.12 and later)."""
+    threads: set[str] = set()
+
+    class Events(queue.Queue[Any]):
+        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+            if isinstance(item, Event.NewConnection):
+                threads.update(thread.name for thread in threading.enumerate())
+            super().put(item, block, timeout)
+
+    hub = nodes.make()
+    nodes.capacity = Capacity(Events)
+    guest = nodes.make(listen=False)
+    guest.connect(hub)
+    link = guest.link(hub)
+    assert {f"crust-reader {link}", f"crust-writer {link}"} <= threads
 
 
 def test_a_script_that_fails_delivers_what_it_sent(nodes: Nodes) -> None:

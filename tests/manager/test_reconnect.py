@@ -26,7 +26,7 @@ def ordered(who: str) -> tuple[Identity, Identity]:
 @pytest.fixture
 def long_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that was replaced is read for ever, as long as it does not end by itself."""
-    monkeypatch.setattr("crust.connecting.connections.QUIET", 1000.0)
+    monkeypatch.setattr("crust.connecting.retired.QUIET", 1000.0)
 
 
 def assert_replaced(node: Node, old: Endpoint, new: Endpoint) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crust.threads import clock, workers
-from crust.threads.workers import WorkerPool, start_thread
+from crust.threads.workers import WorkerPool, start_thread, why_no_thread
 from tests.together import PATIENCE, Running, until
 
 
@@ -300,3 +300,11 @@ def test_without_another_thread_the_job_waits_for_one(
     waiting.let_go()
     running.let_go()
     assert has_begun(waiting)
+
+
+def test_why_there_is_no_thread_and_what_to_do() -> None:
+    assert why_no_thread(RuntimeError("can't start new thread"), " or wait") == (
+        "can't start new thread: raise the limit of threads (ulimit -u) or wait"
+    )
+    ends = "can't create new thread at interpreter shutdown"  # no limit was met
+    assert why_no_thread(RuntimeError(ends), " or wait") == f"{ends}: the program ends"
