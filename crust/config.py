@@ -73,8 +73,8 @@ class Config:
     At most 1024."""
 
     override_default_bootstrap: bool = False
-    """Whether ``bootstrap()`` tries the hard-coded contacts only: no fallback endpoints, no cache, no beacon and nobody
-    whom peers tell of."""
+    """Whether ``bootstrap()`` and ``target_connections`` try the hard-coded contacts only: no fallback endpoints, no
+    cache, no beacon and nobody whom peers tell of."""
 
     target_connections: int = 0
     """Connections that the manager makes by itself and keeps up, about: 0 for none, at most 65536 and

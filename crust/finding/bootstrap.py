@@ -4,7 +4,7 @@ import logging
 import math
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from itertools import chain
 from typing import Final
 
@@ -69,7 +69,7 @@ class Bootstrapper:
         self._standing_back: tuple[deque[Entry], ...] = tuple(deque() for _ in LOOKS)
         self._running: set[Trial] = set()
         self._tried: set[Endpoint] = set()  # in this round
-        self._counted: set[Entry] = set()  # for the race: those that won, or were connected already
+        self._counted: set[Hashable] = set()  # for the race: who won, or was connected already
         self._filling = False
         self._pause: Timer | None = None
         self._next_look: Timer | None = None
@@ -344,9 +344,10 @@ class Bootstrapper:
     def _try(self, entry: Entry, look: int, race: Race) -> None:
         if self._around.is_connected(entry):
             self._book.connected(entry, "connected already")
-            if entry not in self._counted and self._around.counts(entry):
+            who = self._around.who(entry)
+            if who not in self._counted and self._around.counts(entry):
                 race.won += 1
-                self._counted.add(entry)
+                self._counted.add(who)
             return
         if self._around.refuses(entry):
             self._book.failed(entry, "it is on the blacklist", now())
@@ -369,7 +370,10 @@ class Bootstrapper:
         entry = trial.entry
         if job.connected:
             self._book.connected(entry)
-            self._counted.add(entry)
+            who = self._around.who(entry)
+            if who in self._counted:  # two contacts, and one connection
+                job.race.won -= 1
+            self._counted.add(who)
             self._winners[entry] = job.race
             self._won_at = now()
         elif trial.stands_back:

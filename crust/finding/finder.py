@@ -84,6 +84,7 @@ class Finder:
             round_begins=self._gather,
             refuses=self._is_refused,
             counts=self._counts,
+            who=self._who,
             falls_short=self._falls_short,
         )
         self._bootstrapper = Bootstrapper(config, self._book, ground.dialer, ground.timers, around)
@@ -259,9 +260,16 @@ class Finder:
         return not unwelcome and contact.peer_id != self._own_id
 
     def _is_connected(self, entry: Entry) -> bool:
-        if entry.peer_id is not None and self._connections.with_peer(entry.peer_id) is not None:
-            return True
-        return any(endpoint in self._connections.routes for endpoint in entry.endpoints)
+        return self._connection_with(entry) is not None
+
+    def _connection_with(self, entry: Entry) -> Connection | None:
+        by_id = None if entry.peer_id is None else self._connections.with_peer(entry.peer_id)
+        found = (by_id, *(self._connections.routes.get(endpoint) for endpoint in entry.endpoints))
+        return next((each for each in found if each is not None), None)
+
+    def _who(self, entry: Entry) -> object:
+        connection = self._connection_with(entry)
+        return entry if connection is None else connection.peer_id
 
     def _is_refused(self, entry: Entry) -> bool:
         return entry.peer_id is not None and self._blacklist.has_peer(entry.peer_id)

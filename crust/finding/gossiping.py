@@ -40,7 +40,7 @@ class Gossiping:
     Args:
         identity: ours.
         keys: of the network.
-        config: for ``target_connections`` and ``listen_addresses``.
+        config: for ``target_connections``, ``override_default_bootstrap`` and ``listen_addresses``.
         timers: the manager's.
         dialer: the manager's.
         connections: the manager's.
@@ -73,7 +73,9 @@ class Gossiping:
         self._wanted = wanted
         local = on_this_machine_only(config.listen_addresses)
         self._gossip = Gossip(identity, keys, random=random.Random(), allow_loopback=local)
-        self._target = TargetConnections(config.target_connections, random.Random())
+        # With an override, only those whom the configuration lists are dialled: by `Bootstrapper`.
+        target = 0 if config.override_default_bootstrap else config.target_connections
+        self._target = TargetConnections(target, random.Random())
         self._timer: Timer | None = None
         self._plan_timer: Timer | None = None
         self._looking = False

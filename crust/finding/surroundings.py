@@ -1,6 +1,6 @@
 """`Surroundings`: what `Bootstrapper` asks the rest of a manager."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from crust.discovery.contact_book import Entry
@@ -22,5 +22,7 @@ class Surroundings:
     """Whether a contact is unwelcome."""
     counts: Callable[[Entry], bool] = lambda entry: True
     """Whether a contact that is connected already counts as reached."""
+    who: Callable[[Entry], Hashable] = lambda entry: entry
+    """Who is connected as that contact: several may turn out to be one peer, which counts once."""
     falls_short: Callable[[], bool] = lambda: False
     """Whether there are fewer connections than wanted while somebody who was given is not among them."""

@@ -91,6 +91,7 @@ class World:
         self.hopeful = False
         self.falls_short = False
         self.counting = True
+        self.who: dict[Endpoint, str] = {}
         self.rounds_begun = 0
         around = Surroundings(
             is_connected=lambda entry: not self.connected.isdisjoint(entry.endpoints),
@@ -98,6 +99,7 @@ class World:
             hopeful=lambda: self.hopeful,
             round_begins=self.round_begins,
             counts=lambda entry: self.counting,
+            who=lambda entry: self.who.get(entry.endpoints[0], entry),
             falls_short=lambda: self.falls_short,
         )
         self.bootstrapper = Bootstrapper(CONFIG, self.book, cast(Dialer, self.dialer), self.timers, around)
@@ -607,6 +609,23 @@ def test_one_who_is_connected_already_but_does_not_count(world: World) -> None:
     world.dialer.end(world.dialer.running[0], connected=True)
     assert world.bootstrapper.made == 2
     assert world.over
+
+
+@pytest.mark.parametrize("already", [False, True])
+def test_two_contacts_that_turn_out_to_be_one_peer_count_once(world: World, already: bool) -> None:
+    """One is from the configuration, the other from the beacon: ``bootstrap(3)`` still lacks two."""
+    one, again = contacts(2)
+    world.who = {one: "the same", again: "the same"}
+    world.hopeful = True
+    world.start((one,), 3)
+    world.dialer.end(world.dialer.running[0], connected=True)
+    if already:
+        world.connected.add(again)
+    world.turn_up(again)
+    if not already:
+        world.dialer.end(world.dialer.running[0], connected=True)
+    assert world.bootstrapper.made == 1
+    assert world.bootstrapper.running
 
 
 def test_one_endpoint_that_two_contacts_have_is_tried_once_in_a_round(world: World) -> None:

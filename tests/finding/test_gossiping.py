@@ -44,7 +44,7 @@ class Wire:
 class Node:
     """A `Gossiping` and what it depends on."""
 
-    def __init__(self, number: int, target: int) -> None:
+    def __init__(self, number: int, target: int, override: bool = False) -> None:
         self.identity = Identity()
         self.endpoint = Endpoint.tcp((f"10.{number}.0.1", 1))
         self.timers = Timers()
@@ -59,7 +59,7 @@ class Node:
         self.gossiping = Gossiping(
             self.identity,
             KEYS,
-            Config(target_connections=target),
+            Config(target_connections=target, override_default_bootstrap=override),
             self.timers,
             dialer,
             connections,
@@ -100,8 +100,8 @@ class World:
         self.time = 1000.0
         self.nodes: dict[PeerId, Node] = {}
 
-    def make(self, target: int = 0) -> Node:
-        node = Node(len(self.nodes) + 1, target)
+    def make(self, target: int = 0, override: bool = False) -> Node:
+        node = Node(len(self.nodes) + 1, target, override)
         self.nodes[node.identity.peer_id] = node
         node.gossiping.publish([node.endpoint])
         return node
@@ -208,6 +208,18 @@ def test_contacts_from_elsewhere_are_dialled_as_well(world: World) -> None:
     node.gossiping.news()
     world.run(1.0)
     assert len(node.dialled) == 1
+
+
+def test_an_override_keeps_it_to_those_who_are_configured(world: World) -> None:
+    first, middle, last = world.make(target=3, override=True), world.make(), world.make()
+    first.gossiping.look()
+    world.join(first, middle)
+    world.join(middle, last)
+    first.others.append(Contact((Endpoint.tcp("192.0.2.1:1"),), Identity().peer_id, Source.CACHE))
+    first.gossiping.news()
+    world.run(60.0)
+    assert first.gossiping.known == 2
+    assert not first.dialled
 
 
 def test_who_is_not_wanted_is_neither_reported_nor_dialled(world: World) -> None:
