@@ -51,7 +51,7 @@ setup(
     package_data={"crust": ["py.typed"], "crust.dissector": ["*.lua"]},
     install_requires=REQUIRED,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["crust = crust.cli:main"]},
+    entry_points={"console_scripts": ["crust = crust.__main__:main"]},
     classifiers=[
         "Intended Audience :: Developers",
         "Operating System :: OS Independent",

@@ -11,10 +11,11 @@ read what happens as `Event` variants from the queue::
                 manager.send(endpoint, b"hello")
 """
 
+import typing
+
 from crust._version import __version__ as __version__
 from crust.channel import channel
 from crust.config import Config
-from crust.connection_manager import ConnectionManager
 from crust.endpoint import Endpoint, Port, Protocol
 from crust.errors import (
     ConfigError,
@@ -38,6 +39,9 @@ from crust.errors import (
 )
 from crust.event import Event
 from crust.identity import Identity, PeerId
+
+if typing.TYPE_CHECKING:
+    from crust.connection_manager import ConnectionManager
 
 __all__ = [
     "Config",
@@ -68,3 +72,19 @@ __all__ = [
     "TransportUnavailable",
     "channel",
 ]
+
+if not typing.TYPE_CHECKING:  # for a type checker there would be no name that it does not have
+
+    def __getattr__(name: str) -> object:
+        """Import what takes most of the time once it is asked for: ``crust --help`` never does, and a Ctrl-C meanwhile
+        finds a command that can end in order."""
+        if name != "ConnectionManager":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from crust.connection_manager import ConnectionManager
+
+        globals()[name] = ConnectionManager
+        return ConnectionManager
+
+    def __dir__() -> list[str]:
+        """Whether it has been imported or not."""
+        return sorted({*globals(), *__all__})

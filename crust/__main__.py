@@ -1,8 +1,17 @@
-"""``python -m crust`` is the ``crust`` command."""
+"""``python -m crust`` is the ``crust`` command, and so is the program ``crust``."""
 
 import sys
 
-from crust.cli import main
+
+def main() -> int:
+    """Run the command line of this process; the exit code. A Ctrl-C counts while there is more to import as well."""
+    try:
+        from crust.cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        return 130  # `crust.cli.console.Exit.INTERRUPTED`, which may not be there yet
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -66,6 +66,18 @@ def test_channel_is_the_function() -> None:
     assert events.get() == 1
 
 
+def test_what_is_slow_to_import_is_imported_when_it_is_asked_for() -> None:
+    script = (
+        "import sys, crust\n"
+        "assert 'crust.connection_manager' not in sys.modules\n"
+        "assert set(crust.__all__) <= set(dir(crust))\n"
+        "from crust import ConnectionManager\n"
+        "assert crust.ConnectionManager is ConnectionManager is vars(crust)['ConnectionManager']\n"
+        "assert not hasattr(crust, 'Connectionmanager')"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
+
+
 def test_importing_starts_nothing_and_loads_nothing_heavy() -> None:
     script = (
         "import sys, threading, crust\n"

@@ -63,7 +63,13 @@ def add_parser(subparsers: cli.Subparsers) -> None:
     parser = cli.add_command(subparsers, "bench", DESCRIPTION, EPILOG)
     parser.add_argument("peer", nargs="?", type=cli.endpoint, metavar="PEER", help="where crust bench --serve runs")
     parser.add_argument("--serve", action="store_true", help="be the other end, until Ctrl-C")
-    parser.add_argument("--size", type=_sizes, default=DEFAULT_SIZES, metavar="SIZES", help=f"default: {DEFAULT_SIZES}")
+    parser.add_argument(
+        "--size",
+        type=_sizes,
+        default=DEFAULT_SIZES,
+        metavar="SIZES",
+        help=f"bytes of the messages, each from 1 to max_message_size (default: {DEFAULT_SIZES})",
+    )
     parser.add_argument("--seconds", type=_seconds, default=1.0, metavar="S", help="for each measurement (default: 1)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument(
@@ -149,7 +155,10 @@ def _own_peer(config: "Config", transport: str) -> Iterator["Endpoint"]:
     command = [sys.executable, "-m", "crust", "bench", "--serve", "--own-peer", "--tcp", "0", "--utp", "0"]
     command += ["--network", config.network]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, text=True) as process:
+    # Ctrl-C is for us: it ends by the end of its input.
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, env=environment, text=True, start_new_session=True
+    ) as process:
         if process.stdout is None or process.stdin is None:
             raise RuntimeError("pipes were asked for")
         try:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-_UNITS: Final = {"": 1, "b": 1, "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2}
+_UNITS: Final = {"": 1, "b": 1, "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2, "g": 1024**3, "gib": 1024**3}
 _SIZE = re.compile(r"\s*(\d{1,10})\s*([a-z]*)\s*\Z", re.IGNORECASE | re.ASCII)
 
 
@@ -21,7 +21,7 @@ def parse_size(text: str) -> int:
     match = _SIZE.match(text)
     unit = _UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None or not int(match[1]):
-        raise ValueError(f"{text!r} is not a size: write bytes as 64, 64B, 1KiB or 1MiB")
+        raise ValueError(f"{text!r} is not a size: write bytes as 64, 64B, 1KiB, 1MiB or 1GiB, and 1 at least")
     return int(match[1]) * unit
 
 

@@ -104,6 +104,7 @@ class Crew:
                 text=True,
                 encoding="utf-8",
                 env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
+                start_new_session=True,  # Ctrl-C is for us, even before the worker could say that it ignores it
             )
             member = Member(name, process)
             self.members.append(member)

@@ -2,14 +2,17 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crust import cli
 from crust.cli.console import Exit
+from crust.config import Config
 from tests.processes import ROOT
 
 PATIENCE = 60.0  # seconds
@@ -44,6 +47,27 @@ def test_it_measures_over_utp_and_writes_a_trace(tmp_path: Path) -> None:
     assert from_peer["packets"]["bytes_received"] > from_peer["messages"] * 100 * 1024
     assert to_peer["packets"]["sent"] > from_peer["packets"]["sent"]
     assert len(trace.read_text("ascii").splitlines()) > 1
+
+
+@pytest.mark.skipif(not hasattr(os, "getsid"), reason="no sessions there")
+def test_its_process_hears_no_control_c() -> None:
+    """That is for the command; an end of the input ends the other, however early it comes."""
+    import crust.cli.bench as module
+
+    sessions: list[int] = []
+
+    class Watched(subprocess.Popen[str]):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            if "--own-peer" in arguments[0]:
+                sessions.append(os.getsid(self.pid))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.subprocess, "Popen", Watched)
+        with module._own_peer(Config(beacon_port=None, network_key="a key of this test"), "tcp"):
+            pass
+    assert len(sessions) == 1
+    assert os.getsid(0) not in sessions
 
 
 @pytest.mark.parametrize(
@@ -87,6 +111,7 @@ def test_nobody_there_says_so() -> None:
     [
         (["--size", "big"], "write bytes as"),
         (["--size", "64,0"], "write bytes as"),
+        (["--size", "1GiB"], "the largest message has 16 MiB (max_message_size)"),
         (["--size", "17MiB"], "the largest message has 16 MiB"),
         (["--seconds", "0"], "from 0.01 to 30"),
         (["--seconds", "nan"], "from 0.01 to 30"),

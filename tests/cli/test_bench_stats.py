@@ -7,7 +7,16 @@ from crust.cli.bench_stats import Latency, cpu_model, machine, parse_size, perce
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("64", 64), ("64B", 64), (" 64 b ", 64), ("1KiB", 1024), ("1k", 1024), ("2 MiB", 2 << 20), ("16m", 16 << 20)],
+    [
+        ("64", 64),
+        ("64B", 64),
+        (" 64 b ", 64),
+        ("1KiB", 1024),
+        ("1k", 1024),
+        ("2 MiB", 2 << 20),
+        ("16m", 16 << 20),
+        ("1GiB", 1 << 30),
+    ],
 )
 def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
     assert parse_size(text) == size

@@ -31,6 +31,12 @@ def test_all_of_them_are_ready_and_listen_when_told(crew: Crew) -> None:
     assert all(member.place.startswith("127.0.0.1:") for member in crew.members)
 
 
+@pytest.mark.skipif(not hasattr(os, "getsid"), reason="no sessions there")
+def test_they_hear_no_control_c(crew: Crew) -> None:
+    """Not even before they can say that they ignore it."""
+    assert os.getsid(0) not in [os.getsid(member.process.pid) for member in crew.members]
+
+
 def test_patience_is_shorter_than_the_time_of_the_demo(crew: Crew) -> None:
     assert not crew.until("waited", lambda: ["something"], patience=0.0)
 

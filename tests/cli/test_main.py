@@ -144,6 +144,23 @@ def test_output_that_nobody_reads_ends_quietly() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("when", ["crust.cli", "crust.cli.console", "crust.cli.peer", "crust.connection_manager"])
+def test_control_c_while_the_command_is_still_imported_is_no_traceback(when: str) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name == {when!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from crust.__main__ import main\n"
+        "sys.argv = ['crust', 'peer', '--alone']\n"
+        "sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (Exit.INTERRUPTED, "", "")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full disk to write to")
 def test_output_that_cannot_be_written_is_one_line_and_exit_code_1() -> None:
     with open("/dev/full", "wb") as full:
