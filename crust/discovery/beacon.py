@@ -112,6 +112,12 @@ class Beacon:
             return None if self._loop is None else self._loop.sockets.hearing_port
 
     @property
+    def deaf(self) -> tuple[tuple[int, str], ...]:
+        """Versions of IP over which others are not heard, and why."""
+        with self._lock:
+            return () if self._loop is None else self._loop.sockets.deaf
+
+    @property
     def counters(self) -> Counter[str]:
         """Datagrams so far: ``sent``; those received, by kind and by why they were passed over (``foreign``, ...)."""
         return self._counters.copy()

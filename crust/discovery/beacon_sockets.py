@@ -57,6 +57,9 @@ class BeaconSockets:
         self._towards = towards
         self._selector = selector
         self._versions = versions
+        self.deaf: tuple[tuple[int, str], ...] = ()
+        """Versions of IP over which others are not heard although there are links for it, and why. Any thread."""
+        self._deafness: dict[int, str] = {}
         self._hearing: dict[int, socket.socket] = {}
         self._talking: dict[int, socket.socket] = {}
         self._complaints: set[str] = set()
@@ -103,6 +106,8 @@ class BeaconSockets:
         for link in set(self._failures) - set(self._links):
             del self._failures[link]
         self._join()
+        spoken = {link.version for link in self._links}
+        self.deaf = tuple((version, why) for version, why in self._deafness.items() if version in spoken)
         return new
 
     # --- opening ---
@@ -110,11 +115,16 @@ class BeaconSockets:
         if version not in self._talking:
             self._try(version, self._talking, "talk", self._open_talking)
         if version not in self._hearing:
-            self._try(version, self._hearing, f"hear others on UDP port {self.port}", self._open_hearing)
+            self._deafness.pop(version, None)
+            error = self._try(version, self._hearing, f"hear others on UDP port {self.port}", self._open_hearing)
+            if error is not None:
+                taken = error.errno == errno.EADDRINUSE
+                self._deafness[version] = "its port is taken" if taken else error.strerror or str(error)
 
     def _try(
         self, version: int, where: dict[int, socket.socket], what: str, opens: Callable[[int], socket.socket]
-    ) -> None:
+    ) -> OSError | None:
+        """What went wrong."""
         text = f"the beacon cannot {what} with IPv{version}"
         try:
             sock = where[version] = opens(version)
@@ -124,9 +134,10 @@ class BeaconSockets:
                 # A machine without IPv6 is nothing to worry about.
                 level = logging.WARNING if version == 4 else logging.INFO
                 log.log(level, "%s, and will try again: %s", text, error.strerror or error)
-        else:
-            self._complaints.discard(text)
-            self._selector.register(sock, selectors.EVENT_READ, self)
+            return error
+        self._complaints.discard(text)
+        self._selector.register(sock, selectors.EVENT_READ, self)
+        return None
 
     def _open_talking(self, version: int) -> socket.socket:
         sock = _new(version)

@@ -61,8 +61,7 @@ class Lan:
         beacon = self._beacon
         if beacon is None:
             return self._why_not or "not started"
-        port = beacon.acceptor_port
-        return "does not hear others: its port is taken" if port is None else f"hears others on UDP port {port}"
+        return _state(beacon.acceptor_port, beacon.deaf)
 
     @property
     def acceptor_port(self) -> int | None:
@@ -146,3 +145,16 @@ class Lan:
         if not self._told:
             self._told = True
             self._inbox.put(LanNews())
+
+
+def _state(port: int | None, deaf: tuple[tuple[int, str], ...]) -> str:
+    """What people read of a beacon that runs.
+
+    Args:
+        port: where it hears others; ``None`` for nowhere.
+        deaf: versions of IP over which it does not, and why.
+    """
+    if port is None:
+        return "does not hear others" + (f": {deaf[0][1]}" if deaf else "")
+    but = "".join(f"; not over IPv{version}: {why}" for version, why in deaf)
+    return f"hears others on UDP port {port}{but}"

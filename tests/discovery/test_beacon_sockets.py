@@ -97,6 +97,18 @@ def test_a_port_that_a_stranger_keeps_is_tried_again(hosts: list[Host], caplog: 
     assert ours.sockets.hearing_port == port
 
 
+def test_it_is_known_over_which_version_of_ip_others_are_not_heard(hosts: list[Host]) -> None:
+    """A program that does not share the port holds it for IPv4 only: the beacon is half deaf."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("", 0))
+        ours = host(hosts, stranger.getsockname()[1], versions=(6, 4))
+        assert ours.sockets.deaf == ((4, "its port is taken"),)
+        ours.sockets.refresh([])
+        assert ours.sockets.deaf == (), "there is nobody to be heard"
+    ours.sockets.refresh([LOOPBACK])
+    assert ours.sockets.deaf == ()
+
+
 def test_a_link_that_fails_does_not_keep_the_others(hosts: list[Host]) -> None:
     """TRAPS T-67: an error on one interface."""
     ours = host(hosts, free_port())

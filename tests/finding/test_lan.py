@@ -1,5 +1,6 @@
 """`crust.finding.lan`: the beacon of a manager; on loopback, with real sockets."""
 
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -11,8 +12,9 @@ from crust import Config, Endpoint, Identity
 from crust.connecting.notices import Inbox, LanNews
 from crust.discovery.beacon import Beacon
 from crust.discovery.contact import Contact, Source
-from crust.finding.lan import MAX_WAITING_FOUND, Lan
+from crust.finding.lan import MAX_WAITING_FOUND, Lan, _state
 from tests.discovery.beacon_loopback import PATIENCE, free_port
+from tests.together import until
 
 LOCAL = ("127.0.0.1",)
 SOMEBODY = Contact((Endpoint.tcp("127.0.0.1:1"),), Identity().peer_id, Source.BEACON)
@@ -104,6 +106,27 @@ def test_a_beacon_that_cannot_be_started_is_no_reason_to_fail(
     node.lan.start(1000)
     assert node.lan.state == f"could not be started: {error}"
     assert len(caplog.records) == 1
+
+
+def test_a_beacon_that_is_deaf_says_so(make: Make) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("", 0))
+        node = make(beacon_port=stranger.getsockname()[1])
+        node.lan.start(1000)
+        until(lambda: node.lan.state.endswith(": its port is taken"))
+
+
+@pytest.mark.parametrize(
+    ("port", "deaf", "text"),
+    [
+        (5483, (), "hears others on UDP port 5483"),
+        (5483, ((4, "its port is taken"),), "hears others on UDP port 5483; not over IPv4: its port is taken"),
+        (None, ((4, "its port is taken"),), "does not hear others: its port is taken"),
+        (None, (), "does not hear others"),
+    ],
+)
+def test_what_people_read_of_it(port: int | None, deaf: tuple[tuple[int, str], ...], text: str) -> None:
+    assert _state(port, deaf) == text
 
 
 def test_it_ends_for_good(make: Make) -> None:
