@@ -2,12 +2,8 @@
 where a call says so.
 """
 
-import atexit
-import logging
 import os
 import threading
-import warnings
-import weakref
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,24 +21,18 @@ from crust.event import Stopped
 from crust.identity import Identity, PeerId
 from crust.links.connection_info import ConnectionInfo
 from crust.links.outbox import Outbox
+from crust.manager import arguments, ending
 from crust.manager.admission import Admission
-from crust.manager.core import ABORT_GRACE, ManagerCore
+from crust.manager.core import ManagerCore
 from crust.manager.outlet import Outlet
 from crust.manager.parts import Orders
 from crust.manager.reachability import Reachability
 from crust.nat.interfaces import interface_addresses, own_endpoints
-from crust.threads.clock import Deadline
 from crust.transport import capture
 from crust.transport.aead import supported_ciphers
 from crust.transport.hello import SESSION_SIZE
 from crust.transport.masking import network_keys
 from crust.transport.tcp import explain
-
-log = logging.getLogger("crust")
-
-_running: "weakref.WeakSet[ManagerCore]" = weakref.WeakSet()
-_LAST_RESORT_LINGER: Final = 2.0
-"""Seconds that a manager which nobody stopped gets to deliver what is queued when the interpreter ends."""
 
 
 class ConnectionManager(Admission, Reachability):
@@ -78,18 +68,21 @@ class ConnectionManager(Admission, Reachability):
         blacklist: Iterable[Entry] = (),
         only: Iterable[Entry] | None = None,
     ) -> None:
-        if not callable(getattr(events, "put", None)):
-            raise ConfigError(f"events is {events!r}, which has no put(): pass crust.channel() or queue.Queue()")
+        arguments.check_events(events)
         self._events = events
-        self._config = config if config is not None else Config()
+        config = Config() if config is None else config
+        self._config = arguments.instance(config, Config, "config", "Config(tcp_port=5483) or Config.load(path)")
         if identity is None:
             file = self._config.identity_file
             identity = Identity.load(file) if file is not None else Identity()
-        self._identity = identity
-        self._fallback = _endpoints(fallback_endpoints, "fallback_endpoints")
+        self._identity = arguments.instance(identity, Identity, "identity", "Identity.load(path)")
+        self._fallback = arguments.endpoints(fallback_endpoints, "fallback_endpoints")
         super().__init__(self._config, blacklist, only)
-        self._lock = threading.Lock()  # guards the three below
+        # Held while the manager thread is made, and while listeners are opened. A signal handler may come amid that, on
+        # the same thread, and call stop(): so it can be taken again, and who made something looks at _stopped after it.
+        self._lock = threading.RLock()
         self._core: ManagerCore | None = None
+        self._starting = False
         self._stopped = False
         self._listening: list[Port] | None = None
         self._bound: list[Endpoint] = []
@@ -110,52 +103,75 @@ class ConnectionManager(Admission, Reachability):
         return self._config
 
     def _started(self) -> ManagerCore:
-        """The manager thread, started by the first call that needs it. The lock must be held."""
-        if self._stopped:
+        core = self._core
+        if core is None and not self._stopped:
+            with self._lock:
+                core = self._core or self._start()
+        if core is None or self._stopped:
             raise ManagerStopped("this manager was stopped; make a new one")
-        if self._core is None:
-            node = Node(
-                identity=self._identity,
-                keys=network_keys(self._config.network, self._config.network_key),
-                session=os.urandom(SESSION_SIZE),
-                ciphers=supported_ciphers(),
-                is_replay=ReplayFilter(),
-                capture=capture.from_environment(),
-            )
-            orders = Orders(node, self._config, self._events, self._blacklist, self._fallback, self._blacklist_file)
-            try:
-                self._core = ManagerCore(orders)
-            except OSError as error:
-                raise LocalError(f"this node cannot be started: {explain(error)}") from error
-            except RuntimeError as error:
-                raise LocalError(
-                    f"this node cannot be started: {error}; raise the limit of threads (ulimit -u)"
-                ) from error
-            _running.add(self._core)
-            weakref.finalize(self, _abandon, self._core).atexit = False  # at exit, _stop_all waits for delivery
+        if core.left_behind:
+            raise ManagerStopped("this manager is that of the process that was forked; make a new one in the child")
+        return core
+
+    def _start(self) -> ManagerCore | None:
+        """Start the manager thread. The lock must be held."""
+        if self._starting:
+            raise LocalError("this node is being started by the very call that a signal handler interrupts; call later")
+        self._starting = True
+        try:
+            if not self._stopped:
+                self._core = self._make_core()
+                ending.look_after(self._core, self)
+        finally:
+            self._starting = False
+            if self._stopped:  # by a signal handler, which could not wait for us
+                self.stop(0.0)
         return self._core
+
+    def _make_core(self) -> ManagerCore:
+        node = Node(
+            identity=self._identity,
+            keys=network_keys(self._config.network, self._config.network_key),
+            session=os.urandom(SESSION_SIZE),
+            ciphers=supported_ciphers(),
+            is_replay=ReplayFilter(),
+            capture=capture.from_environment(),
+        )
+        try:
+            return ManagerCore(
+                Orders(node, self._config, self._events, self._blacklist, self._fallback, self._blacklist_file)
+            )
+        except OSError as error:
+            raise LocalError(f"this node cannot be started: {explain(error)}") from error
+        except RuntimeError as error:
+            raise LocalError(f"this node cannot be started: {error}; raise the limit of threads (ulimit -u)") from error
 
     def stop(self, timeout: float | None = None) -> None:
         """End everything in order: what is queued is delivered, every thread joined, every socket closed.
 
         The last event is `Event.Stopped`; connections end without a `LostConnection` of their own. Idempotent, from any
-        thread, at any moment.
+        thread, at any moment. From a signal handler too; but if that interrupts another call of this manager, or of its
+        queue, at the one moment in which that holds a lock, all ends only when the handler is done, and this returns
+        without waiting for it.
 
         Args:
             timeout: seconds that peers get to take what is queued for them, and to say goodbye; ``None`` for
-                ``config.linger``. What has not been taken by then is given up.
+                ``config.linger``. What has not been taken by then is given up. Less than 0 counts as 0, and ages
+                (``float("inf")``) as 6 days.
+
+        Raises:
+            ConfigError: ``timeout`` is not a number; nothing is stopped then.
         """
-        linger = self._config.linger if timeout is None else max(timeout, 0.0)
-        with self._lock:
-            self._stopped = True
-            core = self._core
-            if core is None:
-                core = self._core = _NEVER_STARTED
-                Outlet(self._events, 1, 1, lambda: None).finish(Stopped())
-        if not isinstance(core, ManagerCore):
-            return
-        core.inbox.put(notices.Stop(linger))
-        _wait_for(core, linger)
+        linger = self._config.linger if timeout is None else arguments.seconds(timeout, "stop(timeout)")
+        self._stopped = True  # first of all: who starts something meanwhile looks at it last of all
+        if self._core is None:
+            with self._lock:
+                if self._core is None and not self._starting:  # by this very thread, if at all
+                    self._core = _NEVER_STARTED
+                    Outlet(self._events, 1, 1, lambda: None).finish(Stopped())
+        core = self._core
+        if isinstance(core, ManagerCore) and not core.left_behind:
+            ending.end(core, linger)
 
     def __enter__(self) -> Self:
         return self
@@ -181,8 +197,8 @@ class ConnectionManager(Admission, Reachability):
             ListenFailed: no port at all could be opened.
             ManagerStopped: the manager was stopped.
         """
+        core = self._started()
         with self._lock:
-            core = self._started()
             if self._listening is None:
                 self._listening = self._open_listeners(core)
             return list(self._listening)
@@ -192,6 +208,9 @@ class ConnectionManager(Admission, Reachability):
         self._bound = made.bound
         if self._bound:
             core.inbox.put(notices.Listen(lambda: core.serve(made.tcp, made.utp, made.tracer), self._bound))
+            if core.inbox.closed:  # stopped meanwhile: nobody may have found it there. Those of uTP are closed.
+                made.close_tcp()
+                raise ManagerStopped("this manager was stopped while it opened its ports; make a new one")
             core.finder.lan.start(made.tcp_port, made.utp_port)
         for port, reason in made.failures.items():
             core.inbox.put(notices.ListenerBroke(port, reason))
@@ -204,10 +223,9 @@ class ConnectionManager(Admission, Reachability):
         Then the ports that routers let in, and the addresses that enough peers confirm (`Event.ExternalEndpoints`).
         Empty before `start_listening`.
         """
-        addresses = interface_addresses()
-        with self._lock:
-            external = self._core.reach.outside.external if isinstance(self._core, ManagerCore) else ()
-            return list(dict.fromkeys((*own_endpoints(self._bound, addresses), *external)))
+        core, addresses = self._core, interface_addresses()
+        external = core.reach.outside.external if isinstance(core, ManagerCore) else ()
+        return list(dict.fromkeys((*own_endpoints(self._bound, addresses), *external)))
 
     def connect(self, endpoints: Endpoint | Iterable[Endpoint]) -> None:
         """Connect to a peer. Returns at once; `Event.NewConnection` or `Event.ConnectionFailed` follows.
@@ -226,15 +244,14 @@ class ConnectionManager(Admission, Reachability):
             ConfigError: there is no endpoint.
             ManagerStopped: the manager was stopped.
         """
-        wanted = _endpoints(endpoints, "connect()")
+        wanted = arguments.endpoints(endpoints, "connect()")
         if not wanted:
             raise ConfigError("connect() was given no endpoint")
         if not self._config.allow_tracer and all(endpoint.protocol is Protocol.TRACER for endpoint in wanted):
             raise TransportUnavailable(f"{wanted[0]}: {TRACER_OFF}")
         if all(endpoint.is_relayed for endpoint in wanted):
             raise TransportUnavailable(f"{wanted[0]}: {NOT_DIALLED}")
-        with self._lock:
-            self._started().inbox.put(notices.Connect(wanted))
+        self._started().inbox.put(notices.Connect(wanted))
 
     def bootstrap(self, max_connections: int = 1, *, keep_going: bool = False) -> None:
         """Find a way into the network: by those that were known before, those on the LAN, those that peers tell of, the
@@ -249,16 +266,14 @@ class ConnectionManager(Admission, Reachability):
             keep_going: whether to begin again whenever all connections, of any kind, are lost.
 
         Raises:
-            ConfigError: ``max_connections`` is less than 1.
+            ConfigError: ``max_connections`` is less than 1, or no whole number.
             ManagerStopped: the manager was stopped.
         """
-        if max_connections < 1:
-            raise ConfigError(f"bootstrap(max_connections={max_connections!r}): at least 1 is needed")
-        with self._lock:
-            core = self._started()
-            if not self._config.override_default_bootstrap:
-                core.finder.lan.start()
-            core.inbox.put(notices.Bootstrap(max_connections, keep_going))
+        arguments.count(max_connections, "bootstrap(): max_connections")
+        core = self._started()
+        if not self._config.override_default_bootstrap:
+            core.finder.lan.start()
+        core.inbox.put(notices.Bootstrap(max_connections, keep_going))
 
     # --- talking ----------------------------------------------------------------------------------
 
@@ -268,7 +283,8 @@ class ConnectionManager(Admission, Reachability):
         Args:
             endpoint: of a connection, as its events name it, or as it was dialled.
             data: the message, at most ``config.max_message_size`` bytes. It may be changed after the call returns.
-            timeout: seconds to wait for room in the queue; 0 does not wait, ``None`` waits for ever.
+            timeout: seconds to wait for room in the queue; 0 (and less) does not wait, ``None`` waits for ever, and so
+                does ``float("inf")``.
 
         Raises:
             NotConnected: there is no connection to ``endpoint``.
@@ -299,7 +315,11 @@ class ConnectionManager(Admission, Reachability):
         """End a connection: what is queued is delivered first (within ``config.linger``), then it is closed.
 
         No `LostConnection` is reported here (the peer gets one). Nothing happens when there is no such connection.
+
+        Raises:
+            ConfigError: ``endpoint`` is none.
         """
+        arguments.endpoint(endpoint, "drop_node()")
         core = self._core
         connection = None if core is None else core.routes.get(endpoint)
         if core is not None and connection is not None:
@@ -330,6 +350,8 @@ class ConnectionManager(Admission, Reachability):
         if not isinstance(endpoint, Endpoint):
             return NotConnected(f"{endpoint!r} is not an Endpoint: use the one of the connection's events")
         advice = "the manager was stopped" if self._stopped else "wait for its NewConnection event, or connect() to it"
+        if isinstance(self._core, ManagerCore) and self._core.left_behind:
+            advice = "its manager is that of the process that was forked"
         return NotConnected(f"there is no connection to {endpoint}: {advice}")
 
     def _beacon_acceptor_port(self) -> int | None:
@@ -345,40 +367,3 @@ class _NeverStarted:
 
 
 _NEVER_STARTED: Final[Any] = _NeverStarted()
-
-
-def _endpoints(given: Endpoint | Iterable[Endpoint], what: str) -> tuple[Endpoint, ...]:
-    found = (given,) if isinstance(given, Endpoint) else tuple(given)
-    for endpoint in found:
-        if not isinstance(endpoint, Endpoint):
-            raise ConfigError(f"{what}: {endpoint!r} is not an Endpoint: write Endpoint.parse({str(endpoint)!r})")
-    return tuple(dict.fromkeys(found))
-
-
-def _wait_for(core: ManagerCore, linger: float) -> None:
-    """Wait until a manager that was told to stop has ended; far less than the limit unless a system call hangs."""
-    if threading.current_thread() is core.thread:
-        return  # stop() from inside the user's own put(): the thread cannot wait for itself
-    deadline = Deadline(linger + 3 * ABORT_GRACE)
-    if core.stopped.wait(deadline.remaining()):
-        core.thread.join(deadline.remaining())
-    else:
-        log.error("the manager did not stop in time; please report this")
-
-
-def _abandon(core: ManagerCore) -> None:
-    """A manager was forgotten without `stop`: end it without waiting (this may run inside the garbage collector)."""
-    if not core.stopped.is_set():
-        core.inbox.put(notices.Stop(_LAST_RESORT_LINGER))
-        # Last, because it raises where warnings are errors.
-        warnings.warn("a ConnectionManager was dropped without stop()", ResourceWarning, stacklevel=2)
-
-
-@atexit.register
-def _stop_all() -> None:
-    """The program ends with managers running: let them deliver what is queued."""
-    cores = [core for core in _running if not core.stopped.is_set()]
-    for core in cores:
-        core.inbox.put(notices.Stop(_LAST_RESORT_LINGER))
-    for core in cores:
-        _wait_for(core, _LAST_RESORT_LINGER)

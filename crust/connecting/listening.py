@@ -30,6 +30,11 @@ class Listeners:
             *(Endpoint.tracer(sock.getsockname()) for sock in self.tracer),
         ]
 
+    def close_tcp(self) -> None:
+        """Close those of TCP, tracer ones too: those of uTP belong to the UDP ports of the manager. Idempotent."""
+        for sock in (*self.tcp, *self.tracer):
+            sock.close()
+
     @property
     def tcp_port(self) -> int:
         """The number of the first TCP port; 0 for none."""

@@ -7,6 +7,7 @@ from crust.connecting import notices
 from crust.defence.blacklist import Blacklist, Entry, Predicate
 from crust.defence.blacklist_file import BlacklistFile
 from crust.identity import PeerId
+from crust.manager import arguments
 from crust.manager.core import ManagerCore
 
 
@@ -25,7 +26,9 @@ class Admission:
     _core: ManagerCore | None
 
     def __init__(self, config: Config, blacklist: Iterable[Entry], only: Iterable[Entry] | None) -> None:
-        self._blacklist = Blacklist(blacklist, only)
+        self._blacklist = Blacklist(
+            arguments.entries(blacklist, "blacklist"), None if only is None else arguments.entries(only, "only")
+        )
         self._blacklist_file = None if config.blacklist_file is None else BlacklistFile(config.blacklist_file)
         if self._blacklist_file is not None:
             self._blacklist.replace_file(self._blacklist_file.read())
@@ -76,7 +79,7 @@ class Admission:
         Raises:
             ConfigError: an entry is none; nothing is changed then.
         """
-        self._blacklist.allow_only(entries)
+        self._blacklist.allow_only(None if entries is None else arguments.entries(entries, "allow_only()"))
         self._apply()
 
     def _apply(self) -> None:

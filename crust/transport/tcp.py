@@ -14,6 +14,7 @@ from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import ConnectionLost, DialFailed, ListenFailed, TimedOut
 from crust.limits import LISTEN_BACKLOG
 from crust.threads.clock import Deadline
+from crust.transport.inherited import not_for_children
 from crust.transport.shared_port import TAKEN, let_it_dial_too, share_port
 
 log = logging.getLogger("crust.tcp")
@@ -78,7 +79,7 @@ class TcpStream:
     """
 
     def __init__(self, sock: socket.socket, remote: Endpoint) -> None:
-        self._sock = sock
+        self._sock = not_for_children(sock)
         self.remote = remote
         self._deadline: Deadline | None = None
         self._aborted = False
@@ -362,7 +363,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         raise ListenFailed(f"cannot listen on {endpoint}: {explain(error)}") from error
-    return sock
+    return not_for_children(sock)
 
 
 def listen_everywhere(hosts: tuple[str, ...], port: int) -> list[socket.socket]:

@@ -131,6 +131,39 @@ def start_without_files(endpoint: Endpoint) -> None:
         say(repr(events.get()))
 
 
+def fork(endpoint: Endpoint) -> None:
+    """A child that keeps on with what it finds, and a parent that goes on meanwhile."""
+    manager, _ = connected(endpoint)
+    (port,) = manager.start_listening()
+    manager.send(endpoint, b"before")
+    until_ended, child_waits = os.pipe()
+    child = os.fork()
+    if child == 0:
+        for name, call in {
+            "start_listening": manager.start_listening,
+            "connect": lambda: manager.connect(endpoint),
+            "send": lambda: manager.send(endpoint, b"from the child"),
+        }.items():
+            try:
+                call()
+            except CrustError as error:
+                say(f"{name}: {type(error).__name__}: {error}")
+        say(f"connections: {manager.connections()}")
+        manager.stop()
+        say("stopped")
+        second = os.fork()  # which lives on while the parent stops
+        if second == 0:
+            os.close(child_waits)
+            os.read(until_ended, 1)
+            os._exit(0)
+        sys.exit(0)  # with all that is done when an interpreter ends
+    say(f"the child has ended: {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
+    manager.send(endpoint, b"after")
+    manager.stop()
+    with ConnectionManager(crust.channel(), CONFIG.replace(tcp_port=port.port)) as second_manager:
+        say(f"the port is free: {second_manager.start_listening() == [port]}")
+
+
 def fill_descriptors() -> list[int]:
     """Open files until there is no descriptor left."""
     opened = []
@@ -151,6 +184,7 @@ SCRIPTS: dict[str, Callable[[Endpoint], None]] = {
         wait_for_interrupt,
         run_out_of_files,
         start_without_files,
+        fork,
     )
 }
 

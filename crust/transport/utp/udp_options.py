@@ -13,6 +13,7 @@ from typing import Final
 
 from crust.endpoint import Endpoint
 from crust.errors import ListenFailed
+from crust.transport.inherited import not_for_children
 from crust.transport.tcp import explain
 
 log = logging.getLogger("crust.utp")
@@ -62,7 +63,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         raise ListenFailed(f"cannot listen on {endpoint}: {explain(error)}") from error
     _enlarge(sock, socket.SO_SNDBUF, _SO_SNDBUFFORCE)
     _enlarge(sock, socket.SO_RCVBUF, _SO_RCVBUFFORCE)
-    return sock
+    return not_for_children(sock)
 
 
 def _enlarge(sock: socket.socket, option: int, force: int) -> None:
