@@ -129,6 +129,7 @@ LEVELS: list[tuple[str, str]] = [
     ("the choice, as it is said", "connecting.choice"),
     ("from a stream to a chosen connection", "connecting.negotiate"),
     ("how a node is reached: in words, and letters (pure)", "nat.nat_status reach.letters"),
+    ("how many letters, and who waits (pure)", "reach.letter_pace reach.waiting_line"),
     (
         "dialling back: what is said, who may have it, and what follows (pure)",
         "reach.dial_back.notes reach.dial_back.gate reach.dial_back.voices",
@@ -186,8 +187,9 @@ PURE_NAMES = (
     "nat.gateway_answer nat.natpmp nat.pcp nat.lease_keeper nat.upnp_keeper nat.gateway_session nat.keeping nat.stun "
     "nat.stun_client nat.stun_server nat.behaviour nat.observations nat.ranges nat.survey nat.nat_report "
     "nat.punch_plan nat.punch_packet nat.punch nat.punch_gate nat.connection_info nat.meeting nat.tcp_punch "
-    "nat.outgoing nat.glance reach.letters nat.nat_status reach.dial_back.notes reach.dial_back.gate "
-    "reach.dial_back.voices transport.relay.carried transport.relay.notes links.pings transport.utp.connection "
+    "nat.outgoing nat.glance reach.letters reach.letter_pace reach.waiting_line nat.nat_status reach.dial_back.notes "
+    "reach.dial_back.gate reach.dial_back.voices transport.relay.carried transport.relay.notes links.pings "
+    "transport.utp.connection "
     "transport.utp.multiplexer"
 )
 """Values and state machines: tested without sockets, threads or clocks, because they have none."""

@@ -15,6 +15,12 @@ from crust.nat.meeting import Note, parse_note
 
 MAX_SEEN: Final = 4
 """Hosts at which who carries a letter says that it sees the writer: one for each family, and a second look."""
+LETTERS_BURST: Final = 48
+LETTERS_INTERVAL: Final = 1.0
+"""Letters that one peer may have carried at once, and seconds for each further one: a meeting has three, two of them
+from the one who asks."""
+KNOWN_WRITERS: Final = 4096
+"""Peers whose allowance is remembered."""
 _ID_DIGITS: Final = 64
 
 

@@ -21,8 +21,10 @@ from crust.nat.connection_info import ConnectionInfo
 from crust.nat.meeting import ID_LIMIT, MEETING_TIMEOUT, Meeting, Note, Step
 from crust.nat.punch_gate import PunchGate
 from crust.nat.punch_plan import method_for
-from crust.reach.letters import Letter, parse_letter
+from crust.reach.letter_pace import LetterPace
+from crust.reach.letters import KNOWN_WRITERS, LETTERS_BURST, LETTERS_INTERVAL, Letter, parse_letter
 from crust.reach.outside import Outside
+from crust.reach.waiting_line import NO_TURN, TURN_PATIENCE, WaitingLine, Wanted
 from crust.threads.clock import now
 from crust.threads.timers import Timer, Timers
 from crust.transport.framing import PUNCH, control_frame
@@ -34,12 +36,8 @@ CARRIERS_AT_ONCE: Final = 4
 looked for is not known; a refusal takes one round trip."""
 MAX_CARRIERS: Final = 32
 """Peers that are asked in all, for one meeting."""
-LETTERS_BURST: Final = 48
-LETTERS_INTERVAL: Final = 1.0
-"""Letters that one peer may have carried at once, and seconds for each further one: a meeting has three, two of them
-from the one who asks."""
-KNOWN_WRITERS: Final = 4096
-"""Peers whose allowance is remembered."""
+MAX_HELPFUL: Final = 8
+"""Of those that have arranged a meeting for us, the latest, which are asked first: who knows one peer knows others."""
 MAX_OFFERS_HEARD: Final = 256
 """Offers that are remembered: they come through several carriers, and the first one counts."""
 
@@ -70,11 +68,10 @@ class _Sought:
     """A meeting that we ask for."""
 
     peer_id: PeerId
-    failed: Callable[[str], None]
+    wanted: Wanted
     meeting: Meeting
     untried: deque[PeerId]
     asked: set[PeerId] = field(default_factory=set)
-    reasons: list[str] = field(default_factory=list)
     timer: Timer | None = None
 
 
@@ -118,8 +115,13 @@ class Meetings:
         self._blacklist = blacklist
         self._gate = gate
         self._arranged = arranged
+        # What we want: until carriers have room for it, the first one first; until our info is there; and asked for.
+        self._waiting = WaitingLine()
+        self._preparing: dict[PeerId, Wanted] = {}
         self._sought: dict[PeerId, _Sought] = {}
-        self._preparing: dict[PeerId, Callable[[str], None]] = {}  # sought, and our info is not there yet
+        self._helpful: deque[PeerId] = deque(maxlen=MAX_HELPFUL)
+        self._pace = LetterPace()
+        self._turn: Timer | None = None
         self._offered: dict[PeerId, _Offered] = {}
         self._heard: deque[tuple[PeerId, int]] = deque(maxlen=MAX_OFFERS_HEARD)
         self._writers = Allowances(KNOWN_WRITERS, LETTERS_BURST, 1 / LETTERS_INTERVAL)
@@ -131,8 +133,15 @@ class Meetings:
         if not self._carriers(peer_id):
             failed(NO_CARRIER)
             return
-        self._preparing[peer_id] = failed
-        self._outside.prepare(lambda ours: self._offer(peer_id, ours))
+        wanted = Wanted(peer_id, failed, now() + TURN_PATIENCE)
+        if self._waiting:
+            self._wait(wanted)
+        else:
+            self._prepare(wanted)
+
+    def _prepare(self, wanted: Wanted) -> None:
+        self._preparing[wanted.peer_id] = wanted
+        self._outside.prepare(lambda ours: self._offer(wanted.peer_id, ours))
 
     def possible(self, peer_id: PeerId) -> bool:
         """Whether there is anybody who might arrange a meeting with that peer."""
@@ -140,59 +149,97 @@ class Meetings:
 
     def give_up(self, peer_id: PeerId) -> None:
         """A meeting with that peer is not wanted any more; nothing is called."""
+        self._waiting.remove(peer_id)
         self._preparing.pop(peer_id, None)
         sought = self._sought.pop(peer_id, None)
-        if sought is not None and sought.timer is not None:
-            sought.timer.cancel()
+        if sought is not None:
+            if sought.timer is not None:
+                sought.timer.cancel()
+            for carrier in sought.asked:
+                self._pace.give_back(carrier, now())
+        self._await_turn()
 
     def _carriers(self, peer_id: PeerId) -> list[PeerId]:
-        """Who may be connected to that peer as well: all that are not it; who was connected the latest first."""
+        """Who may be connected to that peer as well: all that are not it; first who has helped before, then who was
+        connected the latest."""
         live = [connection.peer_id for connection in reversed(self._connections.live)]
+        live.sort(key=lambda each: each not in self._helpful)
         return [each for each in live if each.proven and each != peer_id][:MAX_CARRIERS]
+
+    def _unasked(self, wanted: Wanted) -> list[PeerId]:
+        return [each for each in self._carriers(wanted.peer_id) if each not in wanted.refused]
 
     def _offer(self, peer_id: PeerId, ours: ConnectionInfo) -> None:
         if peer_id in self._offered:
             return  # the peer was faster: what comes of that is what comes of this
-        failed = self._preparing.pop(peer_id, None)
-        if failed is None:
+        wanted = self._preparing.pop(peer_id, None)
+        if wanted is None:
             return  # nobody wants it any more
         meeting, _ = Meeting.offer(secrets.randbelow(ID_LIMIT), ours, now())
-        sought = _Sought(peer_id, failed, meeting, deque(self._carriers(peer_id)))
-        self._sought[peer_id] = sought
+        sought = self._sought[peer_id] = _Sought(peer_id, wanted, meeting, deque(self._unasked(wanted)))
         sought.timer = self._timers.at(now() + MEETING_TIMEOUT, lambda: self._too_late(sought))
-        while sought.untried and len(sought.asked) < CARRIERS_AT_ONCE:
-            self._ask_next(sought)
-        self._if_hopeless(sought)
+        self._ask(sought)
+        self._await_turn()
 
-    def _ask_next(self, sought: _Sought) -> None:
-        carrier = sought.untried.popleft()
-        note = Note(Step.OFFER, sought.meeting.number, sought.meeting.ours.encode())
-        if self._write(carrier, Letter(sought.peer_id, note)):
-            sought.asked.add(carrier)
+    def _ask(self, sought: _Sought) -> None:
+        """Ask as many as may be, of those that are there and have room; if nobody is left that is the end of it."""
+        full: deque[PeerId] = deque()
+        while sought.untried and len(sought.asked) < CARRIERS_AT_ONCE:
+            carrier = sought.untried.popleft()
+            if self._connections.with_peer(carrier) is None:
+                continue
+            if self._pace.reserve(carrier, now()):
+                note = Note(Step.OFFER, sought.meeting.number, sought.meeting.ours.encode())
+                self._write(carrier, Letter(sought.peer_id, note))
+                sought.asked.add(carrier)
+            else:
+                full.append(carrier)
+        sought.untried.extendleft(reversed(full))
+        if not sought.asked and sought.untried:
+            self.give_up(sought.peer_id)
+            self._wait(sought.wanted)
+        elif not sought.asked:
+            self._fail(sought, "; ".join(sought.wanted.reasons) or NO_CARRIER)
 
     def _refused(self, sought: _Sought, carrier: PeerId, reason: str) -> None:
         """One carrier does not know the peer, or the peer does not want to."""
         if carrier not in sought.asked:
             return
         sought.asked.discard(carrier)
-        sought.reasons.append(reason)
-        if sought.untried:
-            self._ask_next(sought)
-        self._if_hopeless(sought)
+        sought.wanted.refused[carrier] = reason
+        self._pace.give_back(carrier, now())
+        self._ask(sought)
 
-    def _if_hopeless(self, sought: _Sought) -> None:
-        if not sought.asked and not sought.untried:
-            self._fail(sought, "; ".join(dict.fromkeys(sought.reasons)) or NO_CARRIER)
+    # --- one after the other --------------------------------------------------------------------------
+
+    def _wait(self, wanted: Wanted) -> None:
+        self._waiting.add(wanted)
+        self._await_turn()
+
+    def _await_turn(self) -> None:
+        """See to it that the first one that waits is asked for when carriers have room; one at a time, since what
+        room there is shows only when it is asked for."""
+        if self._waiting and not self._preparing and (self._turn is None or not self._turn.pending):
+            pause = self._pace.wait(self._unasked(self._waiting.first), now())
+            self._turn = self._timers.at(now() + pause, self._next_turn)
+
+    def _next_turn(self) -> None:
+        late = self._waiting.take_late(now())
+        if self._waiting and not self._preparing:
+            self._prepare(self._waiting.take())
+        self._await_turn()
+        for each in late:
+            each.failed("; ".join([*each.reasons, NO_TURN]))
 
     def _too_late(self, sought: _Sought) -> None:
         sought.meeting.tick(now())
-        reasons = [*sought.reasons, sought.meeting.failure or "the peer did not answer in time"]
+        reasons = [*sought.wanted.reasons, sought.meeting.failure or "the peer did not answer in time"]
         self._fail(sought, "; ".join(dict.fromkeys(reasons)))
 
     def _fail(self, sought: _Sought, reason: str) -> None:
         if self._sought.get(sought.peer_id) is sought:
             self.give_up(sought.peer_id)
-            sought.failed(reason)
+            sought.wanted.failed(reason)
 
     # --- letters --------------------------------------------------------------------------------------
 
@@ -209,11 +256,10 @@ class Meetings:
         except Malformed as error:
             log.debug("%s: %s", connection.endpoint, error)
 
-    def _write(self, carrier: PeerId, letter: Letter) -> bool:
+    def _write(self, carrier: PeerId, letter: Letter) -> None:
         connection = self._connections.with_peer(carrier)
         if connection is not None:
             connection.outbox.put_control(control_frame(PUNCH, letter.content()))
-        return connection is not None
 
     def _carry(self, connection: Connection, letter: Letter) -> None:
         """Somebody writes to somebody else."""
@@ -261,6 +307,9 @@ class Meetings:
         if answer is None or meeting.theirs is None or meeting.start is None:
             return
         self._write(carrier, Letter(sought.peer_id, answer))
+        sought.asked.discard(carrier)
+        if carrier not in self._helpful:
+            self._helpful.append(carrier)
         self.give_up(sought.peer_id)
         self._arranged(
             Arranged(sought.peer_id, meeting.ours, meeting.theirs, meeting.start, letter.seen, carrier, sought=True)
@@ -277,7 +326,7 @@ class Meetings:
             return  # both ask: ours is the one that counts
         problem = self._problem_with(peer_id, carrier, theirs)
         if problem:
-            self._write(carrier, Letter(peer_id, Note(Step.REFUSE, note.meeting, reason=problem)))
+            self._answer(carrier, Letter(peer_id, Note(Step.REFUSE, note.meeting, reason=problem)))
             return
         self._outside.prepare(lambda ours: self._accept(carrier, letter, ours, came))
 
@@ -298,7 +347,11 @@ class Meetings:
         meeting, note = Meeting.answer(letter.note, ours, came, now())
         timer = self._timers.at(now() + MEETING_TIMEOUT, lambda: self._no_start(peer_id, meeting))
         self._offered[peer_id] = _Offered(meeting, carrier, letter.seen, timer)
-        self._write(carrier, Letter(peer_id, note))
+        self._answer(carrier, Letter(peer_id, note))
+
+    def _answer(self, carrier: PeerId, letter: Letter) -> None:
+        self._pace.written(carrier, now())
+        self._write(carrier, letter)
 
     def _no_start(self, peer_id: PeerId, meeting: Meeting) -> None:
         offered = self._offered.get(peer_id)
@@ -309,9 +362,10 @@ class Meetings:
         """Nothing comes of what we accepted, and so of what we waited for."""
         del self._offered[peer_id]
         self._gate.ended()
-        failed = self._preparing.pop(peer_id, None)
-        if failed is not None:
-            failed(reason)
+        wanted = self._preparing.pop(peer_id, None)
+        if wanted is not None:
+            self._await_turn()
+            wanted.failed(reason)
 
     def _close(self, peer_id: PeerId, offered: _Offered) -> None:
         """It begins, or the peer has thought better of it."""
@@ -328,8 +382,11 @@ class Meetings:
 
     def stop(self) -> None:
         """Arrange nothing more."""
+        self._waiting = WaitingLine()
         for peer_id in [*self._sought, *self._preparing]:
             self.give_up(peer_id)
+        if self._turn is not None:
+            self._turn.cancel()
         for offered in self._offered.values():
             offered.timer.cancel()
         self._offered.clear()

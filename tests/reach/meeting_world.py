@@ -107,7 +107,7 @@ class Person:
     def idle(self) -> bool:
         """Whether nothing is remembered of any meeting."""
         m = self.meetings
-        return not (m._sought or m._preparing or m._offered)
+        return not (len(m._waiting) or m._preparing or m._sought or m._offered)
 
 
 class World:

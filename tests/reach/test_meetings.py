@@ -14,18 +14,18 @@ from crust.nat.connection_info import Candidate, CandidateKind, ConnectionInfo
 from crust.nat.meeting import MEETING_TIMEOUT, Note, Step
 from crust.nat.punch_gate import MAX_MEETINGS, RELAY_BURST, REQUESTER_BURST
 from crust.reach import meetings
-from crust.reach.letters import Letter
+from crust.reach.letter_pace import LETTERS_SPARE, MEETING_LETTERS
+from crust.reach.letters import LETTERS_BURST, LETTERS_INTERVAL, Letter
 from crust.reach.meetings import (
     CARRIERS_AT_ONCE,
-    LETTERS_BURST,
-    LETTERS_INTERVAL,
     MAX_CARRIERS,
     MAX_OFFERS_HEARD,
     NO_CARRIER,
     Arranged,
 )
+from crust.reach.waiting_line import NO_TURN, TURN_PATIENCE
 from crust.transport.framing import PUNCH, control_frame
-from tests.reach.meeting_world import Person, World
+from tests.reach.meeting_world import Line, Person, World
 
 LONG = MEETING_TIMEOUT + 1
 
@@ -253,6 +253,153 @@ def test_another_carrier_is_asked_where_one_is_gone(monkeypatch: pytest.MonkeyPa
     one.ready()
     world.run()
     check_they_meet(one, other)
+
+
+# --- more than a carrier carries at once ----------------------------------------------------------
+
+
+AT_ONCE = (LETTERS_BURST - LETTERS_SPARE) // MEETING_LETTERS
+"""Meetings for which a carrier has room at once, and seconds until it has room for one more."""
+NEXT = MEETING_LETTERS * LETTERS_INTERVAL
+
+
+def many(monkeypatch: pytest.MonkeyPatch, number: int) -> tuple[World, Person, Person, list[Person]]:
+    """One who knows somebody who knows so many others."""
+    world = World(monkeypatch, number + 2)
+    one, carrier, *others = world.persons
+    world.introduce(carrier, one, *others)
+    return world, one, carrier, others
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["at once", "with a look outside"])
+def test_more_meetings_than_a_carrier_carries_at_once_wait_for_their_turn(
+    monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    """None is begun that could not be brought to its end, and the first one that waits is the next one."""
+    world, one, _, others = many(monkeypatch, AT_ONCE + 5)
+    one.slow = slow
+    for other in others:
+        one.seek(other)
+    one.ready()
+    world.run()
+    for met in range(AT_ONCE, len(others) + 1):
+        assert [each.peer_id for each in one.arranged] == [other.id for other in others[:met]]
+        world.run(NEXT)
+        assert len(one.preparing) == (slow and met < len(others)), "one at a time looks where it is"
+        one.ready()
+        world.run()
+    assert world.count(Step.REFUSE) == 0
+    assert all(len(other.arranged) == 1 for other in others)
+    assert not one.failed
+    assert one.idle
+    world.run(LONG)
+    assert one.timers.next_deadline() is None
+
+
+def test_who_waits_too_long_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_time = AT_ONCE + int(TURN_PATIENCE / NEXT) - 1
+    world, one, _, others = many(monkeypatch, in_time + 5)
+    for other in others:
+        one.seek(other)
+    world.run(TURN_PATIENCE - 1)
+    assert not one.failed
+    assert len(one.arranged) == in_time
+    world.run(NEXT)
+    assert one.failed == [NO_TURN] * 5
+    assert len(one.arranged) == in_time
+    assert one.idle
+    assert world.count(Step.REFUSE) == 0
+
+
+def test_who_waits_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nobody behind it waits for it."""
+    world, one, _, others = many(monkeypatch, AT_ONCE + 3)
+    for other in others:
+        one.seek(other)
+    world.run()
+    one.meetings.give_up(others[AT_ONCE].id)
+    world.run(NEXT)
+    assert one.arranged[-1].peer_id == others[AT_ONCE + 1].id
+    one.meetings.stop()
+    assert one.idle
+    world.run(LONG)
+    assert one.timers.next_deadline() is None
+    assert len(one.arranged) == AT_ONCE + 1
+    assert not one.failed
+
+
+def test_who_waits_and_is_sought_by_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, one, _, others = many(monkeypatch, AT_ONCE + 1)
+    for other in others:
+        one.seek(other)
+    world.run()
+    last = others[-1]
+    last.seek(one)
+    world.run()
+    assert one.arranged[-1].peer_id == last.id
+    assert not one.arranged[-1].sought
+    assert one.idle
+    world.run(LONG)
+    assert len(one.arranged) == len(others)
+
+
+def test_all_who_have_room_refuse_and_then_it_is_the_turn_of_who_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has refused is not asked again, and who knows the peer is asked as soon as that is possible."""
+    world, one, carrier, others = many(monkeypatch, AT_ONCE + 1)
+    for other in others[:-1]:
+        one.seek(other)
+    world.run()
+    stranger = Person(world, len(world.persons) + 1)
+    world.persons.append(stranger)
+    world.introduce(one, stranger)
+    one.seek(others[-1])
+    world.run()
+    assert not one.failed
+    assert len(one.arranged) == AT_ONCE
+    world.run(NEXT)
+    assert one.arranged[-1].carrier == carrier.id
+    assert len(one.arranged) == len(others)
+    assert world.count(Step.OFFER, one) == len(others) + 1
+    assert one.idle
+
+
+def test_all_carriers_go_while_a_meeting_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, one, carrier, others = many(monkeypatch, AT_ONCE + 1)
+    for other in others:
+        one.seek(other)
+    world.run()
+    world.part(one, carrier)
+    world.run(NEXT)
+    assert one.failed == [NO_CARRIER]
+    assert one.idle
+
+
+def test_who_has_arranged_a_meeting_is_asked_first_however_many_came_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those met through it are all connected later than it, and would be all that are asked."""
+    world, one, other, (*rest, carrier) = crowd(monkeypatch, MAX_CARRIERS + 2)
+    world.introduce(carrier, other, rest[0])
+    one.seek(other)
+    world.run()
+    assert one.arranged.pop().carrier == carrier.id
+    world.part(one, carrier)
+    world.part(one, rest[0])
+    one.lines = {carrier.id: Line(world, one, carrier), **one.lines}
+    carrier.lines[one.id] = Line(world, carrier, one)
+    one.seek(rest[0])
+    world.run()
+    assert [each.carrier for each in one.arranged] == [carrier.id]
+    assert one.idle
+
+
+def test_letters_that_were_not_written_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A meeting that is refused needs no second letter."""
+    world, one, carrier, others = many(monkeypatch, 2 * AT_ONCE - 1)
+    for other in others:
+        world.part(carrier, other)
+        one.seek(other)
+        world.run()
+    assert len(one.failed) == len(others), "each of them at once"
+    assert all("has no connection with that peer" in reason for reason in one.failed)
 
 
 # --- both at once ---------------------------------------------------------------------------------
