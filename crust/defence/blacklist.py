@@ -70,7 +70,8 @@ class Rules:
     """
 
     def __init__(self, entries: Iterable[object] = ()) -> None:
-        self._peers: dict[bytes, PeerId] = {}
+        self._peers: dict[bytes, PeerId] = {}  # whoever is that peer, or says so
+        self._claims: dict[bytes, PeerId] = {}  # who only says so: anybody can, so it is not held against the peer
         self._networks = NetworkSet()
         self._predicates: tuple[Predicate, ...] = ()
         self._failed: tuple[Predicate, ...] = ()  # those whose exceptions were logged
@@ -80,7 +81,7 @@ class Rules:
     def add(self, known: Known) -> None:
         """One more. Idempotent."""
         if isinstance(known, PeerId):
-            self._peers[bytes(known)] = known
+            self._ids(known)[bytes(known)] = known
         elif isinstance(known, ipaddress.IPv4Network | ipaddress.IPv6Network):
             self._networks.add(known)
         elif known not in self._predicates:
@@ -89,7 +90,7 @@ class Rules:
     def discard(self, known: Known) -> None:
         """Not this one any more. Idempotent."""
         if isinstance(known, PeerId):
-            self._peers.pop(bytes(known), None)
+            self._ids(known).pop(bytes(known), None)
         elif isinstance(known, ipaddress.IPv4Network | ipaddress.IPv6Network):
             self._networks.discard(known)
         else:
@@ -98,14 +99,19 @@ class Rules:
     def has(self, known: Known) -> bool:
         """Whether this very entry is there."""
         if isinstance(known, PeerId):
-            return bytes(known) in self._peers
+            return bytes(known) in self._ids(known)
         if isinstance(known, ipaddress.IPv4Network | ipaddress.IPv6Network):
             return self._networks.has(known)
         return known in self._predicates
 
+    def _ids(self, peer_id: PeerId) -> dict[bytes, PeerId]:
+        return self._peers if peer_id.proven else self._claims
+
     def has_peer(self, peer_id: PeerId) -> bool:
-        """Whether that id is there, be it proven or only claimed."""
-        return bytes(peer_id) in self._peers
+        """Whether that id is there. One that is only claimed is also there if the proven one is, but not the other way
+        round."""
+        key = bytes(peer_id)
+        return key in self._peers or (key in self._claims and not peer_id.proven)
 
     def has_address(self, host: str) -> bool:
         """Whether that IP address is in one of the networks; a host name never is."""
@@ -130,14 +136,15 @@ class Rules:
     @property
     def by_address(self) -> bool:
         """Whether addresses alone decide."""
-        return not self._peers and not self._predicates
+        return not self._peers and not self._claims and not self._predicates
 
     def __len__(self) -> int:
-        return len(self._peers) + len(self._networks) + len(self._predicates)
+        return len(self._peers) + len(self._claims) + len(self._networks) + len(self._predicates)
 
     def entries(self) -> list["PeerId | str | Predicate"]:
         """All, in a form that makes the same set again."""
-        return [*list(self._peers.values()), *map(text_of, self._networks), *self._predicates]
+        ids = [*list(self._peers.values()), *list(self._claims.values())]
+        return [*ids, *self._networks.texts(), *self._predicates]
 
 
 class Blacklist:
@@ -201,7 +208,9 @@ class Blacklist:
         """All who are unwelcome, those of the file last."""
         with self._lock:
             own = self._denied.entries()
-            return own + [entry for entry in self._in_file.entries() if not self._denied.has(read(entry))]
+        # Without the lock: a file may have hundreds of thousands.
+        told = {each for each in own if not callable(each)}  # of functions there are none in a file
+        return own + [each for each in self._in_file.entries() if each not in told]
 
     def allowed(self) -> list["PeerId | str | Predicate"] | None:
         """Who alone is welcome; ``None`` for everybody."""
@@ -224,6 +233,13 @@ class Blacklist:
     def refuses_at(self, endpoint: Endpoint) -> bool:
         """Whether whoever is at that endpoint is unwelcome, as far as that can be told before they say who they are."""
         return self.has_address(endpoint.host) or self._denied.says(endpoint, None)
+
+    def why_not_at(self, endpoint: Endpoint) -> str:
+        """In words, why `refuses_at` says yes."""
+        host = endpoint.host
+        if self._denied.has_address(host) or self._in_file.has_address(host) or self._denied.says(endpoint, None):
+            return "that address is on the blacklist"
+        return "that address is none of those that are allowed (only=, or allow_only())"
 
     def refuses(self, endpoint: Endpoint, peer_id: PeerId) -> bool:
         """Whether that peer at that endpoint is unwelcome. What it only claims to be does not let it in."""

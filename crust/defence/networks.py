@@ -107,9 +107,14 @@ class NetworkSet:
 
     def __iter__(self) -> Iterator[Network]:
         """All, IPv4 first, in the order of their addresses."""
-        found: list[Network] = []
+        return map(network_of, self.texts())
+
+    def texts(self) -> Iterator[str]:
+        """The same as `text_of` gives each; of numbers, not of networks, as there may be hundreds of thousands."""
         for version, lengths in self._lengths.items():
-            make = ipaddress.IPv4Network if version == 4 else ipaddress.IPv6Network
+            make = ipaddress.IPv4Address if version == 4 else ipaddress.IPv6Address
             bits = 32 if version == 4 else 128
-            found += [make((p << shift, bits - shift)) for shift, prefixes in lengths for p in list(prefixes)]
-        return iter(sorted(found, key=lambda network: (network.version, network.network_address, network.prefixlen)))
+            for number, length in sorted(
+                (p << shift, bits - shift) for shift, prefixes in lengths for p in list(prefixes)
+            ):
+                yield str(make(number)) if length == bits else f"{make(number)}/{length}"

@@ -105,5 +105,5 @@ def make_parts(orders: Orders, inbox: Inbox, hooks: Hooks) -> Parts:
     ground = Ground(node, config, inbox, timers, connections, dialer, blacklist, hooks.emit)
     finder = Finder(ground, orders.fallback, hooks.alert)
     reach = Reach(ground, utp, finder)
-    gate = Gatekeeper(blacklist, orders.blacklist_file, timers, connections, acceptor.cast_out)
+    gate = Gatekeeper(blacklist, orders.blacklist_file, timers, connections, inbox, acceptor.cast_out)
     return Parts(timers, outlet, connections, utp, acceptor, dialer, finder, reach, gate)

@@ -223,3 +223,52 @@ def test_nobody_and_everybody() -> None:
 def test_who_is_not_dialled(only: Any, endpoints: list[Endpoint], peer_id: PeerId | None, refused: bool) -> None:
     blacklist = Blacklist([BAD, "192.0.2.66"], only=only)
     assert blacklist.refuses_contact(endpoints, peer_id) is refused
+
+
+# --- ids that are only claimed ------------------------------------------------------------------------
+
+CLAIM = UnprovenPeerId(bytes(BAD))
+
+
+def test_an_id_that_was_only_claimed_does_not_mean_the_peer_that_has_it() -> None:
+    """Anybody can claim it on a tracer connection, and misbehave in its name."""
+    blacklist = Blacklist([CLAIM])
+    assert blacklist.refuses(HERE, CLAIM)
+    assert not blacklist.refuses(HERE, BAD)
+    assert blacklist.entries() == [CLAIM]
+    assert not blacklist.entries()[0].proven  # type: ignore[union-attr]
+
+
+def test_claims_and_peers_are_entries_of_their_own() -> None:
+    blacklist = Blacklist([BAD, CLAIM])
+    assert blacklist.entries() == [BAD, CLAIM]
+    blacklist.remove([BAD])
+    assert not blacklist.refuses(HERE, BAD)
+    assert blacklist.refuses(HERE, CLAIM)
+    blacklist.add([BAD])
+    blacklist.remove([CLAIM])
+    assert blacklist.refuses(HERE, BAD)
+    assert blacklist.refuses(HERE, CLAIM), "a proven id means whoever says so as well"
+
+
+def test_to_allow_a_claim_lets_nobody_in() -> None:
+    alone = Blacklist(only=[CLAIM])
+    assert alone.refuses(HERE, BAD)
+    assert alone.refuses(HERE, CLAIM)
+    assert not alone.has_address("192.0.2.1"), "it is not the address that decides"
+
+
+def test_what_stands_in_the_file_as_well_is_told_once() -> None:
+    blacklist = Blacklist(["192.0.2.0/24", BAD, CLAIM])
+    blacklist.replace_file(Rules(["2001:db8::/32", "192.0.2.0/24", BAD, GOOD]))
+    assert blacklist.entries() == [BAD, CLAIM, "192.0.2.0/24", GOOD, "2001:db8::/32"]
+
+
+def test_why_an_address_is_not_dialled() -> None:
+    blacklist = Blacklist(["192.0.2.1", lambda endpoint, _: endpoint.port == 1], only=["192.0.2.0/24"])
+    elsewhere = Endpoint.tcp("192.0.3.1:5483")
+    for listed in (HERE, Endpoint.tcp("192.0.3.1:1")):
+        assert blacklist.refuses_at(listed)
+        assert blacklist.why_not_at(listed) == "that address is on the blacklist"
+    assert blacklist.refuses_at(elsewhere)
+    assert "none of those that are allowed" in blacklist.why_not_at(elsewhere)

@@ -10,6 +10,7 @@ from crust.defence.blacklist import Rules
 from crust.defence.blacklist_file import BlacklistFile, parse
 from crust.errors import ConfigError
 from crust.identity import PeerId
+from tests.together import Running
 
 BAD = PeerId.parse("ba" * 32)
 TEXT = f"""\ufeff# whom we do not want
@@ -60,6 +61,25 @@ def test_what_is_no_list(path: Path, data: bytes, told: str, monkeypatch: pytest
 def test_a_missing_file_is_an_error(path: Path) -> None:
     with pytest.raises(ConfigError, match="blacklist cannot be read"):
         BlacklistFile(str(path)).read()
+
+
+def test_a_pipe_is_refused_at_once(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="blacklist cannot be read: it is no regular file"):
+        Running(BlacklistFile(str(path)).read).result()
+
+
+def test_a_folder_is_refused(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(ConfigError, match="blacklist cannot be read"):
+        BlacklistFile(str(path)).read()
+
+
+def test_who_reads_a_list_that_nobody_wants_any_more_ends(path: Path) -> None:
+    path.write_bytes(b"192.0.2.1\n")
+    file = BlacklistFile(str(path))
+    file.give_up()
+    assert file.news() is None
 
 
 def test_it_is_read_again_when_it_has_changed(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import queue
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,13 +10,17 @@ from typing import Any
 import pytest
 
 from crust import Config, ConfigError, ConnectionManager, Endpoint, Event, PeerId
-from crust.defence.blacklist import Blacklist
+from crust.connecting import notices
+from crust.defence import blacklist_file
+from crust.defence.blacklist import Blacklist, read
+from crust.defence.blacklist_file import BlacklistFile
 from crust.manager import gatekeeper
 from crust.manager.gatekeeper import REASON
 from crust.threads.timers import Timers
 from tests.manager.conftest import both_transports
 from tests.manager.helpers import LOOPBACK, SCALE, Node, Nodes, in_parallel, join, two_identities, wait_until
 from tests.manager.wire import raw_socket, read_to_end
+from tests.together import PATIENCE, Running
 
 
 def refusal(node: Node, other: Node | Endpoint) -> str:
@@ -101,7 +106,9 @@ def test_whoever_is_about_to_connect_meanwhile_is_turned_away(nodes: Nodes) -> N
 def test_handshakes_that_are_under_way_are_looked_at_as_well() -> None:
     done: list[str] = []
     connections: Any = SimpleNamespace(cast_out=lambda refuses, reason: done.append("connections"))
-    gate = gatekeeper.Gatekeeper(Blacklist(), None, Timers(), connections, lambda: done.append("handshakes"))
+    gate = gatekeeper.Gatekeeper(
+        Blacklist(), None, Timers(), connections, notices.Inbox(), lambda: done.append("handshakes")
+    )
     gate.look()
     assert done == ["connections", "handshakes"]
 
@@ -180,6 +187,71 @@ def test_a_file_is_read_at_the_start_and_when_it_changes(
     assert host.manager.blacklisted() == [outcast.id]
     with pytest.raises(ConfigError, match="stands in the blacklist_file"):
         host.manager.unblacklist(outcast.id)
+
+
+def test_while_a_long_list_is_read_the_manager_goes_on_and_can_be_stopped(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gatekeeper, "FILE_CHECK", 0.01)
+    reading, may_end = threading.Event(), threading.Event()
+    file = tmp_path / "blacklist.txt"
+    file.write_text("192.0.2.1\n", "utf-8")
+    first, second = nodes.make(blacklist_file=str(file)), nodes.make()
+
+    def read_slowly(entry: object) -> Any:
+        reading.set()
+        assert may_end.wait(PATIENCE)
+        return read(entry)
+
+    join(second, first)
+    monkeypatch.setattr(blacklist_file, "read", read_slowly)
+    replace(file, "192.0.2.2\n192.0.2.3\n")
+    assert reading.wait(PATIENCE)
+    second.send(first, b"meanwhile")
+    first.expect_messages(second, [b"meanwhile"])
+    assert first.manager.blacklisted() == ["192.0.2.1"]
+    stopping = Running(first.stop)
+    wait_until(lambda: first.manager._blacklist_file._given_up)
+    may_end.set()
+    stopping.result()
+
+
+def test_a_pipe_in_the_place_of_the_file_holds_nobody_up(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gatekeeper, "FILE_CHECK", 0.01)
+    file = tmp_path / "blacklist.txt"
+    file.write_text("192.0.2.1\n", "utf-8")
+    host = nodes.make(blacklist_file=str(file))
+    host.manager.start_listening()
+    os.mkfifo(tmp_path / "pipe")
+    os.replace(tmp_path / "pipe", file)
+    wait_until(lambda: "is no regular file" in caplog.text)
+    assert host.manager.blacklisted() == ["192.0.2.1"]
+    replace(file, "192.0.2.2\n")
+    wait_until(lambda: host.manager.blacklisted() == ["192.0.2.2"])
+
+
+def test_where_no_thread_is_left_the_file_is_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "blacklist.txt"
+    file.write_text("192.0.2.1\n", "utf-8")
+    timers, unwelcome, inbox = Timers(), Blacklist(), notices.Inbox()
+    connections: Any = SimpleNamespace(cast_out=lambda refuses, reason: None)
+    gate = gatekeeper.Gatekeeper(unwelcome, BlacklistFile(str(file)), timers, connections, inbox)
+
+    def none_left(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gatekeeper, "start_thread", none_left)
+        gate._look_at_file()
+    assert "ulimit -u" in caplog.text
+    gate._look_at_file()
+    inbox.get(timeout=PATIENCE).call()
+    assert unwelcome.entries() == ["192.0.2.1"]
+    gate.stop()
 
 
 def replace(file: Path, text: str) -> None:
