@@ -65,6 +65,7 @@ LEVELS: list[tuple[str, str]] = [
     ("half of a uTP connection (pure)", "transport.utp.sender transport.utp.receiver transport.utp.strangers"),
     ("figures, and packets", "transport.utp.stats transport.utp.assembly"),
     ("a uTP connection (pure)", "transport.utp.connection"),
+    ("what the network complains about (pure)", "transport.utp.complaints"),
     ("all uTP connections (pure)", "transport.utp.multiplexer"),
     ("secrets on the wire (pure)", "transport.masking transport.records"),
     ("what nodes sign of themselves (pure)", "discovery.contact_record"),
@@ -190,7 +191,7 @@ PURE_NAMES = (
     "nat.outgoing nat.glance reach.letters reach.letter_pace reach.waiting_line nat.nat_status reach.dial_back.notes "
     "reach.dial_back.gate reach.dial_back.voices transport.relay.carried transport.relay.notes links.pings "
     "transport.utp.connection "
-    "transport.utp.multiplexer"
+    "transport.utp.multiplexer transport.utp.complaints"
 )
 """Values and state machines: tested without sockets, threads or clocks, because they have none."""
 PURE = PURE_NAMES.split()

@@ -4,13 +4,16 @@ On Linux a burst is one system call, and so is the receiving of what arrived in 
 """
 
 import errno
+import ipaddress
 import logging
+import os
 import socket
 from collections import deque
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from crust.errors import DialFailed
+from crust.transport.tcp import explain
 from crust.transport.utp import icmp
 from crust.transport.utp.burst import Address, Burst
 from crust.transport.utp.constants import BYTES_PER_CALL, SEGMENTS_PER_CALL
@@ -34,6 +37,8 @@ _SKIPPED_AT_ONCE: Final = 16  # errors and empty datagrams passed over before th
 _REFUSALS: Final = 4  # bursts that the kernel would not segment, before the first that it did, until we stop asking
 _ERRORS_KEPT: Final = 256
 _QUOTED_BYTES: Final = 128
+
+_BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
 
 _NO_ROOM: Final = frozenset({errno.EWOULDBLOCK, errno.EAGAIN})
 # Sent again they would be too many again, and to wait until the socket is writable would not wait: it is.
@@ -112,13 +117,26 @@ class Datagrams:
         return self._sock.fileno()
 
     def normal(self, address: tuple[str, int] | Address) -> Address:
-        """An address as the system names it when something comes from there; raises `DialFailed`."""
+        """An address to dial as the system names it when something comes from there; raises `DialFailed`."""
         family = socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
         try:
             found = socket.getaddrinfo(address[0], address[1], family, socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
         except OSError as error:
             raise DialFailed(f"{address[0]} is not an address of this socket's family: {error}") from error
+        host = ipaddress.ip_address(found[0][4][0].partition("%")[0])  # type: ignore[union-attr]
+        if host.is_unspecified:
+            raise DialFailed(f"{host} stands for all addresses of a machine: dial one (of this one: 127.0.0.1, ::1)")
+        if host.is_multicast or host == _BROADCAST:
+            raise DialFailed(f"{host} stands for several machines: dial one")
+        if not 0 < address[1] <= 65535:
+            raise DialFailed(f"port {address[1]} cannot be dialled: ports are 1 to 65535")
         return found[0][4]  # type: ignore[return-value]
+
+    def explain(self, code: int) -> str:
+        """What an errno of sending to somebody means, and what to do about it."""
+        if code == errno.EINVAL:
+            return f"this socket is bound to {self.address[0]}, and from there the system sends nothing to that address"
+        return explain(OSError(code, os.strerror(code)))
 
     def close(self) -> None:
         """Free the port. Any number of times."""

@@ -1,6 +1,5 @@
 """`Multiplexer`: all uTP connections of one UDP socket, without the socket. Not safe for threads: its owner locks."""
 
-import errno
 import random
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from crust.errors import ConnectionLost, CrustError, DialFailed, Malformed
 from crust.transport.utp import constants as c
 from crust.transport.utp.assembly import one
 from crust.transport.utp.burst import Address, Burst
+from crust.transport.utp.complaints import Explain, Quote, by_name, complain
 from crust.transport.utp.connection import UtpConnection
 from crust.transport.utp.half_open import Asked
 from crust.transport.utp.handlers import Handlers, may_be_stun
@@ -25,8 +25,6 @@ from crust.transport.utp.train import as_train
 _LESSER: Final = SEQ_MASK >> 1
 _GREATER: Final = SEQ_MASK ^ _LESSER
 """The half of the connection ids that a rendezvous begins with, and the other, for when both sides took the same."""
-
-_REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET})
 
 
 class Multiplexer:
@@ -45,6 +43,7 @@ class Multiplexer:
         self.accepting = False
         self.refuses: Callable[[str], bool] | None = None
         """Whether strangers at an IP address are not welcome."""
+        self.explain: Explain = by_name
         self.handlers = Handlers()
         self.touched: dict[UtpConnection, None] = {}
         """Connections to which something happened since the owner looked; it clears this."""
@@ -53,6 +52,7 @@ class Multiplexer:
         self._mtu_range = self.settings.mtu_range(ipv6)
         self._connections: dict[tuple[Address, int], UtpConnection] = {}
         self._dialling: dict[Address, UtpConnection] = {}  # rendezvous only
+        self._lingering: dict[UtpConnection, None] = {}  # they only answer repetitions; the oldest first
         self._strangers = Strangers(self.settings, self._random, self.counters)
         self._half_open = self._strangers.half_open
         self._ready: OrderedDict[UtpConnection, None] = OrderedDict()
@@ -84,14 +84,15 @@ class Multiplexer:
         Raises:
             DialFailed: there are too many connections, or a rendezvous with that address is under way.
         """
-        if len(self._connections) >= self.settings.max_connections:
-            raise DialFailed(f"this socket has {len(self._connections)} uTP connections already, which is the most")
+        if self._is_full():
+            raise DialFailed(f"{self.settings.max_connections} uTP connections already: the most on this socket")
         if rendezvous:
             if address in self._dialling:
                 raise DialFailed("a rendezvous with that address is under way")
             early = self._came_first(address, now)
             if early is not None:
                 return early
+        self._make_room(now)
         recv_id = self._free_id(address, _LESSER if rendezvous else SEQ_MASK)
         connection = UtpConnection(
             address,
@@ -119,6 +120,7 @@ class Multiplexer:
         if found is None:
             return None
         recv_id, asked = found
+        self._make_room(now)
         connection = UtpConnection(
             address,
             (recv_id - 1) & SEQ_MASK,
@@ -165,12 +167,15 @@ class Multiplexer:
             return
         if connection.rendezvous and connection.established:
             self._dialling.pop(connection.address, None)
+        if connection.state is State.LINGER:
+            self._lingering[connection] = None
         self._ready[connection] = None
 
     def _forget(self, connection: UtpConnection) -> None:
         self._connections.pop((connection.address, connection.recv_id), None)
         if self._dialling.get(connection.address) is connection:
             del self._dialling[connection.address]
+        self._lingering.pop(connection, None)
         self._ready.pop(connection, None)
         self._schedule.set(connection, None)
 
@@ -266,8 +271,17 @@ class Multiplexer:
             self.counters["syn_refused"] += 1
 
     def _has_room(self) -> bool:
-        few = len(self._connections) < self.settings.max_connections
-        return few and len(self.accepted) < self.settings.accept_backlog
+        return not self._is_full() and len(self.accepted) < self.settings.accept_backlog
+
+    def _is_full(self) -> bool:
+        return len(self._connections) - len(self._lingering) >= self.settings.max_connections
+
+    def _make_room(self, now: float) -> None:
+        """Where all places are taken, the one that has only answered repetitions for longest gives up its own."""
+        while self._lingering and len(self._connections) >= self.settings.max_connections:
+            connection = next(iter(self._lingering))
+            connection.fail(ConnectionLost("its place was needed"))  # both have said all: no error, and no RESET
+            self._after(connection, now)
 
     @staticmethod
     def _their_id(syn: Packet) -> int:
@@ -303,6 +317,7 @@ class Multiplexer:
             self.counters["syn_refused"] += 1
             return
         self._half_open.remove(address, recv_id)
+        self._make_room(now)
         connection = UtpConnection.accepted(
             address, recv_id, asked.our_seq, asked.their_seq, self._path_mtu(), self.settings, now
         )
@@ -321,23 +336,13 @@ class Multiplexer:
             quoted: how the datagram begins.
             now: seconds.
         """
-        if not could_be_utp(quoted):
-            return
-        kind, sent_id, seq_nr = quoted[0] >> 4, int.from_bytes(quoted[2:4]), int.from_bytes(quoted[16:18])
-        for recv_id in (sent_id,) if kind == PacketType.SYN else (sent_id - 1, sent_id + 1):
-            connection = self._connections.get((address, recv_id & SEQ_MASK))
-            if connection is None or (kind != PacketType.SYN and connection.send_id != sent_id):
-                continue
-            if not connection.has_sent(seq_nr):
-                continue  # anybody can send ICMP; who sees our packets knows what to quote (RFC 5927 section 4.1)
-            self.counters["icmp"] += 1
-            if error == errno.EMSGSIZE:
-                connection.too_big(mtu, now)
-            elif error in _REFUSED:
-                connection.unreachable("nothing listens on that port; is the peer running, and is the port right?", now)
-            elif not connection.established:
-                connection.unreachable(f"the network says: {errno.errorcode.get(error, error)}", now)
-            self._after(connection, now)
+        quote = Quote.read(quoted)
+        for recv_id in quote.recv_ids if quote is not None else ():
+            connection = self._connections.get((address, recv_id))
+            if connection is not None and quote is not None and quote.is_of(connection):
+                self.counters["icmp"] += 1
+                complain(connection, error, mtu, self.explain, now)
+                self._after(connection, now)
 
     # --- time, and datagrams out ---
     def tick(self, now: float) -> None:

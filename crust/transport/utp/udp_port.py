@@ -47,12 +47,15 @@ class UdpPort:
         refuses: Callable[[str], bool] | None = None,
         name: str = "utp",
     ) -> None:
+        if isinstance(address, str) or len(address) != 2:
+            raise TypeError(f"address is a pair of host and port, as in ('127.0.0.1', 0); was {address!r}")
         self.lock = threading.Lock()
         self._datagrams = Datagrams(*address, offload=offload)
         self.local_address: Address = self._datagrams.address
         self._multiplexer = Multiplexer(settings, ipv6=":" in self.local_address[0])
         self._multiplexer.accepting = accepting
         self._multiplexer.refuses = refuses
+        self._multiplexer.explain = self._datagrams.explain
         self._streams: dict[UtpConnection, UtpStream] = {}
         self._changed = threading.Condition(self.lock)  # for accept() and close()
         self._on_incoming: Callable[[], object] | None = None

@@ -416,3 +416,11 @@ def test_without_error_queues_everything_else_works(monkeypatch: pytest.MonkeyPa
         assert receive(far, 3) == sent
         assert near.errors() == []
         assert set(failing.calls) <= {"sendto"}  # Windows has neither sendmsg nor recvmsg
+
+
+def test_errors_of_sending_are_explained() -> None:
+    sock = Datagrams("127.0.0.1", 0)
+    assert "no route to that network" in sock.explain(errno.ENETUNREACH)
+    assert "a firewall on this host may forbid it" in sock.explain(errno.EPERM)
+    assert sock.explain(errno.EINVAL).startswith("this socket is bound to 127.0.0.1")
+    sock.close()

@@ -6,6 +6,8 @@ import pytest
 
 from crust.errors import ConnectionLost, DialFailed
 from crust.transport.utp import constants as c
+from crust.transport.utp.connection import UtpConnection
+from crust.transport.utp.multiplexer import Multiplexer
 from crust.transport.utp.packet import PacketType, encode
 from crust.transport.utp.states import State
 from tests.transport.utp.wire import (
@@ -28,7 +30,7 @@ from tests.transport.utp.wire import (
     sent,
 )
 
-DATA, STATE, RESET, SYN = PacketType.DATA, PacketType.STATE, PacketType.RESET, PacketType.SYN
+DATA, FIN, STATE, RESET, SYN = (PacketType(kind) for kind in range(5))
 
 
 # --- dialling ---
@@ -38,6 +40,36 @@ def test_there_are_no_more_connections_than_are_allowed() -> None:
     mux.connect(OTHER, NOW)
     with pytest.raises(DialFailed, match="2 uTP connections already"):
         mux.connect(PEER, NOW)
+
+
+def ended(mux: Multiplexer, connection: UtpConnection) -> None:
+    """Let both sides end it."""
+    connection.close()
+    mux.wake(connection, SOON)
+    (fin,) = sent(mux, SOON)
+    answer = packet(FIN, connection_id=connection.recv_id, ack_nr=fin.seq_nr)
+    give(mux, answer, SOON, (connection.address[0], connection.address[1]))
+    sent(mux, SOON)
+    assert connection.state is State.LINGER
+
+
+def test_what_is_over_takes_no_place_from_what_is_not() -> None:
+    mux = port(max_connections=2)
+    first, second = dialled(mux), dialled(mux, OTHER)
+    ended(mux, second)
+    ended(mux, first)
+    assert len(mux) == 2
+    mux.connect(PEER, SOON)
+    assert second.over, "it was over for longest"
+    assert second.error is None
+    assert first.state is State.LINGER
+    assert [each.type for each in sent(mux, SOON)] == [SYN], "nobody is told"
+    give(mux, prove(ask(mux, OTHER)), SOON, OTHER)
+    assert first.over
+    assert len(mux.accepted) == 1
+    assert len(mux) == 2
+    with pytest.raises(DialFailed, match="2 uTP connections already"):
+        mux.connect(PEER, SOON)
 
 
 def test_another_id_is_tried_after_some_syns() -> None:

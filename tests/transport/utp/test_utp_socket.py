@@ -77,6 +77,32 @@ def test_an_address_that_cannot_be_dialled_from_here(address: tuple[str, int]) -
         sock.connect(address)
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        (("0.0.0.0", 9), "0.0.0.0 stands for all addresses of a machine: dial one"),
+        (("224.0.0.1", 9), "224.0.0.1 stands for several machines: dial one"),
+        (("255.255.255.255", 9), "255.255.255.255 stands for several machines: dial one"),
+        ((HOST, 0), "port 0 cannot be dialled: ports are 1 to 65535"),
+    ],
+)
+def test_an_address_that_nobody_has_is_refused_with_the_reason(address: tuple[str, int], why: str) -> None:
+    with Quick((HOST, 0)) as sock, pytest.raises(DialFailed, match=why):
+        sock.connect(address, PATIENCE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems may send from there")
+def test_a_socket_of_this_machine_only_says_that_it_is() -> None:
+    with Quick((HOST, 0)) as sock, pytest.raises(DialFailed, match="and from there the system sends nothing"):
+        sock.connect(("192.0.2.1", 9), PATIENCE)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "ab", ("127.0.0.1",), ("127.0.0.1", 0, 0)])
+def test_what_is_bound_is_a_pair(address: object) -> None:
+    with pytest.raises(TypeError, match="address is a pair of host and port"):
+        UtpSocket(address)  # type: ignore[arg-type]
+
+
 def test_dialling_can_be_given_up_by_another_thread() -> None:
     with silent() as hole, Quick((HOST, 0)) as sock:
         streams: list[UtpStream] = []
