@@ -17,6 +17,7 @@ from crust.defence.blacklist import Blacklist
 from crust.event import AnyEvent
 from crust.identity import PeerId
 from crust.links.connection_news import Told
+from crust.nat import source_address
 from crust.nat.behaviour import Allocation, Behaviour, Filtering, Mapping
 from crust.nat.connection_info import Candidate, CandidateKind, ConnectionInfo
 from crust.nat.punch_gate import MAX_MEETINGS
@@ -379,3 +380,17 @@ def test_the_status_says_whether_this_node_listens(bench: Bench) -> None:
     assert bench.reach._status().listening
     bench.reach.stop()
     assert not bench.reach._status().listening
+
+
+def test_of_several_listeners_the_one_on_the_way_is_dialled_from(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback leads nowhere else, and the address of a VPN on a wrong way."""
+    source = "192.168.1.2"
+    monkeypatch.setattr(source_address, "source_towards", lambda remote: source)
+    monkeypatch.setattr(bench.reach.outside, "translated", lambda target: True)
+    bench.reach._bound = [Endpoint.tcp((host, 5483)) for host in ("127.0.0.1", "10.8.0.2", "192.168.1.2")]
+    target = Endpoint.tcp("198.51.100.7:5483")
+    assert bench.reach._tcp_source(target) == ("192.168.1.2", 5483)
+    assert bench.reach._tcp_listening() == {4: ("192.168.1.2", 5483)}
+    source = "192.168.7.7"
+    assert bench.reach._tcp_source(target) is None, "from any port, then"
+    assert bench.reach._tcp_listening() == {4: ("10.8.0.2", 5483)}
