@@ -45,7 +45,7 @@ def _search(status: BootstrapStatus) -> str:
         return f"round {status.round}: {status.made} of {count_of(status.wanted, 'connection')} made"
     if status.keep_going:
         return "rests until all connections are lost"
-    return "none"
+    return "ended, as it knew nobody to try" if status.gave_up else "none"
 
 
 def _row(contact: ContactStatus, wall_now: float) -> tuple[str, ...]:

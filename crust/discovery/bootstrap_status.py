@@ -13,7 +13,7 @@ class ContactStatus:
     endpoints: tuple[Endpoint, ...]
     """All lead to it."""
     peer_id: PeerId | None
-    """Who should answer; ``None`` if nobody said."""
+    """Who should answer, or did; ``None`` if nobody said, and nobody has."""
     source: str
     """Who told of it: config, fallback, cache, beacon or gossip."""
     tries: int
@@ -52,6 +52,8 @@ class BootstrapStatus:
     beacon: str = "not started"
     cache: str = "not opened"
     """Where contacts are remembered, or why only in memory."""
+    gave_up: bool = False
+    """Whether it ended because it knew nobody to try."""
 
     def __str__(self) -> str:
         lines = [self._summary(), f"beacon: {self.beacon}", f"cache: {self.cache}"]
@@ -67,6 +69,8 @@ class BootstrapStatus:
             doing = f"round {self.round} reached nobody; the next begins in {self.next_round_in:.1f} s"
         elif self.running:
             doing = f"round {self.round}: {self.made} of {self.wanted} connections made"
+        elif self.gave_up and not self.keep_going:
+            doing = "not looking for peers: it knew nobody to try"
         else:
             doing = "waiting until all connections are lost" if self.keep_going else "not looking for peers"
         target = f" of {self.target}" if self.target else ""

@@ -8,7 +8,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from crust.discovery.contact import Contact, Source
@@ -65,6 +65,8 @@ class Entry:
     result: str = "not tried yet"
     ours: bool = False
     """Whether it turned out to be this node."""
+    answered: PeerId | None = None
+    """Who answered when it was dialled last, where nobody had said who should."""
 
     def __str__(self) -> str:
         return " ".join(map(str, self.endpoints))
@@ -94,6 +96,19 @@ class ContactBook:
     def entries(self) -> list[Entry]:
         """All, the most promising first."""
         return sorted(self._entries.values(), key=lambda entry: entry.promise)
+
+    def for_people(self) -> list[Entry]:
+        """Copies of all, the most promising first. Contacts that turned out to be one node are one here, with what came
+        of the latest try. They stay two elsewhere: another node may be where this one was."""
+        found: dict[object, Entry] = {}
+        for entry in self.entries():
+            peer_id = entry.peer_id or entry.answered
+            who = peer_id or entry
+            pair = sorted((entry, *filter(None, [found.get(who)])), key=lambda each: each.tried_at or 0.0)
+            endpoints = dict.fromkeys(endpoint for each in reversed(pair) for endpoint in each.endpoints)
+            tries = sum(each.tries for each in pair)
+            found[who] = replace(pair[-1], endpoints=tuple(endpoints), peer_id=peer_id, tries=tries)
+        return list(found.values())
 
     def usable(self, entry: Entry) -> tuple[Endpoint, ...]:
         """The endpoints of a contact that are not our own."""
@@ -170,6 +185,13 @@ class ContactBook:
         for entry in found:
             entry.result = _OURS
         return found
+
+    def answered(self, endpoints: Iterable[Endpoint], peer_id: PeerId) -> None:
+        """One of these was dialled, and that node proved to be there."""
+        for endpoint in endpoints:
+            entry = self._entries.get(_place(endpoint))
+            if entry is not None and entry.peer_id is None:
+                entry.answered = peer_id
 
     def source_of(self, endpoint: Endpoint, peer_id: PeerId) -> Source:
         """Who told us of an endpoint that has just worked."""

@@ -153,6 +153,7 @@ class Finder:
         """An attempt has become a connection."""
         if not peer_id.proven:
             return
+        self._book.answered((attempt.given, attempt.target), peer_id)
         if attempt.target.protocol is Protocol.TCP:
             self._dialled[peer_id] = attempt.target
         self._cache.worked(attempt.target, peer_id, self._book.source_of(attempt.target, peer_id))
@@ -322,10 +323,11 @@ class Finder:
             made=bootstrapper.made,
             connected=len(self._connections.live),
             target=self._config.target_connections,
-            contacts=tuple(map(_contact_status, self._book.entries())),
+            contacts=tuple(map(_contact_status, self._book.for_people())),
             known_by_gossip=self._gossiping.known,
             beacon=self.lan.state,
             cache=self._cache.state,
+            gave_up=bootstrapper.gave_up,
         )
 
 

@@ -16,6 +16,7 @@ ENDPOINTS = (Endpoint.tcp("192.0.2.7:5483"), Endpoint.utp("192.0.2.7:5484"))
     ("status", "told"),
     [
         (BootstrapStatus(), "none"),
+        (BootstrapStatus(gave_up=True), "ended, as it knew nobody to try"),
         (BootstrapStatus(keep_going=True), "rests until all connections are lost"),
         (BootstrapStatus(running=True, round=3, wanted=8, made=2), "round 3: 2 of 8 connections made"),
         (

@@ -27,3 +27,4 @@ def test_what_it_is_doing() -> None:
     pause = dataclasses.replace(busy, next_round_in=1.23)
     assert "round 2 reached nobody; the next begins in 1.2 s" in str(pause)
     assert "waiting until all connections are lost" in str(BootstrapStatus(keep_going=True, connected=1))
+    assert str(BootstrapStatus(gave_up=True)).startswith("0 connected; not looking for peers: it knew nobody to try")

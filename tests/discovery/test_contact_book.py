@@ -251,6 +251,24 @@ def test_the_first_is_another_one_each_time() -> None:
     assert min(firsts.values()) > 60
 
 
+def test_contacts_that_turned_out_to_be_one_node_are_told_of_once(book: ContactBook) -> None:
+    told = add(book, A, B)
+    (configured,) = (
+        add(book, each.endpoints[0], peer=None, promise=Promise.GIVEN) for each in given([A], Source.CONFIG)
+    )
+    stranger = add(book, C, peer=None)
+    assert [entry.endpoints for entry in book.for_people()] == [(A, B), (C,), (A,)], "nobody has proved anything"
+    book.trying(configured, 100.0)
+    book.connected(configured)
+    book.answered([A], PEER)
+    one, other = book.for_people()
+    assert (one.peer_id, one.endpoints, one.tries, one.result) == (PEER, (A, B), 1, "connected")
+    assert (other.endpoints, other.peer_id) == (stranger.endpoints, None)
+    assert (configured.peer_id, told.tries) == (None, 0), "they are still two"
+    book.answered([A], OTHER)
+    assert [entry.peer_id for entry in book.for_people()] == [PEER, None, OTHER], "another node is there now"
+
+
 def test_clear() -> None:
     turns = Turns(random.Random(1))
     turns.put(entries_of(Promise.GIVEN, 1)[0])
