@@ -32,13 +32,17 @@ def show(events: "queue.Queue[object]") -> None:
 
 def main() -> None:
     """Read lines here, show events in a thread of their own."""
+    try:
+        others = [Endpoint.parse(address) for address in sys.argv[1:]]
+    except CrustError as error:
+        sys.exit(f"{error}\n\n{__doc__}")
     events: queue.Queue[object] = queue.Queue()
     with ConnectionManager(events) as manager:
         printer = threading.Thread(target=show, args=(events,))
         printer.start()
         print("* listening on", *manager.start_listening(), flush=True)
-        for address in sys.argv[1:]:
-            manager.connect(Endpoint.parse(address))
+        for endpoint in others:
+            manager.connect(endpoint)
         try:
             for line in sys.stdin:
                 for connection in manager.connections():

@@ -7,7 +7,7 @@ python examples/simple_sender.py 127.0.0.1:PORT        (in another terminal)
 import queue
 import sys
 
-from crust import Config, ConnectionManager, Endpoint, Event
+from crust import Config, ConnectionManager, CrustError, Endpoint, Event
 
 LARGEST = 1000  # a stranger must not make us compute for ever
 
@@ -35,22 +35,31 @@ def serve(manager: ConnectionManager, events: "queue.Queue[object]") -> None:
             case Event.NewConnection(endpoint):
                 print(f"Connected to {endpoint}", flush=True)
             case Event.NewMessage(Endpoint() as endpoint, data):
-                manager.send(endpoint, answer(data).encode(), timeout=None)
+                try:
+                    # At once or not at all: one peer that takes nothing must not keep the others waiting.
+                    manager.send(endpoint, answer(data).encode())
+                except CrustError as error:  # it has left, or takes its answers too slowly
+                    print(f"No answer to {endpoint}: {error}", flush=True)
             case Event.LostConnection(endpoint):
                 print(f"Lost connection to {endpoint}", flush=True)
 
 
-def main() -> None:
+def main() -> int:
     """Listen on the port given, or on any free one."""
     events: queue.Queue[object] = queue.Queue()
-    config = Config(tcp_port=int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+    try:
+        config = Config(tcp_port=int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+    except (ValueError, CrustError) as error:
+        print(f"{error}\n\n{__doc__}", file=sys.stderr)
+        return 2
     with ConnectionManager(events, config) as manager:
         print("Listening on", *manager.start_listening(), flush=True)
         try:
             serve(manager, events)
         except KeyboardInterrupt:
             print("Stopping")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,7 +8,7 @@ The port is the one that ``simple_receiver.py`` prints.
 import queue
 import sys
 
-from crust import Config, ConnectionManager, Endpoint, Event
+from crust import Config, ConnectionManager, CrustError, Endpoint, Event
 
 NUMBERS = range(13)
 PATIENCE = 30.0  # seconds to wait for anything to happen
@@ -25,8 +25,12 @@ def ask(manager: ConnectionManager, events: "queue.Queue[object]") -> int:
             return 1
         match event:
             case Event.NewBootstrapConnection(Endpoint() as endpoint):
-                for number in NUMBERS:
-                    manager.send(endpoint, str(number).encode())
+                try:
+                    for number in NUMBERS:
+                        manager.send(endpoint, str(number).encode())
+                except CrustError as error:  # it has left already
+                    print(f"Not sent to {endpoint}: {error}", file=sys.stderr)
+                    return 1
             case Event.NewMessage(endpoint, data):
                 print(f'Peer on {endpoint} replied with "{data.decode()}"', flush=True)
                 replies += 1
@@ -41,7 +45,11 @@ def main() -> int:
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)
         return 2
-    config = Config(hard_coded_contacts=(Endpoint.tcp(sys.argv[1]),), override_default_bootstrap=True)
+    try:
+        config = Config(hard_coded_contacts=(Endpoint.tcp(sys.argv[1]),), override_default_bootstrap=True)
+    except CrustError as error:
+        print(f"{error}\n\n{__doc__}", file=sys.stderr)
+        return 2
     events: queue.Queue[object] = queue.Queue()
     with ConnectionManager(events, config) as manager:
         manager.bootstrap()

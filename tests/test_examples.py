@@ -1,14 +1,24 @@
 """Each example, as real processes."""
 
+import queue
 import signal
+import sys
 
 import pytest
 
+from crust import Endpoint, Event, NotConnected
 from tests.processes import ROOT, Process
 
 
 def example(name: str, *arguments: str) -> Process:
     return Process(str(ROOT / "examples" / name), *arguments)
+
+
+def names_of(name: str) -> dict[str, object]:
+    """What an example defines, without running it."""
+    namespace: dict[str, object] = {"__name__": "examples"}
+    exec((ROOT / "examples" / name).read_text(), namespace)  # noqa: S102
+    return namespace
 
 
 def listening_port(process: Process) -> str:
@@ -32,6 +42,54 @@ def test_the_fibonacci_pair() -> None:
         assert receiver.end()[0] == 0
 
 
+def test_an_answer_that_cannot_be_sent_is_told_and_the_next_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    gone, here = Endpoint.tcp("192.0.2.7:1"), Endpoint.tcp("192.0.2.8:1")
+    sent = []
+
+    class Manager:
+        """Has lost one of its peers already; ends when the other has its answer."""
+
+        def send(self, endpoint: Endpoint, data: bytes, *, timeout: float | None = 0.0) -> None:
+            assert timeout == 0.0, "one that takes nothing must not keep the others waiting"
+            if endpoint == gone:
+                raise NotConnected("no connection")
+            sent.append((endpoint, data))
+            raise KeyboardInterrupt
+
+    events: queue.Queue[object] = queue.Queue()
+    for endpoint in (gone, here):
+        events.put(Event.NewMessage(endpoint, b"7"))
+    serve = names_of("simple_receiver.py")["serve"]
+    assert callable(serve)
+    with pytest.raises(KeyboardInterrupt):
+        serve(Manager(), events)
+    assert sent == [(here, b"The Fibonacci number for 7 is 13")]
+    assert capsys.readouterr().out == f"No answer to {gone}: no connection\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "told"),
+    [
+        ("simple_receiver.py", "foo", "foo"),
+        ("simple_receiver.py", "99999", "65535"),
+        ("simple_sender.py", "foo", "HOST:PORT"),
+        ("chat.py", "foo", "HOST:PORT"),
+    ],
+)
+def test_a_wrong_argument_is_answered_with_the_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, argument: str, told: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [name, argument])
+    main = names_of(name)["main"]
+    assert callable(main)
+    with pytest.raises(SystemExit) as end:
+        sys.exit(main())
+    text = capsys.readouterr().err or str(end.value.code)  # a text is printed by the interpreter, as it ends with 1
+    assert end.value.code not in (0, None)
+    assert told in text.splitlines()[0]
+    assert f"python examples/{name}" in text
+
+
 def test_the_sender_explains_itself() -> None:
     with example("simple_sender.py") as sender:
         code, lines = sender.end()
@@ -41,9 +99,7 @@ def test_the_sender_explains_itself() -> None:
 
 @pytest.mark.parametrize("question", [b"", b"x", b"1001", b"-1", b"9" * 100_000, b"\xff", "²".encode()])
 def test_the_receiver_answers_nonsense_in_a_sentence(question: bytes) -> None:
-    namespace: dict[str, object] = {"__name__": "examples"}
-    exec((ROOT / "examples/simple_receiver.py").read_text(), namespace)  # noqa: S102
-    answer = namespace["answer"]
+    answer = names_of("simple_receiver.py")["answer"]
     assert callable(answer)
     assert answer(question).endswith("is not a number from 0 to 1000")
 
