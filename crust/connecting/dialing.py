@@ -53,7 +53,7 @@ class Dialer:
         decide: what becomes of a candidate.
         connection_with: the live connection with a peer, if there is one.
         add_aliases: lets more endpoints lead to a connection.
-        refuses: whether whoever is at an address is not welcome.
+        refuses: why whoever is at an address is not welcome, or ``None``.
         utp: the UDP sockets to dial from.
     """
 
@@ -66,7 +66,7 @@ class Dialer:
         decide: Callable[[Candidate], Verdict],
         connection_with: Callable[[PeerId], Connection | None],
         add_aliases: Callable[[Connection, set[Endpoint]], None],
-        refuses: Callable[[Endpoint], bool],
+        refuses: Callable[[Endpoint], str | None],
         utp: UtpPorts,
     ) -> None:
         self._node = node
@@ -333,11 +333,10 @@ class Dialer:
             return TRACER_OFF
         if target.is_relayed:
             return NOT_DIALLED
-        if self._refuses(target):
-            return "that address is on the blacklist"
-        if not target.port:
+        unwelcome = self._refuses(target)
+        if unwelcome is None and not target.port:
             return "port 0 cannot be connected to"
-        return None
+        return unwelcome
 
     def _end(self, job: Job, call: bool = True) -> None:
         if job.done:

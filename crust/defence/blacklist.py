@@ -234,12 +234,14 @@ class Blacklist:
         """Whether whoever is at that endpoint is unwelcome, as far as that can be told before they say who they are."""
         return self.has_address(endpoint.host) or self._denied.says(endpoint, None)
 
-    def why_not_at(self, endpoint: Endpoint) -> str:
-        """In words, why `refuses_at` says yes."""
+    def why_not_at(self, endpoint: Endpoint) -> str | None:
+        """In words, why `refuses_at` says yes; ``None`` where it says no."""
+        if not self.refuses_at(endpoint):
+            return None
         host = endpoint.host
         if self._denied.has_address(host) or self._in_file.has_address(host) or self._denied.says(endpoint, None):
             return "that address is on the blacklist"
-        return "that address is none of those that are allowed (only=, or allow_only())"
+        return "that address is none of those that alone are allowed (only=, or allow_only())"
 
     def refuses(self, endpoint: Endpoint, peer_id: PeerId) -> bool:
         """Whether that peer at that endpoint is unwelcome. What it only claims to be does not let it in."""

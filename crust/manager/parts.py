@@ -99,7 +99,7 @@ def make_parts(orders: Orders, inbox: Inbox, hooks: Hooks) -> Parts:
         decide=hooks.decide,
         connection_with=connections.with_peer,
         add_aliases=connections.add_aliases,
-        refuses=blacklist.refuses_at,
+        refuses=blacklist.why_not_at,
         utp=utp,
     )
     ground = Ground(node, config, inbox, timers, connections, dialer, blacklist, hooks.emit)

@@ -54,7 +54,7 @@ class Bench:
             decide=lambda candidate: self.verdict,
             connection_with=self.live.get,
             add_aliases=lambda connection, endpoints: self.aliases.append((connection, endpoints)),
-            refuses=lambda endpoint: endpoint.host in self.blacklist,
+            refuses=lambda each: "that address is on the blacklist" if each.host in self.blacklist else None,
             utp=UtpPorts(self.config, lambda host: False),
         )
 

@@ -123,6 +123,13 @@ def test_a_handshake_that_is_under_way_ends_at_once(nodes: Nodes) -> None:
     wait_until(lambda: host.manager._started().half_open == 0)
 
 
+def test_who_is_not_among_those_allowed_is_told_so(nodes: Nodes) -> None:
+    node = nodes.make(only=["10.0.0.0/8"])
+    assert "none of those that alone are allowed" in refusal(node, Endpoint.tcp((LOOPBACK, 9)))
+    node.manager.blacklist("127.0.0.0/8")
+    assert "on the blacklist" in refusal(node, Endpoint.tcp((LOOPBACK, 9)))
+
+
 def test_a_function_is_asked_before_the_handshake(nodes: Nodes) -> None:
     """With no id; whoever it means gets no byte and costs no cryptography."""
     asked: list[tuple[Endpoint, PeerId | None]] = []
@@ -152,7 +159,7 @@ def test_nobody_but_these(nodes: Nodes) -> None:
     assert host.expect(Event.LostConnection).peer_id == friend.id
     host.manager.allow_only(["192.0.2.0/24"])
     host.expect(Event.LostConnection, 2)
-    assert "blacklist" in refusal(host, friend)
+    assert "alone are allowed" in refusal(host, friend)
 
 
 def test_a_peer_that_is_listed_is_not_looked_for(nodes: Nodes) -> None:
