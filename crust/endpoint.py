@@ -33,6 +33,14 @@ _SCHEMES: Final = {protocol.scheme: protocol for protocol in Protocol}
 Address = tuple[str, int]
 
 
+def _check_protocol(protocol: object) -> Protocol:
+    try:
+        return Protocol(protocol)
+    except ValueError:
+        names = ", ".join(f"Protocol.{each.name}" for each in Protocol)
+        raise EndpointError(f"protocol {protocol!r} is none: use one of {names}") from None
+
+
 def _check_port(port: object) -> int:
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
         raise EndpointError(f"port {port!r} is not a number from 0 to 65535")
@@ -86,7 +94,7 @@ class Endpoint:
         port: 0 to 65535.
 
     Raises:
-        EndpointError: the address cannot be understood.
+        EndpointError: the address cannot be understood, or the protocol is none.
     """
 
     __slots__ = ("_hash", "_key", "host", "port", "protocol")
@@ -98,9 +106,10 @@ class Endpoint:
 
     def __init__(self, protocol: Protocol, host: str, port: int) -> None:
         canonical, order = _canonical(host)
+        protocol = _check_protocol(protocol)
         key = (int(protocol), order, _check_port(port))
         for name, value in (
-            ("protocol", Protocol(protocol)),
+            ("protocol", protocol),
             ("host", canonical),
             ("port", port),
             ("_key", key),
@@ -146,7 +155,9 @@ class Endpoint:
             host, port = _split_address(address)
         elif isinstance(address, tuple) and len(address) >= 2:
             host, port = address[0], address[1]
-            if len(address) == 4 and address[3] and "%" not in host:  # (host, port, flowinfo, scope id)
+            if (
+                len(address) == 4 and address[3] and isinstance(host, str) and "%" not in host
+            ):  # (host, port, flowinfo, scope id)
                 host = f"{host}%{address[3]}"
         else:
             raise EndpointError(f"{address!r} is not an address: give 'host:port' or (host, port)")
@@ -166,6 +177,12 @@ class Endpoint:
     def is_relayed(self) -> bool:
         """Whether it names a connection that another peer carries; nobody can be dialled there."""
         return self.protocol is Protocol.RELAYED
+
+    @property
+    def lacks_scope(self) -> bool:
+        """Whether it is a link-local IPv6 address that does not say of which link."""
+        version, packed, scope = self._key[1]
+        return version == 6 and not scope and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"an Endpoint never changes; cannot set {name!r}")
@@ -207,9 +224,10 @@ class Port:
     _key: tuple[int, int]
 
     def __init__(self, protocol: Protocol, port: int) -> None:
+        protocol = _check_protocol(protocol)
         if protocol is Protocol.RELAYED:
             raise EndpointError("there are no relayed ports: relayed connections come through other peers")
-        object.__setattr__(self, "protocol", Protocol(protocol))
+        object.__setattr__(self, "protocol", protocol)
         object.__setattr__(self, "port", _check_port(port))
         object.__setattr__(self, "_key", (int(protocol), port))
 

@@ -122,7 +122,18 @@ def test_the_scope_id_of_a_socket_address_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", [None, 5483, b"192.0.2.7:5483", ("192.0.2.7",), (), ["192.0.2.7", 5483], (b"\xc0\0\2\7", 5483), (7, 7)]
+    "address",
+    [
+        None,
+        5483,
+        b"192.0.2.7:5483",
+        ("192.0.2.7",),
+        (),
+        ["192.0.2.7", 5483],
+        (b"\xc0\0\2\7", 5483),
+        (b"fe80::1", 5483, 0, 3),
+        (7, 7),
+    ],
 )
 def test_what_is_no_address_is_refused(address: Any) -> None:
     with pytest.raises(EndpointError):
@@ -137,10 +148,25 @@ def test_what_is_no_port_is_refused(port: Any) -> None:
         Port.tcp(port)
 
 
+@pytest.mark.parametrize("protocol", ["tcp", 4, None])
+def test_what_is_no_protocol_is_refused(protocol: Any) -> None:
+    with pytest.raises(EndpointError, match=r"is none: use one of Protocol\.TCP, "):
+        Endpoint(protocol, "192.0.2.7", 1)
+    with pytest.raises(EndpointError, match=r"is none: use one of Protocol\.TCP, "):
+        Port(protocol, 1)
+
+
 @pytest.mark.parametrize("value", [None, 7, b"tcp://192.0.2.7:5483", Endpoint.tcp("192.0.2.7:1")])
 def test_parse_takes_text_only(value: Any) -> None:
     with pytest.raises(EndpointError, match="is not text"):
         Endpoint.parse(value)
+
+
+def test_an_address_of_a_link_has_to_say_of_which() -> None:
+    lacking = ["[fe80::1]:1", "[febf::1]:1"]
+    fine = ["[fe80::1%eth0]:1", "[fec0::1]:1", "[2001:db8::1]:1", "169.254.0.1:1", "254.128.0.1:1", "localhost:1"]
+    assert all(Endpoint.tcp(text).lacks_scope for text in lacking)
+    assert not any(Endpoint.tcp(text).lacks_scope for text in fine)
 
 
 def test_names_are_told_from_addresses() -> None:

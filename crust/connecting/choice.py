@@ -18,7 +18,7 @@ _SCRAP_SIZE: Final = 4096  # bytes
 
 REFUSALS: Final[dict[Verdict, tuple[str, str]]] = {
     Verdict.DUPLICATE: ("duplicate", "the peer is connected to us already"),
-    Verdict.SELF: ("self", "that is this node itself"),
+    Verdict.SELF: ("self", "that is this node itself, or one with the same identity file"),
     Verdict.FULL: ("full", "the peer has as many connections as it allows"),
     Verdict.REFUSED: ("refused", "the peer does not want to talk to us"),
 }
@@ -43,7 +43,7 @@ def refused_here(verdict: Verdict, candidate: Candidate) -> Refused:
     """What our own side says when it does not want a connection."""
     texts = {
         Verdict.DUPLICATE: "we are connected to that peer already",
-        Verdict.SELF: "that is this node itself",
+        Verdict.SELF: "that is this node itself, or one with the same identity file",
         Verdict.FULL: "max_connections (or max_connections_per_address) is reached on this node",
         Verdict.REFUSED: "that peer is on the blacklist",
     }
@@ -118,7 +118,7 @@ def _is_choice(controls: list[tuple[int, dict[str, Any]]], candidate: Candidate)
 def _refused_there(content: dict[str, Any], peer_id: PeerId) -> Refused:
     words = {
         "duplicate": "the peer is connected to us already",
-        "self": "that is this node itself",
+        "self": "that is this node itself, or one with the same identity file",
         "full": "the peer has as many connections as it allows; try again later, or another peer",
         "refused": "the peer refuses to talk to us",
     }

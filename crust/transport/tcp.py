@@ -70,6 +70,14 @@ def explain(error: OSError) -> str:
     return f"{text}: {advice}" if advice else text
 
 
+def _explain_at(endpoint: Endpoint, error: OSError) -> str:
+    """The same of what was tried at an address."""
+    text = explain(error)
+    if error.errno == errno.EINVAL and endpoint.lacks_scope:
+        text += f": an address of a link needs its interface, as in {endpoint.host}%eth0"
+    return text
+
+
 class TcpStream:
     """A `crust.transport.base.Stream` over a connected TCP socket, which it owns.
 
@@ -277,7 +285,7 @@ def _dial(
     except OSError as error:
         pending.finish()
         sock.close()
-        raise DialFailed("given up" if pending.aborted else explain(error)) from error
+        raise DialFailed("given up" if pending.aborted else _explain_at(endpoint, error)) from error
     except BaseException:
         pending.finish()
         sock.close()
@@ -348,7 +356,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, address = _socket_address(endpoint)
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
-        raise ListenFailed(f"cannot listen on {endpoint}: {explain(error)}") from error
+        raise ListenFailed(f"cannot listen on {endpoint}: {_explain_at(endpoint, error)}") from error
     try:
         if os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is ours again at once
@@ -362,7 +370,7 @@ def listen(host: str, port: int) -> socket.socket:
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        raise ListenFailed(f"cannot listen on {endpoint}: {explain(error)}") from error
+        raise ListenFailed(f"cannot listen on {endpoint}: {_explain_at(endpoint, error)}") from error
     return not_for_children(sock)
 
 

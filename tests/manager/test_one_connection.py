@@ -178,6 +178,15 @@ def test_a_node_does_not_connect_to_itself(nodes: Nodes) -> None:
 
 
 @both_transports
+def test_two_nodes_with_one_identity_file_are_told(nodes: Nodes) -> None:
+    identity, _ = two_identities()
+    node, twin = nodes.make(identity=identity), nodes.make(identity=identity)
+    node.connect(twin)
+    failed = node.expect(Event.ConnectionFailed)
+    assert "or one with the same identity file" in failed.reason[twin.endpoint]
+
+
+@both_transports
 def test_an_own_address_among_others_does_no_harm(nodes: Nodes) -> None:
     first, second = nodes.make(), nodes.make()
     first.manager.connect([first.endpoint, second.endpoint])

@@ -678,6 +678,20 @@ def test_other_errors_are_told_as_they_are() -> None:
     assert set(tcp.OUT_OF_RESOURCES) <= set(tcp._ADVICE)
 
 
+@pytest.mark.skipif(not has_ipv6(), reason="needs IPv6")
+def test_an_address_of_a_link_without_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system says "Invalid argument", and means the other one."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(tcp, "_connect", refuse)
+    with pytest.raises(DialFailed, match=r"Invalid argument: .* interface, as in fe80::1%eth0"):
+        dial(Endpoint.tcp("[fe80::1]:9"), Deadline(1.0))
+    with pytest.raises(DialFailed, match=r"Invalid argument$"):
+        dial(Endpoint.tcp("127.0.0.1:9"), Deadline(1.0))
+
+
 NO_FILES = """
 import resource, socket
 from crust.threads.clock import Deadline
