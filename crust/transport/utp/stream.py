@@ -86,6 +86,11 @@ class UtpStream:
         ):
             self._changed.notify_all()
 
+    def on_owner_closed(self) -> None:
+        """The owner is closed, and sees to the connection; nobody uses this any more. It calls with the lock held."""
+        self._closed = True
+        self._changed.notify_all()
+
     # --- receiving ---
     def receive_into(self, buffer: memoryview) -> int:
         """See `Stream.receive_into`."""

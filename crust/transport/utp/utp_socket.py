@@ -161,7 +161,8 @@ class UtpSocket(UdpPort):
     def close(self, linger: float = LINGER) -> None:
         """End all connections, in order where that takes no longer than ``linger`` seconds, and free the port.
 
-        Idempotent; returns when the thread has ended.
+        Whoever is blocked in this socket or a stream of it is woken with an error at once. Idempotent; returns when the
+        thread has ended.
         """
         deadline = Deadline(linger)
         with self.lock:
@@ -176,6 +177,9 @@ class UtpSocket(UdpPort):
                         self.pump(connection)
                     else:
                         self._multiplexer.fail(connection, DialFailed("the socket was closed"), clock.now())
+                for stream in self._streams.values():
+                    stream.on_owner_closed()
+                self._notify()  # accept() as well: nobody else need wait for what we wait for now
                 while any(not each.delivered for each in self._multiplexer.connections):
                     remaining = deadline.remaining()
                     if remaining == 0.0:

@@ -29,6 +29,26 @@ def test_closing_wakes_whoever_is_blocked() -> None:
             read(dialled, 1 << 30)
 
 
+def test_closing_wakes_them_at_once_though_it_waits_for_what_was_written() -> None:
+    with silent() as hole, Quick((HOST, 0), settings=SMALL) as other:
+        one = UtpSocket((HOST, 0), settings=SMALL)
+        dialled, accepted = join(one, other)
+        blocked: list[Running[object]] = [
+            Running(dialled.recv, 1),
+            Running(dialled.sendall, bytes(1 << 20)),
+            Running(one.accept),
+            Running(one.connect, hole.getsockname(), PATIENCE),
+        ]
+        until(lambda: dialled._readers and dialled._wanted_room and len(one._multiplexer) == 2)
+        closing = Running(one.close, 2 * PATIENCE)
+        for each in blocked:
+            with pytest.raises((ConnectionLost, DialFailed), match=r"(the connection was ended here|was closed)$"):
+                each.result()
+        assert not closing.ended, "the peer has read nothing yet"
+        assert len(read(accepted, 1 << 21)) >= SMALL.send_buffer
+        closing.result()
+
+
 def test_any_thread_may_close_any_number_of_times() -> None:
     sock = Quick((HOST, 0))
     closing_it = [Running(sock.close) for _ in range(5)]
