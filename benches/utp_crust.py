@@ -9,7 +9,7 @@ from benches.child import obey
 from benches.systems.base import check, seconds_since
 from crust.transport.utp import UtpSettings, UtpSocket
 
-WRITES = {"crust": 1024 * 1024, "crust-64k": 64 * 1024}
+WRITES = {"crust": 1024 * 1024, "crust-64k": 64 * 1024, "crust-plain": 1024 * 1024}
 """Bytes of each write. To the others it makes no difference (utp_end.js)."""
 READ_SIZE = 256 * 1024  # bytes
 PACKET_SIZE = 1400  # bytes of UDP payload, so that nobody's larger packets flatter it
@@ -25,7 +25,8 @@ class End:
 
     def __init__(self, system: str) -> None:
         self._chunk = bytes(WRITES[system])
-        self._socket = UtpSocket(("127.0.0.1", 0), settings=UtpSettings(mtu_ceiling=PACKET_SIZE))
+        offload = False if system == "crust-plain" else None
+        self._socket = UtpSocket(("127.0.0.1", 0), settings=UtpSettings(mtu_ceiling=PACKET_SIZE), offload=offload)
         self._stream: Any = None
 
     def do(self, command: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from benches import utp_speed
-from benches.utp_speed import Pair, Sample, calls_counted, goals, packets_per_call, ratio, row
+from benches.utp_crust import End
+from benches.utp_speed import PAYLOADS, Pair, Sample, calls_counted, goals, packets_per_call, ratio, row
 from tests.interop.node import UDX_NATIVE, UTP_NATIVE, Missing, node_modules
 
 
@@ -46,6 +47,15 @@ def test_goals_say_what_is_reached() -> None:
     lines = goals(samples, {"crust": 4.0})
     assert [line.rsplit(" ", 1)[1] for line in lines] == ["missed", "reached", "missed"]
     assert goals([], {}) == []
+
+
+@pytest.mark.parametrize("system", utp_speed.SYSTEMS)
+def test_each_system_has_its_size_of_packets_and_ours_its_size_of_writes(system: str) -> None:
+    assert PAYLOADS[system] > 0
+    if system.startswith("crust"):
+        end = End(system)
+        assert system != "crust-plain" or not end._socket._datagrams.offload
+        end.close()
 
 
 def test_calls_are_summed_from_what_strace_writes() -> None:
