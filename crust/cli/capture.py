@@ -9,7 +9,7 @@ from typing import Final
 from crust import cli
 from crust.cli import console
 from crust.cli.console import Exit, human_bytes
-from crust.transport.capture import VARIABLE
+from crust.transport.capture import VARIABLE, open_to_append
 
 EPILOG: Final = f"""\
 examples:
@@ -42,13 +42,20 @@ def run(args: argparse.Namespace) -> int:
     if command is args.program and command[0] in cli.COMMANDS:
         command = [sys.executable, "-m", "crust", *command]
     try:
-        flags = os.O_WRONLY | os.O_CREAT | (0 if args.append else os.O_EXCL)
-        os.close(os.open(args.file, flags, 0o600))
+        os.close(open_to_append(args.file, exclusively=not args.append))
     except FileExistsError:
         return console.fail(f"{args.file} exists already and is left as it is; give another name, or --append")
+    except OSError as error:
+        return console.fail(f"{args.file} cannot be written: {error.strerror or error}")
     before = os.path.getsize(args.file)
     console.warn(f"what the nodes of this program send and receive is written, DECRYPTED, to {args.file}")
-    code = _run(command, os.environ | {VARIABLE: os.path.abspath(args.file)})
+    try:
+        child = subprocess.Popen(command, env=os.environ | {VARIABLE: os.path.abspath(args.file)})
+    except OSError as error:
+        if not args.append:
+            os.unlink(args.file)  # it is ours and empty, and would be in the way of the next try
+        return console.fail(f"{command[0]}: {error.strerror or error}", Exit.USAGE)
+    code = _end_of(child)
     size = os.path.getsize(args.file) - before
     if size:
         console.warn(
@@ -59,11 +66,7 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _run(command: list[str], environment: dict[str, str]) -> int:
-    try:
-        child = subprocess.Popen(command, env=environment)
-    except OSError as error:
-        return console.fail(f"{command[0]}: {error.strerror or error}", Exit.USAGE)
+def _end_of(child: "subprocess.Popen[bytes]") -> int:
     with child:
         while True:
             try:

@@ -58,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
             files.write_whole(args.output, source(), replace=False)
         except FileExistsError:
             return console.fail(f"{args.output} exists already and is left as it is; give another name or remove it")
+        except OSError as error:
+            return console.fail(f"{args.output} cannot be written: {error.strerror or error}")
         console.say(f"written to {args.output}; try: tshark -X lua_script:{args.output} -r FILE")
     else:
         console.say(source().rstrip("\n"))
@@ -67,10 +69,15 @@ def run(args: argparse.Namespace) -> int:
 def install(folder: Path) -> int:
     """Write it into a folder, in place of an older one of ours."""
     file = folder / FILE_NAME
-    if file.exists() and not file.read_text("utf-8", errors="replace").startswith(FIRST_LINE):
-        return console.fail(f"{file} is not of this program and is left as it is; move it away, or give --folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_whole(file, source(), replace=True)
+    try:
+        if file.exists() and not file.read_text("utf-8", errors="replace").startswith(FIRST_LINE):
+            return console.fail(f"{file} is not of this program and is left as it is; move it away, or give --folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_whole(file, source(), replace=True)
+    except (FileExistsError, NotADirectoryError):
+        return console.fail(f"{folder} is not a folder, and cannot become one: there is a file of that name on the way")
+    except OSError as error:
+        return console.fail(f"{file} cannot be written: {error.strerror or error}")
     console.say(f"installed as {file}", "good")
     console.say("Wireshark finds it at its next start, or with Analyze, Reload Lua Plugins.")
     return Exit.OK

@@ -8,6 +8,7 @@ end.
 
 import logging
 import os
+import stat
 import threading
 from collections.abc import Mapping
 from typing import Final
@@ -15,6 +16,7 @@ from typing import Final
 from crust._version import __version__
 from crust.endpoint import Endpoint, Protocol
 from crust.errors import ConfigError
+from crust.files import others_may_read
 from crust.identity import PeerId, UnprovenPeerId
 from crust.threads.clock import wall_time
 from crust.transport.link import FrameReader, FrameWriter, Link
@@ -36,10 +38,44 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> "Capture | 
     """The capture that the environment asks for, if it does.
 
     Raises:
-        ConfigError: the file cannot be written.
+        ConfigError: see `open_to_append`.
     """
     path = environment.get(VARIABLE)
     return Capture(path) if path else None
+
+
+def open_to_append(path: str, exclusively: bool = False) -> int:
+    """A descriptor of a file that nobody else may read, made if it is not there. Does not block.
+
+    Args:
+        path: the file; a symbolic link is not followed, as somebody else may have put it there.
+        exclusively: whether it has to be made.
+
+    Raises:
+        ConfigError: it is there and is no regular file, or others may read or write it.
+        FileExistsError: it is there, and should not be.
+        OSError: it cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | (os.O_EXCL if exclusively else 0)
+    safe = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags | safe, _MODE)
+    except OSError as error:
+        if os.path.islink(path) and not isinstance(error, FileExistsError):
+            raise ConfigError(
+                f"{path}: a capture is not written through a symbolic link: name the file itself"
+            ) from None
+        raise
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) and not others_may_read(mode):
+        return descriptor
+    os.close(descriptor)
+    if not stat.S_ISREG(mode):
+        raise ConfigError(f"{path}: a capture is written to a regular file, which this is not")
+    raise ConfigError(
+        f"{path}: other users may read or write it, and a capture has, decrypted, what was meant for two: "
+        f"chmod 600 {path}, or name another file"
+    )
 
 
 class Capture:
@@ -49,7 +85,7 @@ class Capture:
         path: the file; what it has already stays.
 
     Raises:
-        ConfigError: it cannot be written.
+        ConfigError: it cannot be written, or others may read it; see `open_to_append`.
     """
 
     def __init__(self, path: str) -> None:
@@ -59,6 +95,8 @@ class Capture:
             self._append(section_header(f"crust {__version__}"))
         except OSError as error:
             raise ConfigError(f"{VARIABLE}: {self._path} cannot be written: {explain(error)}") from error
+        except ConfigError as error:
+            raise ConfigError(f"{VARIABLE}: {error}") from None
         log.error(  # not an error, but seen by whoever looks at any line at all
             "CAPTURE IS ON (%s): all that this process sends and receives is written, decrypted, to %s",
             VARIABLE,
@@ -67,7 +105,7 @@ class Capture:
 
     def _append(self, data: bytes) -> None:
         # Opened for each packet: a descriptor that stays open would have to be owned by somebody.
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), _MODE)
+        descriptor = open_to_append(self._path)
         try:
             os.write(descriptor, data)
         finally:
@@ -79,9 +117,10 @@ class Capture:
             return
         try:
             self._append(packet_block(packet, int(wall_time() * 1_000_000), comment))
-        except OSError as error:
+        except (OSError, ConfigError) as error:
             self._broken = True
-            log.error("the capture %s ends here: %s", self._path, explain(error))
+            why = explain(error) if isinstance(error, OSError) else error
+            log.error("the capture %s ends here: %s", self._path, why)
 
     def tap(self, link: Link, own: PeerId, peer: PeerId, outgoing: bool) -> Link:
         """The same link, which from now on is written down.

@@ -56,6 +56,7 @@ def test_what_a_node_says_is_in_the_file(tmp_path: Path, capfd: pytest.CaptureFi
 def test_a_file_that_exists_is_left_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "talk.pcapng"
     file.write_bytes(b"mine")
+    file.chmod(0o600)
     assert cli.main(["capture", str(file), *program("print('ran')")]) == Exit.FAILED
     out, err = capfd.readouterr()
     assert (out, "exists already" in err, file.read_bytes()) == ("", True, b"mine")
@@ -72,6 +73,30 @@ def test_what_cannot_be_run(
 ) -> None:
     assert cli.main(["capture", str(tmp_path / "talk.pcapng"), *words]) == Exit.USAGE
     assert complaint in capfd.readouterr().err
+    assert not list(tmp_path.iterdir()), "nothing is in the way of the next try"
+
+
+def test_what_cannot_be_run_leaves_a_file_that_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "talk.pcapng"
+    file.touch(0o600)
+    assert cli.main(["capture", "--append", str(file), "--", "no-such-program-here"]) == Exit.USAGE
+    assert file.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes")
+def test_what_others_may_read_is_not_added_to(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "talk.pcapng"
+    file.touch()
+    file.chmod(0o644)
+    assert cli.main(["capture", "--append", str(file), *program("print('ran')")]) == Exit.USAGE
+    out, err = capfd.readouterr()
+    assert (out, "other users may read" in err, f"chmod 600 {file}" in err) == ("", True, True)
+
+
+def test_where_nothing_can_be_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "missing" / "talk.pcapng"
+    assert cli.main(["capture", str(file), *program("print('ran')")]) == Exit.FAILED
+    assert f"error: {file} cannot be written: No such file" in capfd.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

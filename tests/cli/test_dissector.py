@@ -50,6 +50,23 @@ def test_what_somebody_else_put_there_stays(tmp_path: Path, capsys: pytest.Captu
     assert (tmp_path / "crust.lua").read_text("utf-8") == "-- my own"
 
 
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str], below: str) -> None:
+    (tmp_path / "taken").write_bytes(b"")
+    folder = tmp_path / "taken" / below
+    assert cli.main(["dissector", "--install", "--folder", str(folder)]) == Exit.FAILED
+    assert f"{folder} is not a folder, and cannot become one" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "missing" / "crust.lua"
+    assert cli.main(["dissector", "--output", str(file)]) == Exit.FAILED
+    assert f"{file} cannot be written: No such file" in capsys.readouterr().err
+    (tmp_path / "crust.lua").mkdir()
+    assert cli.main(["dissector", "--install", "--folder", str(tmp_path)]) == Exit.FAILED
+    assert "crust.lua cannot be written: " in capsys.readouterr().err
+
+
 def test_a_folder_without_install_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["dissector", "--folder", "somewhere"]) == Exit.USAGE
     assert "--install" in capsys.readouterr().err

@@ -84,6 +84,42 @@ def test_it_says_so_loudly_and_keeps_the_file_private(file: Path, caplog: pytest
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes")
+def test_what_others_may_read_is_refused_and_left_alone(file: Path) -> None:
+    file.write_bytes(b"before")
+    for mode in (0o644, 0o620, 0o604):
+        file.chmod(mode)
+        with pytest.raises(ConfigError, match=rf"{VARIABLE}: .*talk\.pcapng: other users may read or write it"):
+            Capture(os.fspath(file))
+    assert file.read_bytes() == b"before"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="symbolic links, pipes")
+def test_what_is_no_file_is_refused_at_once(file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere"
+    target.touch(0o600)
+    file.symlink_to(target)
+    with pytest.raises(ConfigError, match="not written through a symbolic link"):
+        Capture(os.fspath(file))
+    assert target.read_bytes() == b""
+    with pytest.raises(ConfigError, match="regular file"):
+        Capture(os.devnull)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        Capture(os.fspath(pipe))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes")
+def test_a_file_that_is_opened_to_others_meanwhile_gets_no_more(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    link = tapped(file)
+    file.chmod(0o644)
+    size = file.stat().st_size
+    link.writer.add(message_frame(b"secret"))
+    assert file.stat().st_size == size
+    assert "ends here" in caplog.text
+
+
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"{VARIABLE}: .*nowhere.* cannot be written: .*No such file"):
         Capture(os.fspath(tmp_path / "nowhere" / "x"))
