@@ -93,8 +93,11 @@ def _where(endpoint: Endpoint) -> str:
 
 
 def _failure(event: ConnectionFailed) -> list[Line]:
-    """What every way met: the addresses that were dialled, and the others by their names."""
-    whys = [f"{each}: {one_line(event.reason[each])}" for each in event.endpoints if each in event.reason]
+    """What every way met: the addresses that were dialled, and the others by their names; what is said of a way as a
+    whole is not said of each of its addresses again."""
+    reasons = {each: event.reason[each] for each in event.endpoints if each in event.reason}
+    methods = set(event.methods.values())
+    whys = [f"{each}: {one_line(reason)}" for each, reason in reasons.items() if reason not in methods]
     if len(whys) == 1 and not event.methods:
         return [Line(f"Could not connect to {whys[0]}", "warn")]
     whys += [f"{name}: {one_line(reason)}" for name, reason in event.methods.items()]

@@ -85,6 +85,10 @@ INFO = ConnectionInfo(ID, (Candidate(CandidateKind.HOST, HERE),))
             ],
         ),
         (
+            Event.ConnectionFailed((HERE,), {HERE: "silence"}, ID, {"TCP hole punching": "silence"}),
+            ["Could not connect to the peer 00010203:", "  TCP hole punching: silence"],
+        ),
+        (
             Event.ConnectionFailed((), {}, ID, {"meeting": "no peer in common"}),
             ["Could not connect to the peer 00010203:", "  meeting: no peer in common"],
         ),
