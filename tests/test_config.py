@@ -14,6 +14,7 @@ from crust import limits
 from crust.config import Config
 from crust.endpoint import Endpoint
 from crust.errors import ConfigError
+from crust.settings import yaml_files
 from crust.settings.checks import CHECKS
 
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -284,6 +285,9 @@ def test_no_settings_are_the_defaults(text: str) -> None:
         ("tcp_port: 70000", "app.yaml, line 1: tcp_port: was 70000; allowed: a port number from 1 to 65535"),
         ("\n\nupnp: maybe", "app.yaml, line 3: upnp: was 'maybe'; allowed: true or false"),
         ("network: on", "app.yaml, line 1: network: was true; allowed: a name of 1 to 255 bytes"),
+        ("tcp_port: 1:30", "app.yaml, line 1: tcp_port: YAML takes this for a number to base 8 or 60; write it"),
+        ("utp_port: 010", "app.yaml, line 1: utp_port: YAML takes this for a number to base 8 or 60; write it"),
+        ("dial_timeout: 1:30.5", "app.yaml, line 1: dial_timeout: YAML takes this for a number to base 8 or 60"),
         ("network: 2024-02-03", "app.yaml, line 1: network: YAML takes this for a 'timestamp'; put it in quotes"),
         ("network: !!python/name:os.system x", "app.yaml, line 1: network: YAML takes this for a 'python/name"),
         ("max_dials: !!int many", "app.yaml, line 1: max_dials: YAML takes this for a 'int', but it is none"),
@@ -466,6 +470,21 @@ def test_a_file_that_would_be_two_things_is_refused(
     file.write_text(text)
     with pytest.raises(ConfigError, match=f"app.yaml: .*{allowed}"):
         Config.load(file)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="this system has no named pipes")
+def test_a_pipe_that_nobody_writes_to_is_an_error_and_one_that_somebody_does_is_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="nobody writes a configuration to it"):
+        Config.load(pipe)
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, b"tcp_port: 7")
+        os.close(writer)
+        assert yaml_files.read_file(f"/dev/fd/{reader}") == "tcp_port: 7"
+    finally:
+        os.close(reader)
 
 
 def test_written_and_loaded(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from crust import cli
 from crust.cli import config_init, console
 from crust.cli.console import Exit, count_of
 from crust.config import Config
+from crust.defence.blacklist_file import BlacklistFile
+from crust.identity import Identity
 from crust.settings import search, yaml_files
 
 EPILOG: Final = """\
@@ -64,7 +66,7 @@ def show(args: argparse.Namespace) -> int:
     """Print every setting and its origin. A key is not printed."""
     config = cli.config_from(args)
     file = search.find(args.config, cli.APP)
-    in_file = {} if file is None else yaml_files.parse(yaml_files.read_file(file), os.fspath(file))
+    in_file = {} if file is None else _settings(file)
     origins = {key: f"{file}, line {setting.line}" for key, setting in in_file.items()}
     if os.environ.get(cli.KEY_VARIABLE):
         origins["network_key"] = f"environment, {cli.KEY_VARIABLE}"
@@ -74,6 +76,11 @@ def show(args: argparse.Namespace) -> int:
     rows = [(key, shown(getattr(config, key)), origins.get(key, "default")) for key in KEYS]
     console.table(["setting", "value", "from"], rows)
     return Exit.OK
+
+
+def _settings(file: Path) -> dict[str, yaml_files.Setting]:
+    """What stands in a file that was loaded; nothing for a pipe, which can be read only once."""
+    return yaml_files.parse(yaml_files.read_file(file), os.fspath(file)) if file.is_file() else {}
 
 
 def shown(value: Any) -> str:
@@ -125,11 +132,13 @@ def check(args: argparse.Namespace) -> int:
         console.say("There is no file to check: every setting has its default (see: crust config path).")
         return Exit.OK
     config = Config.load(file)
-    settings = yaml_files.parse(yaml_files.read_file(file), os.fspath(file))
+    settings = _settings(file)
     _warn_of_places(config, file)
+    _read_places(config)
     if config.network_key and _others_can_read(file):
         console.warn(f"{file} has a secret in it, and other users can read it: chmod 600 {file}")
-    console.say(f"{file} is correct: {count_of(len(settings), 'setting')}.", "good")
+    count = f": {count_of(len(settings), 'setting')}" if file.is_file() else ""
+    console.say(f"{file} is correct{count}.", "good")
     return Exit.OK
 
 
@@ -138,6 +147,19 @@ def _warn_of_places(config: Config, file: Path) -> None:
         place = getattr(config, key)
         if place is not None and not os.path.isdir(os.path.dirname(place)):
             console.warn(f"{file}: {key}: the directory of {place} does not exist")
+
+
+def _read_places(config: Config) -> None:
+    """Read what a node would refuse to start without, and make nothing.
+
+    Raises:
+        ConfigError: the blacklist cannot be read.
+        IdentityError: the identity file, which is there, is none.
+    """
+    if config.blacklist_file is not None:
+        BlacklistFile(config.blacklist_file).read()
+    if config.identity_file is not None and os.path.lexists(config.identity_file):
+        Identity.load(config.identity_file, create=False)
 
 
 def _others_can_read(file: Path) -> bool:

@@ -5,6 +5,8 @@ stand for gigabytes), tags, several documents, keys given twice, deep nesting an
 """
 
 import os
+import re
+import stat
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +21,8 @@ MAX_DEPTH: Final = 3
 """Collections in collections: a mapping of settings, and a list in it; one more so that the error can name the key."""
 
 _TAG: Final = "tag:yaml.org,2002:"
+_OTHER_BASE: Final = re.compile(r"[-+]?0[0-7_]|.*:")
+"""Numbers that YAML 1.1 reads to base 8 or 60, as 010 and 1:30, and people to base 10 or as something else."""
 _PLAIN: Final = frozenset({"bool", "float", "int", "null", "str"})
 
 
@@ -38,8 +42,10 @@ def read_file(path: str | os.PathLike[str]) -> str:
     """
     name = os.fspath(path)
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             data = file.read(MAX_FILE_SIZE + 1)
+            if not data and stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+                raise ConfigError(f"{name}: is a pipe, and nobody writes a configuration to it")
     except FileNotFoundError as error:
         raise ConfigError(f"{name}: there is no such configuration file") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -51,6 +57,15 @@ def read_file(path: str | os.PathLike[str]) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{name}, line {line}: is not UTF-8 text; save the file as UTF-8") from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open it, and do not wait for somebody who writes to a named pipe; what a writer that is there says is awaited."""
+    if not hasattr(os, "O_NONBLOCK"):  # Windows, where no file is a pipe
+        return os.open(path, flags)
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def parse(text: str, name: str) -> dict[str, Setting]:
@@ -155,6 +170,11 @@ def _scalar(loader: yaml.SafeLoader, node: yaml.Node, key: str, name: str) -> An
     kind = node.tag.removeprefix(_TAG)[:40]
     if kind not in _PLAIN:  # a date, or a tag that somebody wrote
         raise ConfigError(f"{where}: YAML takes this for a {kind!r}; put it in quotes")
+    if kind in ("int", "float") and _OTHER_BASE.match(node.value):
+        raise ConfigError(
+            f"{where}: YAML takes this for a number to base 8 or 60; write it without leading zeros and colons, "
+            "or in quotes"
+        )
     try:
         return loader.construct_object(node)
     except (ArithmeticError, LookupError, ValueError):  # not shown and not chained: it may be a secret

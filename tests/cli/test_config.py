@@ -136,6 +136,38 @@ def test_check_warns_of_a_directory_that_is_missing(run: Run, file: Path) -> Non
     assert f"identity_file: the directory of {file.parent / 'gone' / 'key'} does not exist" in err
 
 
+@pytest.mark.parametrize("key", ["blacklist_file", "identity_file"])
+def test_check_reads_what_a_node_would_not_start_without(run: Run, file: Path, key: str) -> None:
+    file.write_text(f"{key}: other")
+    other = file.parent / "other"
+    other.write_text("nonsense")
+    other.chmod(0o600)
+    code, out, err = run("check")
+    assert (code, out) == (Exit.USAGE, "")
+    assert str(other) in err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="this system has no named pipes")
+def test_check_of_what_another_program_writes(run: Run) -> None:
+    """As in: crust config check <(decrypt node.yaml.secret)."""
+    reader, writer = os.pipe()
+    os.write(writer, b"tcp_port: 7")
+    os.close(writer)
+    try:
+        assert run("check", f"/dev/fd/{reader}") == (Exit.OK, f"/dev/fd/{reader} is correct.\n", "")
+    finally:
+        os.close(reader)
+
+
+def test_check_of_a_missing_blacklist_and_a_missing_identity(run: Run, file: Path) -> None:
+    """A node makes an identity where there is none, and no blacklist."""
+    file.write_text("blacklist_file: other")
+    assert run("check")[0] == Exit.USAGE
+    file.write_text("identity_file: other")
+    assert run("check")[0] == Exit.OK
+    assert not (file.parent / "other").exists()
+
+
 # --- all --------------------------------------------------------------------------------------------------------------
 
 

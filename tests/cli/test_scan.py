@@ -65,3 +65,9 @@ def test_wrong_values_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["scan", "--beacon", "99999"]) == Exit.USAGE
     assert cli.main(["scan", "--seconds", "soon"]) == Exit.USAGE
     assert "not a port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "told"), [("--beacon", "at port 0"), ("--seconds", "in no time")])
+def test_nothing_is_no_value(option: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["scan", option, "0"]) == Exit.USAGE
+    assert told in capsys.readouterr().err
