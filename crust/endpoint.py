@@ -33,7 +33,7 @@ _SCHEMES: Final = {protocol.scheme: protocol for protocol in Protocol}
 Address = tuple[str, int]
 
 
-def _check_protocol(protocol: object) -> Protocol:
+def _check_protocol(protocol: Any) -> Protocol:
     try:
         return Protocol(protocol)
     except ValueError:
