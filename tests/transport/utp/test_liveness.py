@@ -86,9 +86,7 @@ def test_of_an_orphan_only_counts_that_something_is_taken() -> None:
     assert liveness.waiting_since(NOW + 20, 0, NOW - 5, True, NOW + 50) == NOW + 10
     assert liveness.waiting_since(NOW + 20, 0, NOW + 30, True, NOW + 50) == NOW + 30
     assert liveness.waiting_since(NOW + 20, 5000, NOW + 30, True, NOW + 50) == NOW + 20
-    assert liveness.waiting_since(NOW + 49, 5000, NOW + 30, True, NOW + 50) == NOW + 30, (
-        "an open window is no news"
-    )
+    assert liveness.waiting_since(NOW + 49, 5000, NOW + 30, True, NOW + 50) == NOW + 30, "an open window is no news"
 
 
 def test_an_orphan_waits_for_the_peers_end_for_a_while() -> None:
