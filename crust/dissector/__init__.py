@@ -11,6 +11,7 @@ PARTS: Final = (
     "protocol",
     "json",
     "state",
+    "text",
     "frames",
     "control",
     "reach",

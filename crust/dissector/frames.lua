@@ -65,21 +65,16 @@ end
 
 local malformed = crust.malformed
 
-local function printable(range)
-  local text = range:string()
-  return #text > 0 and not text:find("[^%g ]") and text or nil
-end
-
 -- --- messages ----------------------------------------------------------------------------------------------------------
 
 local function add_message(tree, range, number)
   local item = tree:add(f.message, range)
   item:add(f.number, number):set_generated()
   item:add(f.size, range:len()):set_generated()
-  local text = range:len() <= 4096 and printable(range)
+  local text = range:len() <= 4096 and crust.text_of(range)
   if text then
     item:add(f.text, range, text):set_generated()
-    item:append_text(' "' .. text:sub(1, 60) .. (#text > 60 and '..."' or '"'))
+    item:append_text(" " .. crust.label_of(text))
   end
 end
 

@@ -98,6 +98,44 @@ def test_messages_of_one_frame(tshark: Tshark) -> None:
     assert tshark.complaints(talk) == []
 
 
+TEXTS = {
+    "caf\u00e9 \u4f60\u597d \U0001f600".encode(): "caf\u00e9 \u4f60\u597d \U0001f600",
+    b"two\r\nlines,\ta tab": r"two\r\nlines,\ta tab",
+    b"x" * 59 + "\u00e9n".encode(): "x" * 59 + "...",  # cut between characters
+    b"100 %s": "100 %s",
+}
+NO_TEXTS = [
+    b"nul\0",
+    b"\x1b[31m",
+    b"del\x7f",
+    b"\xff\xfe",
+    b"cut off \xc3",
+    b"cut off \xe4\xbd",
+    b"\xc3(",
+    b"\x80",
+    b"two encodings: \xc0\xaf",
+    b"\xe0\x80\xaf",
+    b"\xf0\x80\x80\xaf",
+    b"half a pair: \xed\xa0\x80",
+    b"too far: \xf4\x90\x80\x80",
+    b"\xf5\x80\x80\x80",
+    b"a control character: \xc2\x9b",
+]
+
+
+def test_messages_are_shown_as_text_where_they_are_some(tshark: Tshark) -> None:
+    """Of any language and of several lines; the label has one line."""
+    talk = greeted()
+    talk.out(packed(*TEXTS, *NO_TEXTS))
+    tree = tshark.run(talk, "-O", "crust")
+    for label in TEXTS.values():
+        assert f' "{label}"\n' in tree
+    assert len(tshark.values(talk, "crust.message")) == len(TEXTS) + len(NO_TEXTS)
+    assert len(tshark.values(talk, "crust.message.text")) == len(TEXTS)
+    assert tshark.values(talk, "crust.message.text")[0] == next(iter(TEXTS.values()))
+    assert tshark.complaints(talk) == []
+
+
 def test_of_very_many_messages_some_are_counted_only(tshark: Tshark) -> None:
     talk = greeted()
     talk.out(packed(*[b"m"] * 1200))
