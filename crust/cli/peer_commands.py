@@ -272,7 +272,8 @@ SPECS: Final[dict[str, Spec]] = {
     ),
     "only": Spec(
         "only [ENTRY ...|off]",
-        "talk to nobody but these, and end connections with all others; off: to everybody again; alone: show them",
+        "talk to nobody but these peers, ids, addresses or networks; connections with others end at once; "
+        "off: to everybody again; alone: show them",
         _only,
     ),
     "list": Spec("list", "show the connected peers and the traffic with each", _alone(ListPeers(), "list")),
