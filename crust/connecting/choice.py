@@ -62,6 +62,23 @@ def say_no(link: Link, verdict: Verdict) -> None:
         log.debug("a refused peer did not wait for the reason: %s", error)
 
 
+def part(link: Link, word: str, text: str) -> None:
+    """End at once a link that is established, and not wanted any more. The peer, which may know the connection by now,
+    is told why if that takes no waiting.
+
+    Args:
+        word: the reason, for the other program.
+        text: the same for people.
+    """
+    try:
+        link.writer.add(control_frame(BYE, {"reason": word, "text": text}))
+        link.writer.flush_waiting()
+    except RemoteError as error:
+        log.debug("a peer did not wait for the reason: %s", error)
+    link.stream.abort()
+    link.stream.close()
+
+
 def _drain(stream: Stream) -> None:
     """Read to the end: closing with unread bytes would destroy what we sent."""
     scrap = memoryview(bytearray(_SCRAP_SIZE))

@@ -7,9 +7,11 @@ and at the end: taken out of the tables, `LostConnection` if it is owed, then th
 
 import logging
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from crust.config import Config
 from crust.connecting import notices
+from crust.connecting.choice import REFUSALS, part
 from crust.connecting.negotiate import Established
 from crust.connecting.retired import DIRECT, Heir, Retired, why_replaced
 from crust.defence.ledger import Ledger
@@ -28,6 +30,9 @@ from crust.threads.workers import why_no_thread
 from crust.transport.framing import CHOOSE, CHOSEN
 
 log = logging.getLogger("crust.connections")
+
+LAST_WORD: Final = 1.0
+"""Seconds that the writer has to tell a peer why it is cut off. Nothing else is sent or delivered meanwhile."""
 
 
 class Connections:
@@ -140,8 +145,11 @@ class Connections:
         taken = holder is not None and holder.endpoint == endpoint  # an alias gives way, a connection does not
         if self._stopping or taken or self._table.held(candidate.peer_id) is not candidate:
             self._table.remove(candidate)
-            stream.abort()
-            stream.close()
+            part(
+                established.link,
+                "bye",
+                "the peer closed the connection" if self._stopping else REFUSALS[Verdict.DUPLICATE][1],
+            )
             return None
         if candidate.peer_id.proven:
             self._ledger.proved(candidate.address)
@@ -205,7 +213,8 @@ class Connections:
         duplicate for as long as we hold on to it: its serial, which would prove that, is in the missing answer."""
         candidate, patience = connection.candidate, self._config.handshake_timeout
         if candidate in self._live and candidate.peer_serial is None and connection.silence(now()) >= patience:
-            self._lose(connection, f"the peer did not answer within {patience:g} s that this connection was chosen")
+            reason = f"the peer did not answer within {patience:g} s that this connection was chosen"
+            self._lose(connection, reason, told=_cut_off_for(reason))
 
     def peer_said(self, notice: PeerSaid) -> None:
         """A control frame about the choice came."""
@@ -219,7 +228,7 @@ class Connections:
     def cut_off(self, connection: Connection, reason: str) -> None:
         """A peer broke the protocol, and that is the end of its connection."""
         self.misbehaved(connection, reason)
-        self._lose(connection, f"the peer broke the protocol: {reason}")
+        self._lose(connection, f"the peer broke the protocol: {reason}", told=_cut_off_for(reason))
 
     def misbehaved(self, connection: Connection, reason: str) -> None:
         """A peer broke the protocol: say so, if its connection is one that the user knows."""
@@ -247,7 +256,8 @@ class Connections:
         retired = connection in self._retired
         reason = why_replaced(connection) if retired else _explained(connection, notice)
         outdone = connection.farewell == DIRECT  # then the peer reads on as well
-        self._lose(connection, reason, orderly=notice.goodbye and (outdone or not retired))
+        told = _cut_off_for(notice.reason) if notice.misbehaved or notice.excess else None
+        self._lose(connection, reason, orderly=notice.goodbye and (outdone or not retired), told=told)
         self._thread_ended(connection, 1)
         heir = self._retired.pop(connection)
         if heir is not None:
@@ -261,8 +271,10 @@ class Connections:
             self._end_later(connection)
         self._thread_ended(connection, 1)
 
-    def _lose(self, connection: Connection, reason: str, orderly: bool = False) -> None:
-        """A connection is over and not by our wish: say so, once."""
+    def _lose(
+        self, connection: Connection, reason: str, orderly: bool = False, told: tuple[str, str] | None = None
+    ) -> None:
+        """A connection is over and not by our wish: say so, once; to the peer as well if it is ``told``."""
         if connection.announced:
             connection.announced = False
             self._emit(LostConnection(connection.endpoint, connection.peer_id, reason))
@@ -271,6 +283,9 @@ class Connections:
         if orderly:
             connection.finish()  # what was queued before the goodbye still goes out
             self._end_later(connection, self._config.dead_after if connection.farewell == DIRECT else None)
+        elif told is not None:
+            connection.cut_off(*told)
+            self._end_later(connection, LAST_WORD)
         else:
             connection.abort()
 
@@ -278,12 +293,12 @@ class Connections:
         """End all connections with those who are not welcome any more, at once, also those that are read to the end."""
         for connection in list(self._all):
             if refuses(connection.endpoint, connection.peer_id):
-                self.give_up(connection, reason)
+                self.give_up(connection, reason, REFUSALS[Verdict.REFUSED])
 
-    def give_up(self, connection: Connection, reason: str) -> None:
-        """End a connection at once; nothing more can come of it."""
+    def give_up(self, connection: Connection, reason: str, told: tuple[str, str] | None = None) -> None:
+        """End a connection at once; nothing more can come of it. The peer is ``told`` a word and a text, if any."""
         if connection.started:
-            self._lose(connection, reason)
+            self._lose(connection, reason, told=told)
         else:
             self._disinherit(connection)
 
@@ -354,6 +369,11 @@ class Connections:
             self._lose(connection, f"nothing was heard from the peer for {self._config.dead_after:g} s")
         else:
             self._check_later(connection, due)
+
+
+def _cut_off_for(reason: str) -> tuple[str, str]:
+    """What a peer is told that we cut off."""
+    return "bye", f"cut off by the peer, which says: {reason}"
 
 
 def _explained(connection: Connection, notice: ReaderEnded) -> str:

@@ -8,6 +8,7 @@ Two threads work for it: the reader (`crust.links.reading`) turns records into b
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from crust.config import Config
 from crust.endpoint import Endpoint
@@ -23,6 +24,9 @@ from crust.transport.framing import message_frame
 from crust.transport.link import Link
 from crust.transport.relay.channels import Channels
 from crust.transport.utp import UtpStream
+
+MAX_TEXT: Final = 200
+"""Characters of the text of a BYE that are said, and shown."""
 
 
 @dataclass(slots=True)
@@ -66,7 +70,8 @@ class Connection:
         self.threads_left = 0  # threads that have not reported their end
         self.rtt = rtt
         self.channels: Channels | None = None  # of relayed connections, once there was one
-        self.farewell = "the peer closed the connection"  # what our BYE says
+        self.farewell = "the peer closed the connection"  # what our BYE says to people
+        self.parting_word = "bye"  # and to the other program
         self.doubt = ""  # what makes us think that it may be cut off
         self.contacts_taken = 0  # of what the reader handed over
         self.told_taken = 0  # the same for what is told of addresses, meetings and relayed connections
@@ -144,6 +149,19 @@ class Connection:
         self._ending = True
         self.outbox.close(discard=True)
         self.link.stream.abort()
+        self.pace.end()
+
+    def cut_off(self, word: str, text: str) -> None:
+        """End now, whatever is queued, but let the writer say why. The manager's; `abort` has to follow, since the peer
+        need not read.
+
+        Args:
+            word: the reason, for the other program.
+            text: the same for people.
+        """
+        self.parting_word, self.farewell = word, text[:MAX_TEXT]
+        self._ending = True
+        self.outbox.close(discard=True, goodbye=True)
         self.pace.end()
 
     def retire(self) -> None:

@@ -19,6 +19,8 @@ class ReaderEnded:
     """Whether the goodbye was the peer's answer to being chosen."""
     misbehaved: bool = False
     """Whether the peer broke the protocol; `reason` says how."""
+    excess: bool = False
+    """Whether it sent more than it may; `reason` says what."""
 
 
 @dataclass(slots=True, eq=False)

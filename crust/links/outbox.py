@@ -180,13 +180,18 @@ class Outbox:
             if self.closed:
                 self._wake_writer()
 
-    def close(self, *, discard: bool = False) -> None:
-        """Take nothing more. The writer still gets what is queued, unless ``discard``; then it ends. Idempotent."""
+    def close(self, *, discard: bool = False, goodbye: bool = False) -> None:
+        """Take nothing more. The writer still gets what is queued, unless ``discard``; then it ends. Idempotent.
+
+        Args:
+            discard: forget what is queued.
+            goodbye: the peer is to be told of the end all the same.
+        """
         with self._lock:
             self.closed = True
             self._limit = -1
             if discard:
-                self.discarded = True
+                self.discarded |= not goodbye
                 self._messages = []
                 self._controls.clear()
                 self._carried.clear()

@@ -10,7 +10,7 @@ from crust.errors import CrustError, PeerMisbehaved
 from crust.event import new_messages
 from crust.limits import MESSAGE_OVERHEAD
 from crust.links import connection_news as news
-from crust.links.connection import Connection
+from crust.links.connection import MAX_TEXT, Connection
 from crust.threads.clock import now
 from crust.transport.framing import (
     ADDRESS,
@@ -59,6 +59,7 @@ class Reading:
         self._toll = Toll(config, candidate.address, ledger, claimed=not candidate.peer_id.proven)
         self._goodbye: str | None = None
         self._refused = False
+        self._excess = False
         self._contacts_handed = 0
         self._told_handed = 0
 
@@ -77,7 +78,8 @@ class Reading:
         finally:
             if connection.channels is not None:
                 connection.channels.end("the connection with the peer in the middle has ended")
-        self._inbox.put(news.ReaderEnded(connection, reason, self._goodbye is not None, self._refused, misbehaved))
+        goodbye = self._goodbye is not None
+        self._inbox.put(news.ReaderEnded(connection, reason, goodbye, self._refused, misbehaved, self._excess))
 
     def _read(self) -> str:
         pending = True  # the handshake may have read the first records already
@@ -96,6 +98,7 @@ class Reading:
                     return self._goodbye
             too_much = self._pay()
             if too_much is not None:
+                self._excess = True
                 return too_much
         return "the peer ended without a goodbye (it crashed, was killed, or the network was cut)"
 
@@ -186,4 +189,4 @@ def _goodbye_text(content: dict[str, Any]) -> str:
     text = content.get("text")
     if not isinstance(text, str):
         return "the peer closed the connection"
-    return "".join(char if char.isprintable() else "?" for char in text[:200])
+    return "".join(char if char.isprintable() else "?" for char in text[:MAX_TEXT])

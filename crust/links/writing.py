@@ -59,6 +59,6 @@ class Writing:
                 outbox.sent(weight)
             work = controls = messages = None  # type: ignore[assignment]  # not kept alive while we wait for more
         if not outbox.discarded:
-            writer.add(control_frame(BYE, {"reason": "bye", "text": connection.farewell}))
+            writer.add(control_frame(BYE, {"reason": connection.parting_word, "text": connection.farewell}))
             writer.flush()
         connection.link.stream.finish_sending()

@@ -34,7 +34,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, takewhile
 from typing import Any, Final
 
 from crust.errors import Malformed
@@ -233,8 +233,8 @@ def _is_deeper(value: object, levels: int) -> bool:
 class Decoder:
     """Frames to messages and control frames, with a bound on the size of a message.
 
-    After each `feed`, take what came with `take_messages`, `take_relayed` and `take_controls`. After `Malformed` it is
-    of no more use.
+    After each `feed`, take what came with `take_messages`, `take_relayed` and `take_controls`. After `Malformed` the
+    messages that were whole before that can be taken, and it is of no more use.
 
     Args:
         max_message_size: bytes of the largest message that is accepted. With 0 nothing is relayed either.
@@ -313,14 +313,15 @@ class Decoder:
         length = lengths[0]
         if start + sum(lengths) != len(body):
             raise Malformed("the lengths in a MESSAGES frame do not add up")
-        if max(lengths) > self._max:
-            raise Malformed(f"a message of {max(lengths)} bytes; the limit is {self._max}")
-        if lengths.count(length) == count:
-            self._messages += _split_equal(body, start, length, count)
+        fitting = lengths if max(lengths) <= self._max else tuple(takewhile(self._max.__ge__, lengths))
+        if fitting.count(length) == len(fitting):
+            self._messages += _split_equal(body, start, length, len(fitting))
         else:
             whole = bytes(body)
-            self._messages += [whole[a:b] for a, b in pairwise(accumulate(lengths, initial=start))]
-        self._bytes += len(body) - start
+            self._messages += [whole[a:b] for a, b in pairwise(accumulate(fitting, initial=start))]
+        self._bytes += sum(fitting)
+        if fitting is not lengths:  # what came before is whole and genuine
+            raise Malformed(f"a message of {lengths[len(fitting)]} bytes; the limit is {self._max}")
 
     def _whole(self, body: memoryview) -> None:
         limit = min(FRAGMENT_SIZE, self._max)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from crust.connecting.choice import part
 from crust.connecting.negotiate import CutShort, Established, Refused, negotiate_incoming, negotiate_outgoing
 from crust.errors import ConnectionLost, Malformed, TimedOut
 from crust.links.peers import Candidate, Verdict
@@ -41,6 +42,21 @@ def test_the_proved_one_closes_before_it_chooses(pair: Pair) -> None:
         with pytest.raises(CutShort, match="before it was chosen") as cut:
             dialing.result()
     assert cut.value.proved
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_connection_that_is_not_wanted_any_more_ends_with_a_word(pair: Pair, listens: bool) -> None:
+    """Its peer may know it already. One that is gone, or does not read, holds nobody up."""
+    lesser, greater = two_identities()
+    dialing = start(negotiate_outgoing, pair.stream(pair.ours), node(greater))
+    with WirePeer(pair.theirs, dials=False, identity=lesser) as peer:
+        peer.prove()
+        established = dialing.result()
+        if not listens:
+            peer.sock.close()
+        part(established.link, "bye", "too late")
+        if listens:
+            assert peer.await_control(BYE) == {"reason": "bye", "text": "too late"}
 
 
 @pytest.mark.parametrize("proves", [False, True])

@@ -10,6 +10,7 @@ import pytest
 from crust import NotConnected
 from crust.limits import MESSAGE_OVERHEAD
 from crust.links import connection
+from crust.links.connection import MAX_TEXT
 from crust.links.connection_news import ReaderEnded, WriterEnded
 from crust.links.pings import MAX_OPEN_PINGS
 from crust.threads.clock import now
@@ -53,6 +54,16 @@ def test_a_retired_connection_reads_on(live: Make) -> None:
     assert isinstance(bench.next(), WriterEnded)
     bench.peer.send_messages(b"on its way")
     assert bench.batch() == [b"on its way"]
+
+
+def test_who_is_cut_off_is_told_why_and_nothing_else(idle: Make) -> None:
+    bench = idle()
+    bench.outbox.put(b"queued")
+    bench.connection.cut_off("refused", "x" * 1000)
+    bench.start()
+    assert bench.peer.await_control(BYE) == {"reason": "refused", "text": "x" * MAX_TEXT}
+    assert isinstance(bench.next(), WriterEnded)
+    assert bench.peer.read_messages(1) == []
 
 
 def test_abort_wakes_both_threads(live: Make) -> None:

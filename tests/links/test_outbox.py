@@ -391,6 +391,17 @@ def test_the_writer_is_never_at_work_beside_one_who_stands_in() -> None:
     assert outbox.waiting_bytes == 0
 
 
+def test_a_goodbye_is_due_although_what_is_queued_is_forgotten() -> None:
+    outbox = Outbox("peer", ROOM)
+    outbox.put(b"queued")
+    outbox.put_control(b"this too")
+    outbox.close(discard=True, goodbye=True)
+    assert outbox.take() is None
+    assert not outbox.discarded
+    outbox.close(discard=True)
+    assert outbox.discarded
+
+
 def test_a_writer_that_is_woken_for_nothing_lets_the_stand_in_work() -> None:
     lane = Lane()
     outbox = Outbox("peer", ROOM, lane)

@@ -225,6 +225,7 @@ def test_who_does_not_slow_down_has_to_go(live: Make, monkeypatch: pytest.Monkey
     assert [type(notice) for notice in notices] == [Flooded, ReaderEnded]
     assert "control frames a second, where 10 are allowed, and did not slow down" in notices[-1].reason
     assert not notices[-1].goodbye
+    assert notices[-1].excess
 
 
 @pytest.mark.parametrize("kind", ["bytes", "messages", "records"])

@@ -170,6 +170,21 @@ def test_a_message_that_is_too_large_for_the_receiver_ends_the_connection(nodes:
     sender.expect(Event.LostConnection)
 
 
+@both_transports
+@pytest.mark.parametrize("why", ["too large a message", "blacklist"])
+def test_who_is_cut_off_is_told_why(nodes: Nodes, why: str) -> None:
+    """It must not think that the other one crashed."""
+    outcast, host = nodes.make(), nodes.make(max_message_size=1000)
+    join(outcast, host)
+    if why == "blacklist":
+        host.manager.blacklist(outcast.id)
+        expected = "the peer does not want to talk to us"
+    else:
+        outcast.send(outcast.link(host), bytes(1001))
+        expected = "cut off by the peer, which says: a message of 1001 bytes in one frame; the limit is 1000"
+    assert outcast.expect(Event.LostConnection).reason == expected
+
+
 def test_any_bytes_like_object_can_be_sent_and_changed_afterwards(nodes: Nodes) -> None:
     first, second = nodes.pair()
     link = first.link(second)

@@ -117,6 +117,17 @@ def test_the_limit_of_a_message(limit: int) -> None:
         refuse(encoded([b"x", too_long])[0], limit=limit, match="a message of")
 
 
+@pytest.mark.parametrize("sizes", [[5, 5, 5, 11], [1, 2, 3, 11, 4], [11, 1], [0, 11, 12]])
+def test_what_is_packed_before_too_large_a_message_counts(sizes: list[int]) -> None:
+    """It is whole and genuine; that message, and what comes after it, is not taken."""
+    decoder = Decoder(10)
+    messages = [pattern(number, size) for number, size in enumerate(sizes)]
+    with pytest.raises(Malformed, match="a message of 11 bytes; the limit is 10"):
+        decoder.feed(batch(sizes, b"".join(messages)))
+    whole = messages[: sizes.index(11)]
+    assert decoder.take_messages() == (whole, sum(map(len, whole)))
+
+
 # --- bounds -----------------------------------------------------------------------------------------------------------
 
 
