@@ -93,10 +93,8 @@ class Doorkeeper:
     def blacklisted(self) -> list[tuple[str, str]]:
         """What is on the blacklist: what to type for each, and what it stands for. Any thread may call."""
         with self._lock:
-            names = {bytes(peer_id): str(peer) for peer_id, peer in self._view.peers.items()}
-        return [
-            (_text(each), names.get(bytes(each), "") if isinstance(each, PeerId) else "") for each in self._listed()
-        ]
+            names = {peer_id: str(peer) for peer_id, peer in self._view.peers.items()}
+        return [(_text(each), names.get(each, "") if isinstance(each, PeerId) else "") for each in self._listed()]
 
     def _listed(self) -> list[Meant]:
         return [each for each in self._manager.blacklisted() if isinstance(each, PeerId | str)]
@@ -120,15 +118,9 @@ class Doorkeeper:
         """The entry of the blacklist that is meant: by itself, by a peer's number, or by an id's first digits."""
         begun = [each for each in listed if isinstance(each, PeerId) and each.hex().startswith(text.lower())]
         meant = begun[0] if len(begun) == 1 and len(text) >= MIN_ID_DIGITS else self._entry(text)
-        if _key(meant) not in map(_key, listed):
+        if read(meant) not in map(read, listed):  # whatever the spelling
             raise BadCommand(f"{text} is not on the blacklist as such; blacklisted shows what is")
         return meant
-
-
-def _key(entry: Meant) -> object:
-    """The same for entries that are one to the blacklist, whatever their spelling, and be an id proven or not."""
-    known = read(entry)
-    return bytes(known) if isinstance(known, PeerId) else known
 
 
 def _text(entry: Meant) -> str:

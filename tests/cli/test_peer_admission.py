@@ -63,10 +63,15 @@ def test_a_peer_that_has_gone_can_be_kept_away_by_its_number(rig: Rig) -> None:
     assert rig.manager.blacklisted() == [OTHER_ID]
 
 
-def test_an_id_that_was_only_claimed_comes_off_by_its_number(rig: Rig) -> None:
-    rig.view.peers.connected(THERE, UnprovenPeerId(bytes(32)))
-    rig.keeper.blacklist(["3"])
+def test_an_id_that_was_only_claimed_comes_off_and_the_proven_one_stays(rig: Rig) -> None:
+    rig.view.peers.connected(THERE, UnprovenPeerId(bytes(ID)))
+    rig.keeper.blacklist(["1", "3"])
     rig.keeper.unblacklist(["3"])
+    assert rig.manager.blacklisted() == [ID]
+    rig.keeper.unblacklist([ID.hex()])
+    assert rig.manager.blacklisted() == []
+    rig.keeper.blacklist(["3"])
+    rig.keeper.unblacklist([ID.hex()])  # nothing else on the list has it
     assert rig.manager.blacklisted() == []
 
 
