@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import pytest
@@ -165,9 +166,12 @@ def test_what_cannot_be_saved_is_an_error(
 def test_show_prints_what_can_be_read_where_nothing_can_be_written(
     run: Run, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> int:
-        raise PermissionError(13, "Permission denied")
+    def refuse(path: object, flags: int, *rest: Any, **more: Any) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY):
+            raise PermissionError(13, "Permission denied")
+        return real_open(path, flags, *rest, **more)
 
+    real_open: Any = os.open
     monkeypatch.setattr(os, "open", refuse)
     code, out, err = run("show", "--file", filled)
     assert (code, err) == (Exit.OK, "")
