@@ -210,9 +210,9 @@ def test_the_examples_of_frames() -> None:
 def test_the_reasons_of_a_goodbye() -> None:
     listed = {row[0] for row in rows(FRAMES) if re.fullmatch(r"`[a-z]+`", row[0])}
     sources = "".join(
-        (ROOT / "crust" / name).read_text("utf-8") for name in ("links/writing.py", "connecting/choice.py")
+        (ROOT / "crust" / name).read_text("utf-8") for name in ("links/connection.py", "connecting/choice.py")
     )
-    real = set(re.findall(r'"reason": "(\w+)"', sources))
+    real = set(re.findall(r'parting_word = "(\w+)"', sources))
     real |= set(re.findall(r'Verdict\.\w+: \("(\w+)"', sources))
     assert listed == {f"`{word}`" for word in real}
 

@@ -79,13 +79,14 @@ class UtpPorts:
         except CrustError:
             return None
 
-    def listen(self, port: int, favourite: int = 0) -> list[UtpSocket]:
+    def listen(self, port: int, favourite: int = 0, failed: dict[str, str] | None = None) -> list[UtpSocket]:
         """Open a socket on every listening address of the configuration; nobody is let in yet.
 
         Args:
             port: the "live port", tried first, and a free one where that is busy; 0 for any.
             favourite: what to try first when any will do: the number that people know already (unless the beacon needs
                 it, which shares it with other nodes of this host).
+            failed: where addresses are entered that cannot be listened on, and why.
 
         Raises:
             ListenFailed: no address at all can be listened on.
@@ -102,6 +103,8 @@ class UtpPorts:
                         break
                     except ListenFailed as error:
                         failures.append(str(error))
+                        if failed is not None and not candidate:
+                            failed[host] = str(error)
                         log.info("%s%s", error, "; trying a free port" if candidate else "")
             if not self._listening:
                 raise ListenFailed("; ".join(failures) or "there is no address to listen on")

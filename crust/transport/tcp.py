@@ -374,10 +374,10 @@ def listen(host: str, port: int) -> socket.socket:
     return not_for_children(sock)
 
 
-def listen_everywhere(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
+def listen_everywhere(hosts: tuple[str, ...], port: int, failed: dict[str, str] | None = None) -> list[socket.socket]:
     """Listen on every address of ``hosts``: on ``port`` (the "live port") first, on a free one where that is busy.
 
-    The same port is used for all addresses where it can be had.
+    The same port is used for all addresses where it can be had. What cannot be listened on is ``failed``, and why.
 
     Raises:
         ListenFailed: no address at all can be listened on.
@@ -392,6 +392,8 @@ def listen_everywhere(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
                 break
             except ListenFailed as error:
                 failures.append(str(error))
+                if failed is not None and not candidate:
+                    failed[host] = str(error)
                 log.info("%s%s", error, "; trying a free port" if candidate else "")
     if not opened:
         raise ListenFailed("; ".join(failures) or "there is no address to listen on")

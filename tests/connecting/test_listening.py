@@ -10,9 +10,16 @@ from crust import Config, Endpoint, ListenFailed, Port
 from crust.connecting.listening import Listeners, open_listeners
 from crust.connecting.utp_ports import UtpPorts
 from crust.threads.clock import Deadline
+from crust.transport.tcp import listen_everywhere
 
 LOCAL = "127.0.0.1"
 Open = Callable[..., Listeners]
+
+
+def without_ipv6(hosts: tuple[str, ...], port: int, failed: dict[str, str]) -> list[socket.socket]:
+    """`listen_everywhere` on a machine that has none."""
+    failed["::"] = "there is no IPv6"
+    return listen_everywhere((LOCAL,), port)
 
 
 @pytest.fixture
@@ -58,6 +65,18 @@ def test_one_kind_that_cannot_be_had_does_not_keep_the_other(opened: Open, monke
     made = opened()
     assert made.failures == {Port.tcp(0): "no TCP today"}
     assert [endpoint.protocol.scheme for endpoint in made.bound] == ["utp"]
+
+
+def test_an_address_that_cannot_be_had_is_told_of_although_others_can(opened: Open) -> None:
+    made = opened(listen_addresses=(LOCAL, "192.0.2.1"), allow_tracer=True, tracer_port=0)
+    tracer_port = made.tracer[0].getsockname()[1]
+    assert set(made.failures) == {Port.tcp(made.tcp_port), Port.utp(made.utp_port), Port.tracer(tracer_port)}
+    assert all("192.0.2.1" in why and LOCAL not in why for why in made.failures.values())
+
+
+def test_that_there_is_no_ipv6_is_no_news(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crust.connecting.listening.listen_everywhere", without_ipv6)
+    assert opened(listen_addresses=("0.0.0.0", "::"), utp_port=None).failures == {}
 
 
 def test_nothing_at_all_can_be_had(opened: Open) -> None:
