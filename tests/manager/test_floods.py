@@ -1,16 +1,19 @@
 """What a user hears of those who send too much, or break the protocol."""
 
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
 
 from crust import Event
-from crust.defence import metering
+from crust.connecting import acceptor
+from crust.defence import ledger, metering
 from crust.defence.metering import CONTROLS, FAILURES, HANDSHAKES, MESSAGES
 from crust.manager import core as manager_core
 from crust.transport.framing import CHOOSE, CONTACTS, control_frame
+from tests.hand_clock import HandClock
 from tests.manager.conftest import both_transports
-from tests.manager.helpers import Node, Nodes, join, wait_until
+from tests.manager.helpers import LOOPBACK, Node, Nodes, join, wait_until
 from tests.manager.test_hostile import assert_serves
 from tests.manager.wire import WirePeer, raw_socket, read_to_end
 
@@ -46,18 +49,36 @@ def test_a_flood_of_control_frames_is_told_once_and_ends(nodes: Nodes, monkeypat
 
 @both_transports
 def test_a_peer_that_sends_too_much_is_slowed_and_loses_nothing(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it sends is left in the network: everything arrives, at the limit."""
+    """What it sends is left in the network: everything arrives, at the limit, however much comes at once. Pauses of
+    this kind are not cut short, so no debt is left for the next look."""
     monkeypatch.setattr(metering, "BURST_SECONDS", dict.fromkeys(metering.BURST_SECONDS, 0.1))
+    monkeypatch.setattr(metering, "READ_PAUSE", 0.001)
     host = nodes.make(max_messages_per_second=1000)
     fast = nodes.make()
     join(fast, host)
-    messages = [b"%d" % number for number in range(300)]
+    messages = [b"%d" % number for number in range(1000)]
     for message in messages:
         fast.send(host, message)
     host.expect_messages(fast, messages)
     flood = host.expect(Event.Flood)
     assert (flood.peer_id, flood.kind, flood.limit) == (fast.id, MESSAGES, 1000)
     assert not host.losses(fast)
+
+
+def test_a_peer_that_is_held_back_for_too_long_has_to_go(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metering, "BURST_SECONDS", dict.fromkeys(metering.BURST_SECONDS, 0.1))
+    monkeypatch.setattr(metering, "LONGEST_FLOOD", 0.2)
+    host = nodes.make(max_messages_per_second=100)
+    with settled(host) as peer:
+        try:
+            while not host.losses(peer.id):
+                peer.send_messages(*[bytes(10_000)] * 5)  # at one look there are a few dozen at the most
+        except ConnectionError:
+            pass
+        lost = host.expect(Event.LostConnection)
+    assert lost.reason.endswith("messages a second, where 100 are allowed, and did not slow down")
+    assert host.expect(Event.Flood).kind == MESSAGES
+    assert_serves(host, nodes)
 
 
 def test_by_default_a_fast_peer_is_never_told_of(nodes: Nodes) -> None:
@@ -70,6 +91,44 @@ def test_by_default_a_fast_peer_is_never_told_of(nodes: Nodes) -> None:
         fast.send(host, bytes(1_000_000))
     host.wait(lambda node: node.count["NewMessage"] == 20_020)
     assert host.count["Flood"] == fast.count["Flood"] == 0
+
+
+def test_a_neighbourhood_has_half_of_the_places(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Addresses of this machine have no neighbours, so here those of a /24 of it are taken for some."""
+    monkeypatch.setattr(acceptor, "neighbourhood", lambda host: host.rpartition(".")[0])
+    node = nodes.make(max_half_open=8, max_half_open_per_address=2, handshake_timeout=600.0)
+    with ExitStack() as stack:
+
+        def come(network: str, count: int) -> list[Any]:
+            found = [raw_socket(node.endpoint, f"{network}.{number}") for number in range(1, 1 + count)]
+            return [stack.enter_context(closing(sock)) for sock in found]
+
+        first = come("127.5.0", 7)
+        assert [read_to_end(sock) for sock in first[:3]] == [b""] * 3, "the eldest of them have to go"
+        assert node.manager._started().half_open == 4
+        come("127.6.0", 4)
+        wait_until(lambda: node.manager._started().half_open == 8)
+
+
+def test_who_was_here_before_comes_back_while_others_knock_too_often(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a peer has proved itself there is more patience: strangers from elsewhere are turned away by then."""
+    monkeypatch.setattr(metering, "BURST_SECONDS", dict.fromkeys(metering.BURST_SECONDS, 10.0))
+    monkeypatch.setattr(ledger, "now", HandClock())  # nothing is forgiven meanwhile, however slow the machine
+    node, friend = nodes.make(max_handshakes_per_second=1, handshake_timeout=600.0), nodes.make(listen=False)
+    join(friend, node)
+    friend.drop(friend.link(node))
+    node.wait(lambda node: node.losses(friend))
+    for source in ("127.5.0.1", LOOPBACK):
+        knocking = [raw_socket(node.endpoint, source) for _ in range(12)]
+        if source != LOOPBACK:
+            assert read_to_end(knocking[-1]) == b"", "refused at once"
+        for sock in knocking:
+            sock.close()
+    assert node.expect(Event.Flood, 2).kind == HANDSHAKES
+    friend.connect(node)
+    node.wait(lambda node: len(node.news) == 2)
 
 
 def test_strangers_who_come_too_often(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:

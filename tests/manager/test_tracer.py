@@ -11,7 +11,7 @@ from crust.errors import ConfigError
 from crust.identity import UnprovenPeerId
 from crust.transport.framing import CHOOSE, CHOSEN, HEADER, control_frame, message_frame
 from crust.transport.masking import network_keys
-from crust.transport.tracer_hello import TracerInitiator, TracerResponder
+from crust.transport.tracer_hello import HELLO, MAGIC, TracerInitiator, TracerResponder
 from tests.manager.helpers import LOOPBACK, Node, Nodes, in_parallel, join, two_identities, wait_until
 from tests.manager.wire import PATIENCE
 
@@ -167,6 +167,16 @@ def test_another_network_or_no_crust_at_all(nodes: Nodes) -> None:
     node.connect(Endpoint.tracer(secure.endpoint.address))
     assert node.expect(Event.ConnectionFailed)
     assert not node.manager.connections()
+
+
+@pytest.mark.parametrize("said", [{"version": 1}, {"version": 2}, {"version": 2, "network": "00" * 8}])
+def test_a_stranger_gets_no_byte(nodes: Nodes, said: dict[str, object]) -> None:
+    """Nor the name of the network, with which it could come in."""
+    node = nodes.make(handshake_timeout=0.6, network_key=b"k" * 16, **TRACER)
+    node.manager.start_listening()
+    with socket.create_connection(door(node, Protocol.TRACER).address, PATIENCE) as stranger:
+        stranger.sendall(MAGIC + control_frame(HELLO, said))
+        assert stranger.recv(1) == b""
 
 
 # --- never in the way of a proven peer --------------------------------------------------------------------------------
