@@ -30,6 +30,9 @@ BACKOFF_MIN: Final = 5.0
 """Seconds until a node that did not answer is dialled again; doubled for each further time, with a quarter of jitter
 each way."""
 BACKOFF_MAX: Final = 1800.0
+SHORT_LIFE: Final = 10.0
+"""Seconds. A node with which connections end within so short a time, again and again, is left alone like one that does
+not answer: nodes that share an identity would replace each other for ever."""
 MAX_REMEMBERED: Final = 4096
 """Nodes whose failures are remembered; those that failed the longest ago are forgotten."""
 REPORT_TIMEOUT: Final = 60.0
@@ -57,6 +60,8 @@ class TargetConnections:
         self._max_at_once = max_at_once
         self._dialling: dict[PeerId, float] = {}
         self._failures: OrderedDict[PeerId, _Failures] = OrderedDict()
+        self._since: dict[PeerId, float] = {}  # of those that are connected
+        self._short_lives: OrderedDict[PeerId, int] = OrderedDict()  # in a row
 
     @property
     def dialling(self) -> frozenset[PeerId]:
@@ -101,7 +106,27 @@ class TargetConnections:
         before = self._failures.pop(peer, None)
         if success:
             return
-        count = min(before.count + 1, 32) if before else 1
+        self._leave_alone(peer, before.count + 1 if before else 1, now)
+
+    def came(self, peer: PeerId, now: float) -> None:
+        """There is a connection with it, whoever made it."""
+        self.ended(peer, True, now)
+        self._since[peer] = now
+
+    def lost(self, peer: PeerId, now: float) -> None:
+        """That connection is over."""
+        lived = now - self._since.pop(peer, now)
+        before = self._short_lives.pop(peer, 0)
+        if lived < SHORT_LIFE:
+            self._short_lives[peer] = before + 1
+            if before:  # once may be chance
+                self._leave_alone(peer, before, now)
+        while len(self._short_lives) > MAX_REMEMBERED:
+            self._short_lives.popitem(last=False)
+
+    def _leave_alone(self, peer: PeerId, count: int, now: float) -> None:
+        """For a time that doubles with ``count``, from 1."""
+        count = min(count, 32)
         pause = min(BACKOFF_MIN * 2 ** (count - 1), BACKOFF_MAX) * self._random.uniform(0.75, 1.25)
         self._failures[peer] = _Failures(count, now + pause)
         while len(self._failures) > MAX_REMEMBERED:

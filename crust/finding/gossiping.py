@@ -101,13 +101,15 @@ class Gossiping:
         """There is a connection."""
         if connection.peer_id.proven:
             self._gossip.connected(connection.peer_id, now())
-            self._target.ended(connection.peer_id, True, now())
+            self._target.came(connection.peer_id, now())
             self._count()
 
     def went(self, connection: Connection) -> None:
         """It is over."""
         if connection.peer_id.proven and not self._stopped:
             self._gossip.lost(connection.peer_id)
+            if connection.peer_id not in self._peers():  # else another one has taken its place
+                self._target.lost(connection.peer_id, now())
             self._count()
 
     def said(self, notice: Gossiped) -> None:

@@ -11,6 +11,7 @@ from crust.discovery.target_connections import (
     MAX_REMEMBERED,
     PATIENCE,
     REPORT_TIMEOUT,
+    SHORT_LIFE,
     SPARE,
     TargetConnections,
     neighbourhood,
@@ -210,3 +211,34 @@ def test_neighbourhoods() -> None:
     assert of("tcp://[2001:db8::1]:5") == of("tcp://[2001:db8:ffff::1]:5") != of("tcp://[2001:db9::1]:5")
     assert of("tcp://[fe80::1%eth0]:5") == of("tcp://[fe80::2]:5")
     assert of("tcp://a.example:5") != of("tcp://b.example:5")
+
+
+def test_a_node_that_is_lost_soon_again_and_again_is_left_alone_for_longer_each_time() -> None:
+    """Two nodes with one identity replace each other: without pauses they did so dozens of times a second."""
+    bench = Bench(target=1)
+
+    def live(seconds: float) -> float:
+        """How long it is left alone after that."""
+        bench.targets.came(peer(1), bench.now)
+        bench.now += seconds
+        bench.targets.lost(peer(1), bench.now)
+        again = bench.targets.next_timer(0, bench.now)
+        pause = 0.0 if again is None else again - bench.now
+        bench.now += pause
+        assert bench.plan([contact(1)]) == [peer(1)]
+        return pause
+
+    assert live(SHORT_LIFE / 2) == 0, "once may be chance"
+    for expected in (1, 2, 4, 8):
+        assert 0.75 * BACKOFF_MIN * expected <= live(SHORT_LIFE / 2) <= 1.25 * BACKOFF_MIN * expected
+    assert live(SHORT_LIFE) == 0
+    assert live(SHORT_LIFE / 2) == 0
+
+
+def test_short_lives_that_are_remembered_are_bounded() -> None:
+    bench = Bench()
+    for number in range(MAX_REMEMBERED + 5):
+        bench.targets.came(peer(number), 0.0)
+        bench.targets.lost(peer(number), 1.0)
+    assert len(bench.targets._short_lives) == MAX_REMEMBERED
+    assert not bench.targets._since

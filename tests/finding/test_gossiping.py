@@ -201,6 +201,20 @@ def test_a_lost_connection_is_replaced(world: World) -> None:
     assert first.dialled
 
 
+def test_a_connection_that_is_replaced_is_not_one_that_did_not_live_long(world: World) -> None:
+    first, other = world.make(target=1), world.make()
+    first.gossiping.look()
+    old = first.join(other.identity.peer_id, other.endpoint)
+    for _ in range(3):
+        new = first.join(other.identity.peer_id, other.endpoint)
+        first.part(old)
+        old = new
+    first.others.append(Contact((other.endpoint,), other.identity.peer_id, Source.CACHE))
+    first.part(old)
+    world.run(1.0)
+    assert len(first.dialled) == 1
+
+
 def test_contacts_from_elsewhere_are_dialled_as_well(world: World) -> None:
     node = world.make(target=1)
     node.gossiping.look()
