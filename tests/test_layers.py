@@ -144,6 +144,7 @@ LEVELS: list[tuple[str, str]] = [
     ("all connections", "connecting.connections"),
     ("connections that the machine has left behind", "finding.moves"),
     ("one outgoing attempt", "connecting.attempts"),
+    ("whose turn it is", "connecting.turns"),
     ("threads that dial", "connecting.dialing"),
     ("what the parts of a manager stand on", "connecting.ground"),
     ("one contact being dialled, and what a search for peers has to ask", "finding.surroundings finding.trial"),

@@ -55,6 +55,8 @@ class Attempt:
         """Where the TCP listener is bound from whose port to dial; ``None`` for any port."""
         self.reached_after: float | None = None
         """Seconds until somebody answered there, whoever it is; ``None`` if nobody has. Written by its thread."""
+        self.gives_way = False
+        """Whether it was ended for those who wait for a thread, to be tried again later; the manager's."""
         self._grip = Grip()
 
     def abort(self) -> None:
@@ -205,6 +207,7 @@ class Job:
         self.running: set[Attempt] = set()
         self.expected: dict[PeerId, tuple[Attempt, Timer]] = {}
         self.retried: set[Endpoint] = set()
+        self.gave_way: set[Endpoint] = set()
         self.cut_short: Counter[Endpoint] = Counter()
         self.pauses: set[Timer] = set()  # before what was cut short is tried again
         self.stagger: Timer | None = None

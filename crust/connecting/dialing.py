@@ -15,6 +15,7 @@ from crust.config import Config
 from crust.connecting.attempts import Attempt, AttemptFailed, AttemptSucceeded, Job, Race, Resolved
 from crust.connecting.negotiate import CutShort, Node, Refused
 from crust.connecting.notices import Ask, Inbox
+from crust.connecting.turns import Turns
 from crust.connecting.utp_ports import UtpPorts
 from crust.endpoint import Address, Endpoint, Protocol
 from crust.errors import CrustError, DialFailed
@@ -81,6 +82,7 @@ class Dialer:
         self.tcp_source: Callable[[Endpoint], Address | None] = lambda target: None
         """From which listener's port to dial an endpoint over TCP; ``None`` for any port."""
         self._pool = WorkerPool("dialer", config.max_dials)
+        self._turns = Turns(config.max_dials, timers)
         self._jobs: set[Job] = set()
         self._pledged: set[Attempt] = set()  # of jobs that are done: its peer may know the connection already
 
@@ -135,6 +137,7 @@ class Dialer:
             job.race.waiting.clear()
         for attempt in self._pledged:
             attempt.abort()
+        self._turns.close()
         self._pool.close()
 
     def join(self, timeout: float | None) -> bool:
@@ -165,7 +168,7 @@ class Dialer:
     def resolved(self, notice: Resolved) -> None:
         """A name was looked up: its addresses are tried in its place."""
         attempt, job = notice.attempt, notice.attempt.job
-        job.running.discard(attempt)
+        self._over(attempt)
         for address in reversed(notice.addresses):
             job.queue.appendleft((attempt.given, address))
         if not notice.addresses:
@@ -176,13 +179,14 @@ class Dialer:
         """An attempt came to nothing."""
         attempt, job, error = notice.attempt, notice.attempt.job, notice.error
         log.debug("%s: %s", attempt.target, error)
-        job.running.discard(attempt)
-        self._pledged.discard(attempt)
+        self._over(attempt)
         self._leave_race(attempt)
         if job.done:
             return
         if isinstance(error, Refused) and error.duplicate:
             self._duplicate(attempt, error.peer_id)
+        elif attempt.gives_way:
+            job.queue.append((attempt.given, attempt.target))
         else:
             job.failed(attempt, str(error))
             soon = isinstance(error, CutShort) and (error.proved or now() - attempt.began < CUT_EARLY)
@@ -193,9 +197,13 @@ class Dialer:
     def succeeded(self, notice: AttemptSucceeded) -> None:
         """An attempt is established (`connected` must follow, or `failed`). One of the two ends has said that it keeps
         this connection, so it is kept, also when somebody who connected to us has taken the last place meanwhile."""
-        notice.attempt.job.running.discard(notice.attempt)
+        self._over(notice.attempt)
         notice.attempt.job.race.running.discard(notice.attempt)
-        self._pledged.discard(notice.attempt)
+
+    def _over(self, attempt: Attempt) -> None:
+        attempt.job.running.discard(attempt)
+        self._pledged.discard(attempt)
+        self._turns.leave(attempt)
 
     def connected(self, job: Job) -> None:
         """The manager took the connection over."""
@@ -326,6 +334,7 @@ class Dialer:
             self._pool.submit(lambda: attempt.run(self._node, self._config, self._inbox, self._utp))
         except RuntimeError as error:
             return why_no_thread(error, " or lower max_dials")
+        self._turns.enter(attempt)
         return None
 
     def _problem_with(self, target: Endpoint) -> str | None:

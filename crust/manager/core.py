@@ -259,7 +259,7 @@ class ManagerCore:
             self._connections.forsake(notice.candidate)
             if isinstance(notice.error, PeerMisbehaved):
                 self._alert(Misbehaviour(notice.attempt.target, notice.candidate.peer_id, str(notice.error)))
-        if notice.attempt.repeatable:
+        if notice.attempt.repeatable and not notice.attempt.gives_way:
             self.finder.dialled_in_vain(notice.attempt, notice.error)
         self._dialer.failed(notice)
 

@@ -13,6 +13,7 @@ from crust.connecting.attempts import Attempt, AttemptFailed, AttemptSucceeded, 
 from crust.connecting.dialing import CUT_EARLY, CUT_SHORT_PAUSE, MAX_CUT_SHORT, NOT_DIALLED, TRACER_OFF, Dialer
 from crust.connecting.negotiate import CutShort, Refused
 from crust.connecting.notices import Ask, Inbox
+from crust.connecting.turns import TURN
 from crust.connecting.utp_ports import UtpPorts
 from crust.errors import CrustError, DialFailed
 from crust.identity import PeerId
@@ -41,6 +42,7 @@ class Bench:
         self.pool_error: RuntimeError | None = None
         monkeypatch.setattr(dialing, "now", lambda: self.time)
         monkeypatch.setattr(attempts, "now", lambda: self.time)
+        monkeypatch.setattr("crust.connecting.turns.now", lambda: self.time)
         monkeypatch.setattr("crust.connecting.dialing.random.uniform", lambda low, high: 1.0)
         monkeypatch.setattr(Attempt, "run", lambda attempt, *_: self.started.append(attempt))
         monkeypatch.setattr(dialing, "WorkerPool", lambda *_: self)
@@ -490,6 +492,23 @@ def test_what_is_cut_short_late_is_tried_again_if_it_had_proved_itself(bench: Be
     bench.wait(CUT_EARLY)
     bench.fail(0, CutShort("ended", proved=proved))
     assert bool(bench.ended) is not proved
+
+
+# --- turns ------------------------------------------------------------------------------------------------
+
+
+def test_who_gives_way_is_tried_again_behind_those_who_wait(bench: Bench) -> None:
+    """That is no failure of theirs."""
+    bench.connect(A)
+    for number in range(bench.config.max_dials):
+        bench.connect(Endpoint.tcp((f"198.51.100.{number}", 5483)))
+    bench.wait(TURN)
+    assert [attempt.target for attempt in bench.started if attempt._grip.aborted.is_set()] == [A]
+    bench.fail(0, DialFailed("given up"))
+    assert bench.targets[-1] == A
+    assert not bench.ended
+    bench.fail(len(bench.started) - 1)
+    assert [job.reasons() for job in bench.ended] == [{A: "nobody there"}]
 
 
 # --- the end ----------------------------------------------------------------------------------------------
