@@ -65,7 +65,7 @@ def test_a_busy_udp_port_does_not_touch_tcp(nodes: Nodes) -> None:
 
 
 def test_one_transport_that_cannot_be_listened_on_is_reported(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    def listen(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
+    def listen(hosts: tuple[str, ...], port: int, failed: dict[str, str]) -> list[socket.socket]:
         raise ListenFailed("made up")
 
     monkeypatch.setattr("crust.connecting.listening.listen_everywhere", listen)
