@@ -56,7 +56,7 @@ def test_a_selective_acknowledgement_around_the_end_of_the_numbers() -> None:
     assert repetitions(pair) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long  # 100 MB against libutp go once around as well, and are slow, not long
 @pytest.mark.timeout(600)
 def test_more_packets_than_there_are_numbers() -> None:
     """Once around and more, over a path that only passes the smallest packets."""
