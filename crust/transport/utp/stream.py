@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from crust.endpoint import Endpoint
 from crust.errors import ConnectionLost, CrustError, TimedOut
@@ -13,6 +13,9 @@ from crust.threads.clock import Deadline
 from crust.transport.utp.connection import UtpConnection
 from crust.transport.utp.stats import UtpStats
 
+PIECE: Final = 64 * 1024
+"""Bytes that a large write is cut into: as much as the buffer has room for can be handed to the socket's thread without
+waiting for the lock, while the rest of the write waits for room."""
 _ENDED_HERE = "the connection was ended here"
 
 
@@ -174,6 +177,13 @@ class UtpStream:
     def _send(self, data: bytes | bytearray | memoryview, deadline: Deadline | None) -> None:
         # What may change must be copied: it is kept until the peer has acknowledged it.
         kept = data if isinstance(data, bytes) else bytes(memoryview(data))  # bytes(5) would be five of them
+        if len(kept) <= PIECE:
+            self._send_piece(kept, deadline)
+            return
+        for start in range(0, len(kept), PIECE):
+            self._send_piece(kept[start : start + PIECE], deadline)
+
+    def _send_piece(self, kept: bytes, deadline: Deadline | None) -> None:
         size, done = len(kept), 0
         if self._stage(kept, size):
             return

@@ -9,6 +9,7 @@ import pytest
 
 from crust.errors import ConnectionLost
 from crust.transport.utp import UtpSettings, UtpSocket, UtpStream
+from crust.transport.utp.stream import PIECE
 from crust.transport.utp.udp_port import _MAX_STAGED
 from tests.together import PATIENCE, Running, until
 from tests.transport.utp.loopback import SMALL, join, read, sockets
@@ -37,6 +38,16 @@ def test_a_write_does_not_wait_for_a_thread_that_is_awake() -> None:
             assert staged(one) == [b"first ", b"second "], "nobody took the lock, which is held here"
         stream.sendall(b"third")
         assert read(accepted, 18) == b"first second third"
+
+
+def test_a_large_write_is_handed_over_in_pieces() -> None:
+    data = random.Random(1).randbytes(3 * PIECE + 1)
+    with sockets() as (one, other):
+        stream, accepted = join(one, other)
+        with busy(one):
+            stream.sendall(data)
+            assert list(map(len, staged(one))) == [PIECE, PIECE, PIECE, 1]
+        assert read(accepted, len(data)) == data
 
 
 def test_a_thread_that_is_asleep_is_not_relied_upon() -> None:
