@@ -175,8 +175,8 @@ def through_loss_churn_and_lies(world: World, count: int) -> None:
     assert known[0] >= 20
 
 
-def test_a_hundred_through_loss_churn_and_lies() -> None:
-    through_loss_churn_and_lies(World("hundred", target=4, loss=0.05), 100)
+def test_two_hundred_through_loss_churn_and_lies() -> None:
+    through_loss_churn_and_lies(World("two hundred", target=4, loss=0.05), 200)
 
 
 @pytest.mark.long
