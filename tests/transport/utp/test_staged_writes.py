@@ -150,12 +150,12 @@ def test_what_another_write_took_from_the_thread_is_sent_though_that_one_finds_n
     settings = UtpSettings(send_buffer=30_000, keepalive=3600.0)  # nothing else wakes anybody
     with sockets(settings=settings) as (one, other):
         stream, accepted = join(one, other)
-        sleep, awake, go_on = one._sleep, threading.Event(), threading.Event()
+        fall_asleep, awake, go_on = one._sleep, threading.Event(), threading.Event()
 
         def hesitate() -> None:
             awake.set()
             go_on.wait(PATIENCE)
-            sleep()
+            fall_asleep()
 
         monkeypatch.setattr(one, "_sleep", hesitate)
         one._waker.wake()
